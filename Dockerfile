@@ -1,0 +1,24 @@
+# The plugin alone; Envoy and Redis run beside it. docker build -t gateway-plugin .
+FROM python:3.12-slim AS dependencies
+COPY requirements-run.lock /
+RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r /requirements-run.lock
+
+FROM python:3.12-slim
+COPY --from=dependencies /opt/venv /opt/venv
+WORKDIR /app
+COPY deploy/envoy deploy/envoy
+COPY protos protos
+COPY routing routing
+COPY ratelimit ratelimit
+COPY simulator simulator
+COPY gateway_plugin gateway_plugin
+RUN printf '#!/bin/sh\nexec python -m gateway_plugin "$@"\n' > /usr/local/bin/gateway-plugin \
+    && chmod +x /usr/local/bin/gateway-plugin \
+    && /opt/venv/bin/python -m compileall -q /app
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
+USER 65532:65532
+EXPOSE 50052 8080 8090
+# Alive, not ready: a container without Redis is no reason to kill it.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+CMD ["gateway-plugin", "serve"]

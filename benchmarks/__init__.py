@@ -1,0 +1,1 @@
+"""Measurements of this machine; none of them is asserted in a test."""

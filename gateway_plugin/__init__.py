@@ -1,0 +1,1 @@
+"""The gateway plugin: everything that talks to Envoy, to engines, to users and to operators."""

@@ -1,0 +1,7 @@
+"""`python -m gateway_plugin`: the command line where nothing was installed."""
+
+from __future__ import annotations
+
+from gateway_plugin.cli import main
+
+main()

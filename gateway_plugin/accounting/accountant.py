@@ -1,0 +1,91 @@
+"""From finished exchanges to limits, latency and metrics; the charge id makes settling safe to repeat.
+
+TPOT = (duration - TTFT) / (completion tokens - 1), for responses of at least two tokens
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ratelimit import Settlement, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway_plugin.metrics import Metrics
+    from protos.access_log import FinishedExchange
+    from ratelimit import LimitStore
+    from routing.pods import PodTable
+
+logger = logging.getLogger(__name__)
+
+_CLIENT_CLOSED_REQUEST = 499
+
+
+class Accountant:
+    """Books finished exchanges, from whichever replica's Envoy log they come."""
+
+    def __init__(self, limits: LimitStore, pods: PodTable, metrics: Metrics) -> None:
+        self._limits = limits
+        self._pods = pods
+        self._metrics = metrics
+
+    async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
+        """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter."""
+        charges: list[Settlement] = []
+        for entry in entries:
+            self._metrics.log_entries.labels("foreign" if entry is None else "ours").inc()
+            if entry is None:
+                continue
+            self._observe(entry)
+            tokens = total_tokens(entry)
+            if entry.user and tokens:
+                charges.append(Settlement(entry.user, entry.charge_id, tokens))
+        if charges:
+            await self._settle(charges)
+
+    async def _settle(self, charges: list[Settlement]) -> None:
+        try:
+            settled = await self._limits.settle_many(charges)
+        except StoreUnavailable as error:
+            self._metrics.settlements.labels("lost").inc(len(charges))
+            logger.warning("%d token charges are lost: %s", len(charges), error)
+            return
+        self._metrics.settlements.labels("charged").inc(settled)
+        self._metrics.settlements.labels("repeated").inc(len(charges) - settled)
+
+    def _observe(self, entry: FinishedExchange) -> None:
+        # A replica may log for a model that this one does not serve; labels stay bounded by what is served here.
+        model = entry.model if self._pods.knows(entry.model) else "other"
+        status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
+        outcome = self._metrics.successes if 0 < status < 400 else self._metrics.failures
+        outcome.labels(model, str(status)).inc()
+        self._metrics.duration.labels(model).observe(entry.duration_seconds)
+        self._metrics.input_tokens.labels(model).inc(entry.tokens.get("prompt_tokens", 0))
+        self._metrics.output_tokens.labels(model).inc(entry.tokens.get("completion_tokens", 0))
+        self._metrics.cached_tokens.labels(model).inc(entry.tokens.get("cached_tokens", 0))
+        if outcome is self._metrics.successes:
+            self._observe_latency(entry, model)
+
+    def _observe_latency(self, entry: FinishedExchange, model: str) -> None:
+        ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)
+        if ttft is not None:
+            self._metrics.ttft.labels(model).observe(ttft)
+        if tpot is not None:
+            self._metrics.tpot.labels(model).observe(tpot)
+        self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
+
+
+def total_tokens(entry: FinishedExchange) -> int:
+    """Tokens to charge: the response's own total, else the sum of its parts, else 0."""
+    tokens = entry.tokens
+    return tokens.get("total_tokens") or tokens.get("prompt_tokens", 0) + tokens.get("completion_tokens", 0)
+
+
+def tpot_seconds(entry: FinishedExchange) -> float | None:
+    """Time per output token after the first, or None where it cannot be told."""
+    generated = entry.tokens.get("completion_tokens", 0)
+    if entry.ttft_seconds is None or generated < 2:
+        return None
+    return max(0.0, entry.duration_seconds - entry.ttft_seconds) / (generated - 1)

@@ -1,0 +1,1 @@
+"""HTTP for people and probes: users, models, health, metrics, debugging."""

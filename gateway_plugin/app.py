@@ -1,0 +1,188 @@
+"""The composition root: build the parts, start, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import signal
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from gateway_plugin.accounting.access_log import AccessLogService
+from gateway_plugin.accounting.accountant import Accountant
+from gateway_plugin.api.errors import new_app
+from gateway_plugin.api.models import models_router
+from gateway_plugin.api.ops import ops_router
+from gateway_plugin.api.users import users_router
+from gateway_plugin.discovery.file import FileDiscovery
+from gateway_plugin.discovery.node import EndpointsError
+from gateway_plugin.engines.scraper import Scraper
+from gateway_plugin.extproc.exchange import Exchange, Services
+from gateway_plugin.extproc.intent import Rules
+from gateway_plugin.extproc.service import ExternalProcessor
+from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address
+from gateway_plugin.metrics import Metrics
+from ratelimit import LimitDefaults, MemoryStore, RedisStore, StoreUnavailable
+from routing.chooser import Chooser
+from routing.pods import PodTable
+from routing.router import Router
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from gateway_plugin.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_HEALTH_NAMES = ("", "gateway-plugin")
+
+
+class App:
+    """One plugin process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.pods = PodTable(time.monotonic)
+        self.router = Router(self.pods, Chooser(np.random.default_rng()), settings.target_candidates)
+        self.limits = _store(settings)
+        self.processor = ExternalProcessor(partial(Exchange, self._services()), self.limits)
+        self.draining = False
+        self._discovery = self._new_discovery()
+        self._health = health.aio.HealthServicer()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serves until `stopping` is set, then drains; raises StartError when it cannot start."""
+        try:
+            await self._prepare()
+            grpc_listener, http_listeners = self._listen()
+            await grpc_listener.server.start()
+            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            self._announce()
+            # A part that fails for good ends the process: a supervisor restarts it, and nothing limps on unseen.
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(part) for part in (self._discovery.run(), self._scraper().run())]
+                for listener in http_listeners:
+                    group.create_task(listener.run())
+                await stopping.wait()
+                await self._drain()
+                await grpc_listener.server.stop(grace=1.0)
+                for listener in http_listeners:
+                    listener.stop()
+                for task in background:
+                    task.cancel()
+        finally:
+            await self.limits.close()
+
+    async def _prepare(self) -> None:
+        """Everything that can be wrong with the configuration shows here, before any port is open."""
+        strategy = self.settings.default_strategy
+        if strategy and self.router.policy(strategy) is None:
+            known = ", ".join(self.router.strategies())
+            raise StartError(f"default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
+        try:
+            self.pods.apply(await self._discovery.load())
+            await self.limits.ping()
+        except EndpointsError as error:
+            raise StartError(str(error)) from None
+        except StoreUnavailable as error:
+            raise StartError(f"redis cannot be reached: {error}; start it, or correct GATEWAY_REDIS_URL") from None
+
+    def _listen(self) -> tuple[GrpcListener, list[HttpListener]]:
+        settings, host = self.settings, self.settings.bind_host
+        handlers = [self.processor.handler()]
+        if settings.accounting == "access_log":
+            handlers.append(AccessLogService(Accountant(self.limits, self.pods, self.metrics)).handler())
+        grpc_listener = GrpcListener(host, settings.grpc_port, handlers, settings.grpc_max_message_bytes)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_listener.server)
+        http_listeners = [
+            HttpListener(self._ops_api(), host, settings.ops_port, "ops_port"),
+            HttpListener(self._public_api(), host, settings.api_port, "api_port"),
+        ]
+        return grpc_listener, http_listeners
+
+    async def _drain(self) -> None:
+        """Withdraws readiness, then waits for open exchanges, at most `drain_seconds`."""
+        self.draining = True
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        logger.info("draining: %d requests in flight", self.processor.open_exchanges)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.processor.idle.wait(), self.settings.drain_seconds)
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in _HEALTH_NAMES:
+            await self._health.set(name, status)
+
+    def _services(self) -> Services:
+        settings = self.settings
+        rules = Rules(settings.default_strategy, settings.auth_bearer_token.get_secret_value())
+        return Services(self.router, rules, self.metrics, _new_id, time.perf_counter)
+
+    def _new_discovery(self) -> FileDiscovery:
+        if self.settings.endpoints_file is None:
+            raise StartError("endpoints_file is not set; set GATEWAY_ENDPOINTS_FILE to a file of models and their pods")
+        return FileDiscovery(self.settings.endpoints_file, on_state=self.pods.apply)
+
+    def _scraper(self) -> Scraper:
+        interval = self.settings.scrape_interval_seconds
+        return Scraper(self.pods, time.monotonic, random.Random(), interval_seconds=interval)
+
+    def _ops_api(self) -> FastAPI:
+        api = new_app("gateway-plugin operations", "Metrics, health and the state of routing.")
+        api.include_router(ops_router(self.pods, self.limits, self.metrics, lambda: self.draining))
+        api.include_router(models_router(self.pods))
+        return api
+
+    def _public_api(self) -> FastAPI:
+        api = new_app("gateway-plugin", "Users and models.")
+        api.include_router(users_router(self.limits))
+        api.include_router(models_router(self.pods))
+        return api
+
+    def _announce(self) -> None:
+        settings = self.settings
+        logger.info(
+            "serving ext_proc on %s, operations on :%d, users and models on :%d; limits in %s; default strategy %s",
+            address(settings.bind_host, settings.grpc_port),
+            settings.ops_port,
+            settings.api_port,
+            "redis" if settings.effective_redis_url else "this process's memory",
+            settings.default_strategy or "none (Envoy balances)",
+        )
+
+
+def serve(settings: Settings) -> None:
+    """Runs the service until SIGTERM or SIGINT; raises StartError when it cannot start."""
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        await App(settings).run(stopping)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _store(settings: Settings) -> MemoryStore | RedisStore:
+    defaults = LimitDefaults(settings.default_rpm, settings.default_tokens_per_request)
+    if not settings.effective_redis_url:
+        return MemoryStore(time.monotonic, defaults)
+    try:
+        return RedisStore.from_url(
+            settings.effective_redis_url, defaults=defaults, timeout_seconds=settings.redis_timeout_seconds
+        )
+    except ValueError as error:
+        raise StartError(f"redis_url: {error}") from None
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)

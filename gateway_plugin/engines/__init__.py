@@ -1,0 +1,1 @@
+"""Engine metrics: names per engine, page parsing, the scrape loop."""

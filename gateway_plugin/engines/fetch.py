@@ -1,0 +1,68 @@
+"""Gets one metrics page over HTTP, with a limit on everything: time, size, connections, redirects."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+import aiohttp
+
+# Asks for the plain text format: the OpenMetrics one has exemplars behind its values.
+_HEADERS = {"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "identity"}
+
+# A URL to a page; raises ScrapeError.
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+class Outcome(StrEnum):
+    """What came of one scrape. `refused` is any connection that was not made or broke."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    BAD_STATUS = "bad_status"
+    BAD_PAGE = "bad_page"
+    TOO_LARGE = "too_large"
+
+
+class ScrapeError(Exception):
+    """A scrape that brought no numbers."""
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(f"{outcome}: {detail}")
+        self.outcome = outcome
+
+
+@asynccontextmanager
+async def http_fetch(timeout_seconds: float, connections: int, max_page_bytes: int) -> AsyncIterator[Fetch]:
+    """A fetch over one HTTP session, which is closed at the end."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=_HEADERS,
+    ) as session:
+
+        async def fetch(url: str) -> bytes:
+            try:
+                return await _get(session, url, max_page_bytes)
+            except TimeoutError:
+                raise ScrapeError(Outcome.TIMEOUT, f"no page within {timeout_seconds:g} s") from None
+            # ValueError: an address that is no part of a URL.
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise ScrapeError(Outcome.REFUSED, str(error) or type(error).__name__) from error
+
+        yield fetch
+
+
+async def _get(session: aiohttp.ClientSession, url: str, max_page_bytes: int) -> bytes:
+    page = bytearray()
+    async with session.get(url, allow_redirects=False) as response:
+        if response.status != 200:
+            raise ScrapeError(Outcome.BAD_STATUS, f"status {response.status}")
+        async for chunk in response.content.iter_any():
+            page += chunk
+            if len(page) > max_page_bytes:
+                raise ScrapeError(Outcome.TOO_LARGE, f"more than {max_page_bytes} bytes")
+    return bytes(page)

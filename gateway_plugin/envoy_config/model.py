@@ -1,0 +1,109 @@
+"""What an Envoy configuration is made of; `render` turns it into files."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Literal
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host (name, IPv4 or IPv6 without brackets) and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Reads "host:port" and "[v6]:port"."""
+        host, _, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        valid_host = _is_address(host) if bracketed else host and ":" not in host
+        if not valid_host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"{text!r} is neither host:port nor [IPv6]:port")
+        return cls(host, int(port))
+
+    @property
+    def is_name(self) -> bool:
+        """Whether Envoy must resolve the host."""
+        return not _is_address(self.host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model and the "host:port" of its pods. A strategy can only choose pods given by address, not by name."""
+
+    name: str
+    endpoints: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.isprintable():
+            raise ValueError(f"{self.name!r} cannot be a model name: it must fit into an HTTP header")
+        if len(set(self.endpoints)) < len(self.endpoints):
+            raise ValueError(f"model {self.name!r} names an endpoint twice")
+        _ = self.addresses
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The endpoints, parsed."""
+        return tuple(map(Address.parse, self.endpoints))
+
+    @property
+    def cluster(self) -> str:
+        """Envoy's name for this model's pods."""
+        return f"model/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyPorts:
+    """Where Envoy listens (listener, admin) and where the plugin does (grpc: ext_proc and access log; users_http)."""
+
+    listener: int = 10080
+    admin: int = 9901
+    grpc: int = 50052
+    users_http: int = 8090
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyConfig:
+    """One Envoy in front of one plugin."""
+
+    models: tuple[Model, ...] = ()
+    ports: EnvoyPorts = field(default_factory=EnvoyPorts)
+    listener_host: str = "0.0.0.0"  # noqa: S104 - a gateway serves other hosts
+    admin_host: str = "127.0.0.1"
+    """The admin interface can stop Envoy and shows its secrets: keep it on loopback."""
+    plugin_host: str = "127.0.0.1"
+    buffer_limit_bytes: int = 16 * MIB
+    """Longest request body; longer ones are answered 413. The plugin's gRPC message limit must be higher."""
+    message_timeout_seconds: float = 5.0
+    """For one answer of the plugin; Envoy's default of 0.2 is less than a slow Redis may take."""
+    idle_timeout_seconds: float = 300.0
+    """Without a byte in either direction; there is no limit to a whole response."""
+    connect_timeout_seconds: float = 1.0
+    """To a pod; then the next candidate is tried."""
+    fail_open: bool = False
+    """Without the plugin: let requests with a `model` header pass, unlimited, instead of answering 500."""
+    accounting: Literal["access_log", "none"] = "access_log"
+    access_log_flush_seconds: float = 1.0
+    log_path: str = ""
+    """File for one JSON line per request, as /dev/stderr; empty: none."""
+    lua_path: str = ""
+    """The Lua script as Envoy's working directory sees it; empty: a copy inside envoy.yaml."""
+
+    def __post_init__(self) -> None:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a model is named twice: {sorted(names)}")

@@ -1,0 +1,127 @@
+"""Why the gateway answers a request itself: status, message and `x-error-*` header of each cause.
+
+They are AIBrix's, so that its clients and dashboards keep working, except where AIBrix's answer misleads: an unknown
+user is 401 and not 500, and a limiter that cannot be reached is 503 and says so.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from gateway_plugin.openai.errors import ApiError
+from ratelimit import Outcome
+
+if TYPE_CHECKING:
+    from ratelimit import Decision
+
+_MAX_ECHO_CHARACTERS = 200
+
+
+def bad_bearer_token() -> ApiError:
+    """401: the Authorization header does not carry the configured token."""
+    return ApiError(401, "Incorrect API key provided", reason="bad_token", code="invalid_api_key", param="api_key")
+
+
+def bad_user_name(why: str) -> ApiError:
+    """400: the user header cannot be a user's name."""
+    return ApiError(400, f"invalid user header: {why}", reason="bad_user", headers={"x-error-user": "true"})
+
+
+def unknown_strategy(strategy: str, known: list[str]) -> ApiError:
+    """400: no such routing strategy."""
+    message = f"incorrect routing strategy {_short(strategy)}; known strategies: {', '.join(known)}"
+    return ApiError(
+        400, message, reason="unknown_strategy", param="routing-strategy", headers={"x-error-routing": "true"}
+    )
+
+
+def wrong_content_type(content_type: str) -> ApiError:
+    """415: a JSON endpoint was sent something else."""
+    message = f"content-type must be application/json, not {_short(content_type)}"
+    return ApiError(415, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
+
+
+def audio_wants_multipart() -> ApiError:
+    """400: an audio endpoint was sent something other than a form."""
+    message = "audio requests must use multipart/form-data content-type"
+    return ApiError(400, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
+
+
+def compressed_body(encoding: str) -> ApiError:
+    """415: the model's name cannot be read from a compressed body."""
+    message = f"content-encoding {_short(encoding)} of requests is not supported; send the body as it is"
+    return ApiError(415, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
+
+
+def unknown_model(model: str) -> ApiError:
+    """400: nobody serves this model."""
+    return ApiError(
+        400,
+        f"model {_short(model)} does not exist",
+        reason="unknown_model",
+        code="model_not_found",
+        param="model",
+        headers={"x-error-no-model-backends": _header_safe(model)},
+    )
+
+
+def no_ready_pod(model: str) -> ApiError:
+    """503: the model is known, but no pod can take the request now."""
+    return ApiError(
+        503,
+        f"error on getting pods for model {_short(model)}: none is ready",
+        reason="no_ready_pod",
+        code="service_unavailable",
+        headers={"x-error-no-model-backends": "true"},
+    )
+
+
+def limiter_unavailable() -> ApiError:
+    """503: the limits of this user cannot be checked now."""
+    return ApiError(
+        503,
+        "the rate limiter cannot be reached, try again",
+        reason="limiter_unavailable",
+        code="service_unavailable",
+        headers={"x-error-user": "true", "retry-after": "1"},
+    )
+
+
+def corrupt_user() -> ApiError:
+    """500: what is stored for this user is not a user record."""
+    message = "the record of this user cannot be read; ask the operator to update it"
+    return ApiError(500, message, reason="corrupt_user", headers={"x-error-user": "true"})
+
+
+def internal_error() -> ApiError:
+    """500: a mistake of ours; the log has the cause."""
+    return ApiError(500, "internal error in the gateway", reason="internal_error")
+
+
+def refused(user: str, decision: Decision) -> ApiError:
+    """The answer to an admission decision that was not "admitted"."""
+    if decision.outcome is Outcome.UNKNOWN_USER or decision.limits is None:
+        message = f"user: {_short(user)} does not exist"
+        return ApiError(401, message, reason="unknown_user", code="invalid_user", headers={"x-error-user": "true"})
+    tokens = decision.outcome is Outcome.TOKENS_EXCEEDED
+    name = "TPM" if tokens else "RPM"
+    limit = decision.limits.tokens_per_minute if tokens else decision.limits.requests_per_minute
+    return ApiError(
+        429,
+        f"user: {_short(user)} has exceeded {name}: {limit}",
+        reason=f"{name.lower()}_exceeded",
+        code="rate_limit_exceeded",
+        headers={
+            f"x-error-{name.lower()}-exceeded": "true",
+            "retry-after": str(max(1, ceil(decision.retry_after_seconds))),
+        },
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_ECHO_CHARACTERS else text[:_MAX_ECHO_CHARACTERS] + "..."
+
+
+def _header_safe(text: str) -> str:
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in _short(text)).strip() or "true"

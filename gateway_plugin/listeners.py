@@ -1,0 +1,82 @@
+"""Ports: bound early, and with a clear word when that fails. One gRPC server, and HTTP servers inside the same loop."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fastapi import FastAPI
+
+# Each open HTTP exchange holds one stream; a limit here would be a limit on concurrent generations.
+_MAX_STREAMS = 2**31 - 1
+
+
+class StartError(RuntimeError):
+    """The process cannot start; the text says why and what to change."""
+
+
+class GrpcListener:
+    """The gRPC server on one port."""
+
+    def __init__(
+        self, host: str, port: int, handlers: Sequence[grpc.GenericRpcHandler], max_message_bytes: int
+    ) -> None:
+        # grpc would share the port with another process silently, and report a failure only in its own words.
+        bind(host, port, "grpc_port").close()
+        options = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ]
+        self.server = grpc.aio.server(options=options)
+        self.server.add_generic_rpc_handlers(handlers)
+        self.port = self.server.add_insecure_port(address(host, port))
+
+
+class HttpListener:
+    """A uvicorn server that leaves signals to the process it lives in."""
+
+    def __init__(self, app: FastAPI, host: str, port: int, setting: str) -> None:
+        self._socket = bind(host, port, setting)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        self._server = _QuietServer(config)
+
+    async def run(self) -> None:
+        """Serves until `stop`."""
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Makes `run` return after open requests are answered."""
+        self._server.should_exit = True
+
+
+class _QuietServer(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """A listening socket; raises StartError that names the setting to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        variable = f"GATEWAY_{setting.upper()}"
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(f"{setting}: {address(host, port)} is taken; stop its user or set {variable}") from None
+        raise StartError(f"{setting}: cannot listen on {address(host, port)}: {error.strerror or error}") from None
+
+
+def address(host: str, port: int) -> str:
+    """ "host:port", with brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

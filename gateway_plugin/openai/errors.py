@@ -1,0 +1,52 @@
+"""Errors as OpenAI clients expect them: `{"error": {"message", "type", "param", "code"}}`.
+
+Type by status follows AIBrix, except that every 4xx without a type of its own is the client's mistake and says so.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+_TYPES = {401: "authentication_error", 429: "rate_limit_error", 503: "overloaded_error"}
+
+
+class ApiError(Exception):
+    """An answer that the gateway gives instead of the engine's.
+
+    `headers` are the `x-error-*` headers by which AIBrix's clients and dashboards tell causes apart; `reason` is the
+    cause as a metric label, one of few fixed values.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        reason: str,
+        code: str | None = None,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reason = reason
+        self.code = code
+        self.param = param
+        self.headers = headers or {}
+
+    @property
+    def body(self) -> bytes:
+        """The JSON document."""
+        return error_body(self.status, self.message, code=self.code, param=self.param)
+
+
+def error_type(status: int) -> str:
+    """OpenAI's error type for an HTTP status."""
+    return _TYPES.get(status) or ("invalid_request_error" if 400 <= status < 500 else "api_error")
+
+
+def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
+    """The JSON document of an error."""
+    error = {"message": message, "type": error_type(status), "param": param, "code": code}
+    return msgspec.json.encode({"error": error})

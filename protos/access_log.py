@@ -1,0 +1,113 @@
+"""Envoy's gRPC access log: one finished HTTP exchange per entry, as plain values.
+
+An entry belongs to us when it carries the metadata that the ext_proc reply wrote; all others are foreign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage, StreamAccessLogsResponse
+
+from protos.ext_proc import METADATA_NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.struct_pb2 import Struct
+
+METHOD_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
+METHOD_NAME = "StreamAccessLogs"
+USAGE_NAMESPACE = "gateway_plugin.usage"
+"""Dynamic metadata that the Lua filter writes when it finds usage in a response."""
+
+_TEXT_FIELDS = ("charge_id", "request_id", "user", "model", "strategy")
+_DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
+
+__all__ = ["FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedExchange:
+    """What Envoy knows of an exchange when it is over. Token counts are None where the response named no usage."""
+
+    charge_id: str
+    request_id: str
+    user: str
+    model: str
+    strategy: str
+    status: int
+    pod_address: str
+    """The "ip:port" that answered; empty when no pod was reached."""
+    duration_seconds: float
+    ttft_seconds: float | None
+    """From the request's first byte at Envoy to the response's first byte from the pod."""
+    attempts: int
+    client_aborted: bool
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
+
+
+def entries_of(message: StreamAccessLogsMessage) -> Iterator[FinishedExchange | None]:
+    """Our finished exchanges; None stands for an entry that is foreign or not final."""
+    for entry in message.http_logs.log_entry:
+        yield _parse(entry)
+
+
+def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
+    common = entry.common_properties
+    metadata = common.metadata.filter_metadata
+    if METADATA_NAMESPACE not in metadata or common.access_log_type not in _DOWNSTREAM_END:
+        return None
+    text = {name: _text(metadata[METADATA_NAMESPACE], name) for name in _TEXT_FIELDS}
+    if not text["charge_id"]:
+        return None
+    return FinishedExchange(
+        **text,
+        status=entry.response.response_code.value,
+        pod_address=_address(entry),
+        duration_seconds=_seconds(common.duration) if common.HasField("duration") else _last_byte_seconds(entry),
+        ttft_seconds=_first_byte_seconds(entry),
+        attempts=common.upstream_request_attempt_count,
+        client_aborted=common.response_flags.downstream_connection_termination,
+        tokens=_tokens(metadata[USAGE_NAMESPACE]) if USAGE_NAMESPACE in metadata else {},
+    )
+
+
+def _text(struct: Struct, name: str) -> str:
+    return str(struct.fields[name].string_value) if name in struct.fields else ""
+
+
+def _tokens(struct: Struct) -> dict[str, int]:
+    return {
+        name: int(value.number_value)
+        for name, value in struct.fields.items()
+        if value.HasField("number_value") and 0 <= value.number_value < 2**53
+    }
+
+
+def _address(entry: HTTPAccessLogEntry) -> str:
+    socket = entry.common_properties.upstream_remote_address.socket_address
+    if not socket.address:
+        return ""
+    return (
+        f"[{socket.address}]:{socket.port_value}" if ":" in socket.address else f"{socket.address}:{socket.port_value}"
+    )
+
+
+def _first_byte_seconds(entry: HTTPAccessLogEntry) -> float | None:
+    common = entry.common_properties
+    if not common.HasField("time_to_first_upstream_rx_byte"):
+        return None
+    return _seconds(common.time_to_first_upstream_rx_byte)
+
+
+def _last_byte_seconds(entry: HTTPAccessLogEntry) -> float:
+    return _seconds(entry.common_properties.time_to_last_downstream_tx_byte)
+
+
+def _seconds(duration: Duration) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)

@@ -1,0 +1,56 @@
+"""Redis keys: the user's record under AIBrix's name, and our counters in the record's cluster slot.
+
+    aibrix-users/<name>                          the record
+    gateway:{aibrix-users/<name>}:requests:<w>   requests of window number w; tokens alike, each with its own expiry
+    gateway:{aibrix-users/<name>}:settled:<id>   one settled charge
+
+A cluster hashes what stands between the first `{` and the next `}` (the tag), or the whole key when nothing does. So
+the record's key serves as tag, unless the name has braces of its own. If those make a tag, it is used, and shared with
+every other name that has it: the quoted record key then follows, to keep users apart. If they do not (`a}b`), no tag
+can spell the record's key, and a number that hashes to the same slot stands in.
+"""
+
+from __future__ import annotations
+
+import functools
+from binascii import crc_hqx
+from urllib.parse import quote
+
+from ratelimit.users import check_user_name
+
+RECORD_PREFIX = "aibrix-users/"
+SLOTS = 16384
+
+
+def record_key(name: str) -> str:
+    check_user_name(name)
+    return RECORD_PREFIX + name
+
+
+def counter_prefix(record: str) -> str:
+    """What the keys of a record's counters begin with; no two records share it."""
+    tag = _hash_tag(record)
+    if tag is None and "}" not in record:
+        return f"gateway:{{{record}}}"
+    return f"gateway:{{{tag or _tags_by_slot()[_slot(record)]}}}:{quote(record)}"
+
+
+def _hash_tag(key: str) -> str | None:
+    start = key.find("{") + 1
+    end = key.find("}", start) if start else -1
+    return key[start:end] if end > start else None
+
+
+def _slot(tag: str) -> int:
+    # The cluster's CRC16 is the XModem one, which is this one.
+    return crc_hqx(tag.encode(), 0) % SLOTS
+
+
+@functools.cache
+def _tags_by_slot() -> dict[int, str]:
+    tags: dict[int, str] = {}
+    number = 0
+    while len(tags) < SLOTS:
+        tags.setdefault(_slot(str(number)), str(number))
+        number += 1
+    return tags

@@ -1,0 +1,32 @@
+"""What a user may spend in a minute, after defaults.
+
+rpm 0 -> the default of 100 requests; tpm 0 -> 1000 tokens for each request the user may make. Both are AIBrix's rules.
+`lua/admit.lua` applies the same two lines on the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ratelimit.users import UserRecord
+
+
+class Limits(msgspec.Struct, frozen=True):
+    requests_per_minute: int
+    tokens_per_minute: int
+
+
+class LimitDefaults(msgspec.Struct, frozen=True):
+    requests_per_minute: int = 100
+    tokens_per_request: int = 1000
+
+
+AIBRIX_DEFAULTS = LimitDefaults()
+
+
+def effective_limits(record: UserRecord, defaults: LimitDefaults) -> Limits:
+    requests = record.rpm or defaults.requests_per_minute
+    return Limits(requests, record.tpm or requests * defaults.tokens_per_request)

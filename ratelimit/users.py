@@ -1,0 +1,61 @@
+"""Users and what they may spend, as AIBrix stores them.
+
+A record is the JSON `{"name","rpm","tpm"}`; 0 means "the default" (see `limits`). Fields that others added are passed
+over and are not written back. Limits reach up to the largest signed 64-bit number, which Go callers use for "no limit".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+MAX_NAME_CHARACTERS = 256
+
+# A lone surrogate is half a character: no store can encode it.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+Limit = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class InvalidUserName(ValueError):  # noqa: N818 - it says what is wrong, like the other errors of this package
+    """A name that no user can have."""
+
+
+class CorruptUserRecord(Exception):  # noqa: N818
+    """What is stored under `key` is not a user record. Updating or deleting the user repairs it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the value stored at {key!r} is not a user record")
+        self.key = key
+
+
+class UserRecord(msgspec.Struct, frozen=True):
+    name: str
+    rpm: Limit = 0
+    tpm: Limit = 0
+
+
+def check_user_name(name: str) -> None:
+    if not name:
+        raise InvalidUserName("a user name must not be empty")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidUserName(f"a user name has at most {MAX_NAME_CHARACTERS} characters, not {len(name)}")
+    if _FORBIDDEN.search(name):
+        raise InvalidUserName("a user name must not contain control characters")
+
+
+_decoder = msgspec.json.Decoder(UserRecord)
+
+
+def encode_record(record: UserRecord) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def decode_record(raw: bytes | str, key: str) -> UserRecord:
+    """The record in `raw`; `CorruptUserRecord`, naming `key`, when there is none."""
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise CorruptUserRecord(key) from None

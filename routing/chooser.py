@@ -1,0 +1,52 @@
+"""From costs to candidates, in one place for all strategies.
+
+Ties are broken at random, or equal replicas would all pick the same "first" pod. A pod of unknown cost (NaN) is put at
+the median of the known ones: it neither attracts traffic by looking idle nor starves because it has not been measured.
+When nothing is known of any pod, least-request decides, and the branch says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from routing.policies.least_request import LeastRequest
+
+if TYPE_CHECKING:
+    from routing.columns import FloatColumn, IntColumn
+    from routing.policy import Policy, RoutingRequest
+    from routing.view import PodView
+
+_FALLBACK = LeastRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Rows in order of preference, and which branch led there (a metric label: few, fixed values)."""
+
+    rows: IntColumn
+    branch: str
+
+
+class Chooser:
+    """Orders candidates by cost."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def choose(self, policy: Policy, pods: PodView, request: RoutingRequest, count: int) -> Choice:
+        """At most `count` distinct pods, best first. `pods` must not be empty."""
+        costs = policy.costs(pods, request)
+        branch = policy.name
+        unknown = np.isnan(costs)
+        if unknown.all():
+            costs, branch = _FALLBACK.costs(pods, request), "fallback_least_request"
+        elif unknown.any():
+            costs = np.where(unknown, np.nanmedian(costs), costs)
+        return Choice(pods.rows[self._order(costs)[:count]], branch)
+
+    def _order(self, costs: FloatColumn) -> IntColumn:
+        shuffled = self._rng.permutation(len(costs))
+        return shuffled[np.argsort(costs[shuffled], kind="stable")]

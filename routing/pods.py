@@ -1,0 +1,131 @@
+"""The pod table: who serves which model, and how much work each pod has.
+
+Discovery brings whole states; the table keeps the difference. A pod that is seen again with the same uid keeps its
+row, its in-flight count and its metrics, however often its status changes. A pod that disappears frees its row; leases
+on it become harmless (see `routing.lease`). A known model without pods stays known, so that "no pod is ready" and
+"no such model" are two different answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from routing.columns import Columns
+from routing.lease import Lease
+from routing.view import PodView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from routing.columns import IntColumn
+    from routing.spec import ClusterState, PodSpec
+
+# Scrapes come every second or less; ten missed ones mean that the numbers describe another moment.
+STALE_AFTER_SECONDS = 10.0
+# Weight of the newest measurement: the last ten requests make up 90 % of the average.
+EWMA_WEIGHT = 0.2
+
+
+class PodTable:
+    """One row a pod. Not thread-safe: one event loop owns it."""
+
+    def __init__(self, clock: Callable[[], float], stale_after_seconds: float = STALE_AFTER_SECONDS) -> None:
+        self._clock = clock
+        self._stale_after_seconds = stale_after_seconds
+        self.columns = Columns()
+        self._specs: dict[int, PodSpec] = {}
+        self._row_by_address: dict[str, int] = {}
+        self._free_rows: list[int] = list(range(self.columns.capacity - 1, -1, -1))
+        self._next_incarnation = 1
+        self._ready_rows: dict[str, IntColumn] = {}
+
+    def apply(self, state: ClusterState) -> None:
+        """Makes the table equal to what discovery sees, keeping the books of pods that stay."""
+        seen = {pod.address for pod in state.pods}
+        for address in [address for address in self._row_by_address if address not in seen]:
+            self._remove(address)
+        for pod in state.pods:
+            self._put(pod)
+        self._ready_rows = self._index(state.models)
+
+    def models(self) -> list[str]:
+        """Names of all known models, also of those without a ready pod, sorted."""
+        return sorted(self._ready_rows)
+
+    def knows(self, model: str) -> bool:
+        """Whether the model is served here at all."""
+        return model in self._ready_rows
+
+    def view(self, model: str) -> PodView:
+        """The ready pods of a known model; KeyError for an unknown one."""
+        return PodView(self.columns, self._ready_rows[model], self._clock(), self._stale_after_seconds)
+
+    def spec(self, row: int) -> PodSpec:
+        """The pod that lives in a row."""
+        return self._specs[row]
+
+    def row_of(self, address: str) -> int | None:
+        """The row of the pod that answers at "ip:port"."""
+        return self._row_by_address.get(address)
+
+    def book(self, row: int) -> Lease:
+        """Counts one more request on the row's pod until the lease is released."""
+        return Lease(self.columns, row)
+
+    def observe(self, address: str, *, ttft_seconds: float | None, tpot_seconds: float | None) -> None:
+        """Learns from a finished request how fast the pod at `address` is; unknown addresses are ignored."""
+        row = self._row_by_address.get(address)
+        if row is None:
+            return
+        for column, value in ((self.columns.ttft_seconds, ttft_seconds), (self.columns.tpot_seconds, tpot_seconds)):
+            if value is not None:
+                known = column[row]
+                column[row] = value if np.isnan(known) else known + EWMA_WEIGHT * (value - known)
+
+    def items(self) -> Iterator[tuple[int, PodSpec]]:
+        """All pods with their rows, in order of name."""
+        return iter(sorted(self._specs.items(), key=lambda item: (item[1].name, item[1].address)))
+
+    def incarnation(self, row: int) -> int:
+        """Identifies the pod in the row for as long as it lives; 0 for a row never used."""
+        return int(self.columns.incarnation[row])
+
+    def __repr__(self) -> str:
+        inflight = sum(int(self.columns.inflight_requests[row]) for row in self._specs)
+        return f"<PodTable {len(self._specs)} pods, {len(self._ready_rows)} models, {inflight} in flight>"
+
+    def _put(self, pod: PodSpec) -> None:
+        row = self._row_by_address.get(pod.address)
+        if row is not None and self._specs[row].uid != pod.uid:
+            self._remove(pod.address)
+            row = None
+        self._specs[self._new_row(pod.address) if row is None else row] = pod
+
+    def _new_row(self, address: str) -> int:
+        if not self._free_rows:
+            capacity = self.columns.capacity
+            self.columns.grow()
+            self._free_rows = list(range(self.columns.capacity - 1, capacity - 1, -1))
+        row = self._free_rows.pop()
+        self.columns.reset(row, self._next_incarnation)
+        self._next_incarnation += 1
+        self._row_by_address[address] = row
+        return row
+
+    def _remove(self, address: str) -> None:
+        row = self._row_by_address.pop(address)
+        del self._specs[row]
+        # A row of nobody: leases still held on it find a foreign incarnation and leave it alone.
+        self.columns.reset(row, 0)
+        self._free_rows.append(row)
+
+    def _index(self, models: Iterable[str]) -> dict[str, IntColumn]:
+        rows: dict[str, list[int]] = {model: [] for model in models}
+        for row, pod in self._specs.items():
+            for model in pod.models:
+                served = rows.setdefault(model, [])
+                if pod.ready:
+                    served.append(row)
+        return {model: np.array(sorted(served), dtype=np.int64) for model, served in rows.items()}

@@ -1,0 +1,77 @@
+"""Requests and tokens per minute, through Envoy, over both stores."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.chain.conftest import Gateway
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.envoy, pytest.mark.redis]
+
+
+@pytest.fixture(params=["redis", "memory"])
+def limited(request: pytest.FixtureRequest) -> Gateway:
+    fixture = "gateway" if request.param == "redis" else "memory_gateway"
+    opened: Gateway = request.getfixturevalue(fixture)
+    return opened
+
+
+async def test_the_fourth_request_of_three_is_refused(limited: Gateway):
+    await limited.create_user("lgy", rpm=3)
+    assert [(await limited.post(user="lgy")).status_code for _ in range(3)] == [200] * 3
+    refused = await limited.post(user="lgy")
+    assert refused.status_code == 429
+    assert refused.json() == {
+        "error": {
+            "message": "user: lgy has exceeded RPM: 3",
+            "type": "rate_limit_error",
+            "param": None,
+            "code": "rate_limit_exceeded",
+        }
+    }
+    assert refused.headers["content-type"] == "application/json"
+    assert refused.headers["x-error-rpm-exceeded"] == "true"
+    assert 1 <= int(refused.headers["retry-after"]) <= 120
+
+
+async def test_exactly_n_of_many_concurrent_requests_pass(limited: Gateway):
+    await limited.create_user("burst", rpm=10)
+    answers = await asyncio.gather(*(limited.post(user="burst") for _ in range(40)))
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(200), statuses.count(429)) == (10, 30)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_are_charged_and_then_refused(limited: Gateway, stream: bool):
+    name = f"tokens-{stream}"
+    await limited.create_user(name, rpm=1000, tpm=20)
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 20,
+        "stream": stream,
+        "stream_options": {"include_usage": True} if stream else None,
+    }
+    assert (await limited.post(body, user=name)).status_code == 200
+    deadline = time.monotonic() + 10
+    while (answer := await limited.post(body, user=name)).status_code == 200:
+        assert time.monotonic() < deadline, "the tokens were never charged"
+    assert answer.status_code == 429
+    assert answer.json()["error"]["message"] == f"user: {name} has exceeded TPM: 20"
+    assert answer.headers["x-error-tpm-exceeded"] == "true"
+
+
+async def test_who_is_unknown_is_told_so(limited: Gateway):
+    answer = await limited.post(user="nobody")
+    assert (answer.status_code, answer.headers["x-error-user"]) == (401, "true")
+    assert answer.json()["error"]["message"] == "user: nobody does not exist"
+
+
+async def test_without_a_user_nothing_is_limited(limited: Gateway):
+    answers = await asyncio.gather(*(limited.post() for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}

@@ -1,0 +1,104 @@
+"""What the process says when it cannot start, and that it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway_plugin.demo.ports import Ports
+from gateway_plugin.demo.processes import Process, script
+
+ENDPOINTS = "models: [{name: m, endpoints: ['127.0.0.1:9']}]"
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """A working environment on free ports."""
+    ports = Ports(usual=False)
+    endpoints = tmp_path / "endpoints.yaml"
+    endpoints.write_text(ENDPOINTS)
+    return {
+        "GATEWAY_BIND_HOST": "127.0.0.1",
+        "GATEWAY_GRPC_PORT": str(ports.pick(1)),
+        "GATEWAY_OPS_PORT": str(ports.pick(1)),
+        "GATEWAY_API_PORT": str(ports.pick(1)),
+        "GATEWAY_ENDPOINTS_FILE": str(endpoints),
+        "GATEWAY_REDIS_URL": "",
+    }
+
+
+async def failing_start(env: dict[str, str]) -> str:
+    process = await asyncio.create_subprocess_exec(
+        script("gateway-plugin"),
+        "serve",
+        env={**os.environ, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stdout, stderr = await asyncio.wait_for(process.communicate(), 20)
+    text = (stdout + stderr).decode()
+    assert process.returncode == 1, text
+    assert "Traceback" not in text
+    return text
+
+
+@pytest.mark.parametrize("port", ["GATEWAY_GRPC_PORT", "GATEWAY_OPS_PORT", "GATEWAY_API_PORT"])
+async def test_a_taken_port(env: dict[str, str], port: str):
+    with socket.create_server(("127.0.0.1", int(env[port]))):
+        text = await failing_start(env)
+    assert f"127.0.0.1:{env[port]} is taken" in text
+    assert port in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"GATEWAY_GRPC_PORT": "many"}, ["grpc_port = 'many'", "allowed: 1 to 65535"]),
+        ({"GATEWAY_DEFAULT_STRATEGY": "best"}, ["default_strategy = 'best'", "allowed: least-request, random"]),
+        ({"GATEWAY_ENDPOINTS_FILE": ""}, ["endpoints_file", "GATEWAY_ENDPOINTS_FILE"]),
+        ({"GATEWAY_ENDPOINTS_FILE": "/nowhere.yaml"}, ["/nowhere.yaml", "missing"]),
+        ({"GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1"}, ["redis cannot be reached", "127.0.0.1:1"]),
+        ({"GATEWAY_REDIS_URL": "ftp://x"}, ["redis_url"]),
+        ({"GATEWAY_BIND_HOST": "203.0.113.7"}, ["cannot listen on 203.0.113.7"]),
+    ],
+)
+async def test_bad_configuration(env: dict[str, str], change: dict[str, str], words: list[str]):
+    text = await failing_start(env | change)
+    for word in words:
+        assert word in text
+    assert "hunter2" not in text
+
+
+async def test_a_bad_endpoints_file(env: dict[str, str], tmp_path: Path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("models: [{name: m, endpoints: ['h:99999']}]")
+    text = await failing_start(env | {"GATEWAY_ENDPOINTS_FILE": str(bad)})
+    assert "models[0].endpoints[0]" in text
+    assert "99999" in text
+
+
+async def test_it_starts_and_stops_cleanly(env: dict[str, str], tmp_path: Path):
+    process = await Process.start("plugin", [script("gateway-plugin"), "serve"], tmp_path, env)
+    await process.wait_ready(f"http://127.0.0.1:{env['GATEWAY_OPS_PORT']}/readyz")
+    await process.stop()
+    log = process.log.read_text()
+    assert "serving ext_proc on 127.0.0.1:" in log
+    assert "Traceback" not in log
+
+
+async def test_config_shows_values_and_origins(env: dict[str, str]):
+    process = await asyncio.create_subprocess_exec(
+        script("gateway-plugin"),
+        "config",
+        env={**os.environ, **env, "GATEWAY_DEFAULT_RPM": "7", "COLUMNS": "200", "REDIS_PASSWORD": "hunter2"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    stdout, _ = await asyncio.wait_for(process.communicate(), 20)
+    line = next(line for line in stdout.decode().splitlines() if line.strip().startswith("default_rpm"))
+    assert "7" in line
+    assert "environment GATEWAY_DEFAULT_RPM" in line
+    assert "hunter2" not in stdout.decode()

@@ -1,0 +1,85 @@
+"""Runs deploy/envoy/lua/gateway.lua in LuaJIT against a small copy of Envoy's Lua API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lupa.luajit21 import LuaRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SCRIPT = Path(__file__).parents[3] / "deploy/envoy/lua/gateway.lua"
+
+# Bodies are bytes, so every string that crosses the border is.
+FAKE_ENVOY = b"""
+return function(about, headers, chunks, published, log)
+  local function chunk(bytes)
+    return { length = function() return #bytes end, getBytes = function(_, i, n) return bytes:sub(i + 1, i + n) end }
+  end
+  local headers_wrapper = {
+    get = function(_, name) return headers[name] end,
+    remove = function(_, name) headers[name] = nil end,
+    replace = function(_, name, value) assert(type(value) == "string"); headers[name] = value end,
+  }
+  local metadata = {
+    get = function(_, namespace) return namespace == "gateway_plugin" and about or nil end,
+    set = function(_, namespace, name, value) published[namespace .. ":" .. name] = value end,
+  }
+  local info = { dynamicMetadata = function() return metadata end }
+  envoy_on_response({
+    streamInfo = function() return info end,
+    headers = function() return headers_wrapper end,
+    logWarn = function(_, text) log[#log + 1] = text end,
+    bodyChunks = function()
+      local i = 0
+      return function() i = i + 1; return chunks[i] and chunk(chunks[i]) end
+    end,
+  })
+end
+"""
+
+
+@dataclass
+class Response:
+    """What the script left behind: the client's headers and the published counts."""
+
+    headers: dict[str, str]
+    usage: dict[str, float]
+    log: list[str] = field(default_factory=list)
+
+
+class Script:
+    """The loaded script; `run` passes one response through it."""
+
+    def __init__(self) -> None:
+        self._lua = LuaRuntime(encoding=None)
+        self._lua.execute(SCRIPT.read_bytes())
+        self._run = self._lua.execute(FAKE_ENVOY)
+
+    def _table(self, value: object) -> Any:
+        if isinstance(value, dict):
+            return self._lua.table_from({self._table(key): self._table(item) for key, item in value.items()})
+        if isinstance(value, list):
+            return self._lua.table_from([self._table(item) for item in value])
+        return value.encode() if isinstance(value, str) else value
+
+    def run(self, chunks: Sequence[bytes], headers: Mapping[str, str], about: dict[str, Any] | None) -> Response:
+        lua_headers, published, log = self._table({":status": "200", **headers}), self._table({}), self._table([])
+        self._run(self._table(about), lua_headers, self._table(list(chunks)), published, log)
+        usage = {key.decode().removeprefix("gateway_plugin.usage:"): value for key, value in published.items()}
+        plain = {key.decode(): value.decode() for key, value in lua_headers.items()}
+        return Response(plain, usage, [line.decode() for line in log.values()])
+
+    def usage(self, *chunks: bytes, content_type: str = "application/json") -> dict[str, float]:
+        response = self.run(chunks, {"content-type": content_type}, {"request_id": "r1"})
+        assert response.log == []
+        return response.usage
+
+
+@pytest.fixture(scope="session")
+def script() -> Script:
+    return Script()

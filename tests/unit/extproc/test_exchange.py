@@ -1,0 +1,328 @@
+"""The exchange, message by message, without gRPC, Envoy or Redis."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_plugin.extproc.exchange import Admit, Exchange, Phase, Reply, Services
+from gateway_plugin.extproc.intent import Rules
+from gateway_plugin.extproc.rejections import limiter_unavailable
+from gateway_plugin.metrics import Metrics
+from protos.ext_proc import ProcessingRequest
+from ratelimit import Decision, Limits, Outcome
+from routing.chooser import Chooser
+from routing.pods import PodTable
+from routing.router import Router
+from routing.spec import ClusterState, PodSpec
+
+BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+LIMITS = Limits(3, 3000)
+ADMITTED = Decision(Outcome.ADMITTED, LIMITS, 1.0, 0.0, 0.0)
+
+
+class Bench:
+    """An exchange factory over two pods of model "m"; "empty" has none."""
+
+    def __init__(self, **rules: str) -> None:
+        self.pods = PodTable(lambda: 0.0)
+        specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(2))
+        self.pods.apply(ClusterState(specs, frozenset({"empty"})))
+        self.metrics = Metrics()
+        router = Router(self.pods, Chooser(np.random.default_rng(1)), 2)
+        self.services = Services(router, Rules(**rules), self.metrics, lambda: "id-1", lambda: 0.0)
+
+    def exchange(self) -> Exchange:
+        return Exchange(self.services)
+
+    def inflight(self) -> float:
+        return float(self.pods.view("m").inflight_requests.sum())
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def headers(end_of_stream: bool = False, /, **values: str) -> ProcessingRequest:
+    message = ProcessingRequest()
+    message.request_headers.end_of_stream = end_of_stream
+    defaults = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "application/json"}
+    for key, value in (defaults | {k.replace("_", "-"): v for k, v in values.items()}).items():
+        header = message.request_headers.headers.headers.add()
+        header.key, header.raw_value = key, value.encode()
+    return message
+
+
+def body(content: bytes = BODY) -> ProcessingRequest:
+    message = ProcessingRequest()
+    message.request_body.body = content
+    message.request_body.end_of_stream = True
+    return message
+
+
+def reply(step: object) -> Reply:
+    assert isinstance(step, Reply), step
+    return step
+
+
+def mutation(step: object) -> tuple[dict[str, str], list[str]]:
+    message = reply(step).message
+    common = getattr(message, message.WhichOneof("response")).response
+    assert common.clear_route_cache
+    changed = {h.header.key: h.header.raw_value.decode() for h in common.header_mutation.set_headers}
+    assert not any(h.header.value for h in common.header_mutation.set_headers), "`value` arrives empty at Envoy"
+    return changed, list(common.header_mutation.remove_headers)
+
+
+def error(step: object) -> tuple[int, dict[str, Any], dict[str, str]]:
+    message = reply(step).message.immediate_response
+    assert reply(step).final
+    found = {h.header.key: h.header.raw_value.decode() for h in message.headers.set_headers}
+    assert found["content-type"] == "application/json"
+    assert message.details.startswith("gateway_plugin_")
+    return message.status.code, json.loads(message.body)["error"], found
+
+
+def test_a_chat_request_is_routed_by_its_body():
+    bench = Bench()
+    exchange = bench.exchange()
+
+    step = exchange.receive(headers(routing_strategy="least-request", x_request_id="abc-1"))
+    changed, removed = mutation(step)
+    assert changed == {"x-went-into-req-headers": "true"}
+    assert removed == ["target-pod", "target-pod-ip", "accept-encoding"]
+    mode = reply(step).message.mode_override
+    assert (mode.request_body_mode, mode.response_header_mode, mode.response_trailer_mode) == (2, 2, 1)
+    assert mode.response_body_mode == 0
+    assert bench.inflight() == 0
+
+    step = exchange.receive(body())
+    changed, _ = mutation(step)
+    assert set(changed.pop("target-pod").split(",")) == {"10.0.0.0:8000", "10.0.0.1:8000"}
+    assert changed == {"model": "m", "routing-strategy": "least-request", "x-request-id": "abc-1"}
+    metadata = reply(step).message.dynamic_metadata.fields["gateway_plugin"].struct_value
+    assert metadata["charge_id"] == "id-1"
+    assert dict(metadata["pods"]) == {"10.0.0.0:8000": "pod-0", "10.0.0.1:8000": "pod-1"}
+    assert bench.inflight() == 1
+
+    exchange.end()
+    exchange.end()
+    assert bench.inflight() == 0
+    assert bench.count("gateway_in_flight_requests") == 0
+    assert bench.count("gateway_request_total", model="m", strategy="least-request") == 1
+
+
+def test_a_model_header_saves_the_body():
+    bench = Bench(default_strategy="random")
+    step = bench.exchange().receive(headers(model="m"))
+    changed, removed = mutation(step)
+    assert changed["model"] == "m"
+    assert "," in changed["target-pod"]
+    assert removed == ["target-pod-ip", "accept-encoding"], "what is set must not be removed"
+    assert reply(step).message.mode_override.request_body_mode == 0
+    assert reply(step).message.mode_override.response_trailer_mode == 1
+    assert bench.inflight() == 1
+
+
+@pytest.mark.parametrize("strategy", [None, "", "  "])
+def test_without_a_strategy_only_the_model_is_set(strategy: str | None):
+    bench = Bench()
+    exchange = bench.exchange()
+    given_headers = {} if strategy is None else {"routing_strategy": strategy}
+    _, removed = mutation(exchange.receive(headers(target_pod="6.6.6.6:1", **given_headers)))
+    assert "target-pod" in removed
+    changed, _ = mutation(exchange.receive(body()))
+    assert changed == {"model": "m", "x-request-id": "id-1"}
+    assert bench.inflight() == 0
+
+
+def test_the_header_beats_the_default_strategy():
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(routing_strategy="least-request"))
+    assert mutation(exchange.receive(body()))[0]["routing-strategy"] == "least-request"
+
+
+def test_engines_get_the_path_without_a_trailing_slash():
+    bench = Bench(default_strategy="random")
+    changed, _ = mutation(bench.exchange().receive(headers(model="m", **{":path": "/v1/messages/?beta=true"})))
+    assert changed[":path"] == "/v1/messages?beta=true"
+
+
+@pytest.mark.parametrize(("path", "method"), [("/v1/models", "GET"), ("/tokenize", "POST"), ("/v1/responses", "GET")])
+def test_other_requests_pass_through(path: str, method: str):
+    bench = Bench(default_strategy="random")
+    step = bench.exchange().receive(headers(**{":path": path, ":method": method, "target_pod": "6.6.6.6:1"}))
+    assert mutation(step) == ({}, ["target-pod", "target-pod-ip"])
+    assert reply(step).final
+    assert not reply(step).message.HasField("mode_override")
+
+
+def test_a_user_is_admitted_before_a_pod_is_booked():
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(user="lgy"))
+    step = exchange.receive(body())
+    assert isinstance(step, Admit)
+    assert step.user == "lgy"
+    assert bench.inflight() == 0
+    assert "target-pod" in mutation(exchange.admitted(ADMITTED))[0]
+    assert bench.inflight() == 1
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "message", "header"),
+    [
+        (
+            Decision(Outcome.REQUESTS_EXCEEDED, LIMITS, 3.0, 0.0, 17.2),
+            429,
+            "user: lgy has exceeded RPM: 3",
+            "x-error-rpm-exceeded",
+        ),
+        (
+            Decision(Outcome.TOKENS_EXCEEDED, LIMITS, 0.0, 3000.0, 0.2),
+            429,
+            "user: lgy has exceeded TPM: 3000",
+            "x-error-tpm-exceeded",
+        ),
+        (Decision(Outcome.UNKNOWN_USER, None, 0.0, 0.0, 0.0), 401, "user: lgy does not exist", "x-error-user"),
+    ],
+)
+def test_refusals(decision: Decision, status: int, message: str, header: str):
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(user="lgy"))
+    exchange.receive(body())
+    code, found, response_headers = error(exchange.admitted(decision))
+    assert (code, found["message"], response_headers[header]) == (status, message, "true")
+    if status == 429:
+        assert found["type"] == "rate_limit_error"
+        assert response_headers["retry-after"] == {17.2: "18", 0.2: "1"}[decision.retry_after_seconds]
+    assert bench.inflight() == 0
+
+
+def test_an_unreachable_limiter_is_503():
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(user="lgy"))
+    exchange.receive(body())
+    code, found, _ = error(exchange.refused(limiter_unavailable()))
+    assert (code, found["code"]) == (503, "service_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("request_headers", "content", "status", "message"),
+    [
+        ({"routing_strategy": "best"}, None, 400, "incorrect routing strategy best; known strategies: "),
+        ({"user": "a\tb\x01"}, None, 400, "invalid user header: "),
+        ({"content_type": "text/plain"}, BODY, 415, "content-type must be application/json, not text/plain"),
+        ({"content_encoding": "gzip"}, BODY, 415, "content-encoding gzip of requests is not supported"),
+        ({}, b"{", 400, "error processing request body"),
+        ({}, b'{"messages":[1]}', 400, "'model' is a required property"),
+        ({}, b'{"model":"nope","messages":[1]}', 400, "model nope does not exist"),
+        ({}, b'{"model":"empty","messages":[1]}', 503, "error on getting pods for model empty"),
+        ({"model": "nope"}, None, 400, "model nope does not exist"),
+        ({":path": "/v1/audio/translations"}, BODY, 400, "audio requests must use multipart/form-data content-type"),
+    ],
+)
+def test_bad_requests(request_headers: dict[str, str], content: bytes | None, status: int, message: str):
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    step = exchange.receive(headers(**request_headers))
+    if content is not None:
+        step = exchange.receive(body(content))
+    code, found, _ = error(step)
+    assert code == status
+    assert found["message"].startswith(message)
+    assert exchange.phase is Phase.DONE
+    assert bench.inflight() == 0
+
+
+def test_a_request_without_body_or_model_is_told_so():
+    code, found, _ = error(Bench().exchange().receive(headers(True)))
+    assert (code, found["message"]) == (400, "the request body is empty")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "passes"), [("Bearer t0p", True), ("bearer t0p", True), ("t0p", False), ("Bearer x", False)]
+)
+def test_bearer_token(authorization: str, passes: bool):
+    exchange = Bench(bearer_token="t0p").exchange()
+    step = exchange.receive(headers(authorization=authorization))
+    if passes:
+        assert not reply(step).final
+    else:
+        code, found, _ = error(step)
+        assert (code, found["code"], found["param"]) == (401, "invalid_api_key", "api_key")
+
+
+def test_the_token_is_needed_for_every_path():
+    step = Bench(bearer_token="t0p").exchange().receive(headers(**{":path": "/v1/models", ":method": "GET"}))
+    assert error(step)[0] == 401
+
+
+def test_an_id_that_is_not_well_formed_is_replaced():
+    bench = Bench(default_strategy="random")
+    changed, _ = mutation(bench.exchange().receive(headers(model="m", x_request_id="a b\n")))
+    assert changed["x-request-id"] == "id-1"
+
+
+def test_an_exception_gives_back_what_was_booked():
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers())
+    exchange.receive(body())
+    code, found, _ = error(exchange.failed())
+    assert (code, found["type"]) == (500, "api_error")
+    assert bench.inflight() == 0
+    assert bench.count("gateway_internal_errors_total") == 1
+
+
+def test_repr_tells_the_state():
+    bench = Bench()
+    exchange = bench.exchange()
+    assert repr(exchange) == "<Exchange headers model=- pods=->"
+
+
+MESSAGES = st.sampled_from(
+    ["headers", "model", "user", "passing", "body", "bad", "trailers", "response", "admit", "deny", "fail", "end"]
+)
+
+
+@given(st.lists(MESSAGES, max_size=8))
+def test_no_order_of_events_leaks_a_lease(events: list[str]):
+    bench = Bench(default_strategy="least-request")
+    exchange = bench.exchange()
+    waiting = False
+    for event in events:
+        message = {
+            "headers": headers(),
+            "model": headers(model="m"),
+            "user": headers(user="lgy"),
+            "passing": headers(**{":path": "/x"}),
+            "body": body(),
+            "bad": body(b"{"),
+            "trailers": ProcessingRequest(response_trailers={}),
+            "response": ProcessingRequest(response_headers={}),
+        }.get(event)
+        if message is not None:
+            waiting = isinstance(exchange.receive(message), Admit)
+        elif event == "admit" and waiting:
+            exchange.admitted(ADMITTED)
+            waiting = False
+        elif event == "deny" and waiting:
+            error(exchange.admitted(Decision(Outcome.UNKNOWN_USER, None, 0.0, 0.0, 0.0)))
+            waiting = False
+        elif event == "fail":
+            exchange.failed()
+        elif event == "end":
+            exchange.end()
+            waiting = False
+        assert 0 <= bench.inflight() <= 1
+    exchange.end()
+    assert bench.inflight() == 0
+    assert bench.count("gateway_in_flight_requests") == 0

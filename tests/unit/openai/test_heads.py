@@ -1,0 +1,165 @@
+"""Request heads: what is read, and which mistakes are named how."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_plugin.openai.endpoints import ENDPOINTS, BodyKind, endpoint_of, without_trailing_slash
+from gateway_plugin.openai.errors import ApiError, error_body
+from gateway_plugin.openai.head import RequestHead, read_json_head
+from gateway_plugin.openai.multipart import read_multipart_head
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def read(kind: BodyKind, body: Any) -> RequestHead:
+    return read_json_head(kind, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/chat/completions", BodyKind.CHAT),
+        ("/v1/chat/completions/", BodyKind.CHAT),
+        ("/v1/chat/completions?api-version=1", BodyKind.CHAT),
+        ("/v1/messages/?beta=true", BodyKind.CHAT),
+        ("/v1/audio/translations", BodyKind.MULTIPART),
+        ("/v1/models", None),
+        ("/v1/chat", None),
+        ("/", None),
+        ("", None),
+    ],
+)
+def test_paths(path: str, kind: BodyKind | None):
+    assert endpoint_of(without_trailing_slash(path)) is kind
+
+
+def test_a_trailing_slash_goes_and_the_query_stays():
+    assert without_trailing_slash("/v1/messages//?beta=true/") == "/v1/messages?beta=true/"
+    assert without_trailing_slash("/v1/messages") == "/v1/messages"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (BodyKind.CHAT, CHAT),
+        (BodyKind.COMPLETION, {"model": "m", "prompt": "a"}),
+        (BodyKind.COMPLETION, {"model": "m", "prompt": ["a", "b"]}),
+        (BodyKind.COMPLETION, {"model": "m", "prompt": [1, 2]}),
+        (BodyKind.EMBEDDING, {"model": "m", "input": "a", "stream": False}),
+        (BodyKind.EMBEDDING, {"model": "m", "input": [[1, 2], [3]]}),
+        (BodyKind.RESPONSES, {"model": "m", "input": [{"role": "user", "content": "a"}]}),
+        (BodyKind.RERANK, {"model": "m", "query": "q", "documents": ["a"]}),
+        (BodyKind.CLASSIFY, {"model": "m", "input": ["a"]}),
+        (BodyKind.PLAIN, {"model": "m", "text_1": "a", "text_2": "b"}),
+    ],
+)
+def test_every_kind_of_body_gives_its_model(kind: BodyKind, body: dict[str, Any]):
+    assert read(kind, body) == RequestHead("m", stream=False)
+    assert read(kind, body | {"stream": None}) == RequestHead("m", stream=False)
+
+
+def test_stream_is_read():
+    assert read(BodyKind.CHAT, CHAT | {"stream": True}) == RequestHead("m", stream=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message", "param"),
+    [
+        (BodyKind.CHAT, b"", "the request body is empty", None),
+        (BodyKind.CHAT, b'{"model": "m", ', "error processing request body: Input data was truncated", None),
+        (BodyKind.CHAT, b'{"model": m}', "error processing request body: JSON is malformed", None),
+        (BodyKind.CHAT, b"[1]", "error processing request body: Expected object, got array", None),
+        (BodyKind.CHAT, b'{"model": "\xff"}', "error processing request body", None),
+        (BodyKind.CHAT, {"messages": [1]}, "'model' is a required property", "model"),
+        (BodyKind.CHAT, {"model": "", "messages": [1]}, "'model' is a required property", "model"),
+        (BodyKind.CHAT, {"model": None, "messages": [1]}, "'model' is a required property", "model"),
+        (BodyKind.CHAT, {"model": 3, "messages": [1]}, "'model': Expected str | null, got int", "model"),
+        (BodyKind.CHAT, CHAT | {"stream": "yes"}, "'stream': Expected bool | null, got str", "stream"),
+        (BodyKind.CHAT, {"model": "m"}, "no messages in the request body", "messages"),
+        (BodyKind.CHAT, {"model": "m", "messages": []}, "no messages in the request body", "messages"),
+        (BodyKind.CHAT, {"model": "m", "messages": "hi"}, "'messages': Expected array | null, got str", "messages"),
+        (BodyKind.COMPLETION, {"model": "m"}, "'prompt' is a required property", "prompt"),
+        (BodyKind.EMBEDDING, {"model": "m"}, "'input' is a required property", "input"),
+        (BodyKind.EMBEDDING, {"model": "m", "input": None}, "'input' is a required property", "input"),
+        (BodyKind.EMBEDDING, {"model": "m", "input": []}, "'input' must not be empty", "input"),
+        (BodyKind.EMBEDDING, {"model": "m", "input": ""}, "'input' must not be empty", "input"),
+        (BodyKind.EMBEDDING, {"model": "m", "input": 7}, "'input' must be a string or an array", "input"),
+        (
+            BodyKind.EMBEDDING,
+            {"model": "m", "input": "a", "stream": True},
+            "stream not supported for embeddings",
+            "stream",
+        ),
+        (BodyKind.RERANK, {"model": "m", "documents": ["a"]}, "'query' is a required property", "query"),
+        (
+            BodyKind.RERANK,
+            {"model": "m", "query": "q", "documents": []},
+            "'documents' is a required property and cannot be empty",
+            "documents",
+        ),
+    ],
+)
+def test_mistakes_are_named(kind: BodyKind, body: Any, message: str, param: str | None):
+    with pytest.raises(ApiError) as caught:
+        read(kind, body)
+    assert caught.value.message.startswith(message)
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@given(
+    st.binary(max_size=300) | st.text(max_size=200).map(str.encode),
+    st.sampled_from(sorted(set(ENDPOINTS.values()), key=str)),
+)
+def test_no_body_raises_anything_else(body: bytes, kind: BodyKind):
+    with suppress(ApiError):
+        if kind is BodyKind.MULTIPART:
+            read_multipart_head("multipart/form-data; boundary=x", body)
+        else:
+            read_json_head(kind, body)
+
+
+def test_error_shape():
+    assert json.loads(error_body(429, 'a "b"', code="c", param=None)) == {
+        "error": {"message": 'a "b"', "type": "rate_limit_error", "param": None, "code": "c"}
+    }
+
+
+def form(*parts: tuple[str, bytes], end: bytes = b"--\r\n") -> bytes:
+    body = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\n\r\n' + value + b"\r\n"
+        for name, value in parts
+    )
+    return body + b"--x" + end
+
+
+FORM = "multipart/form-data; boundary=x"
+
+
+def test_multipart_model_is_found_behind_a_large_file():
+    body = form(("file", b"\x00\r\n-" * 300_000), ("model", b"whisper"), ("stream", b"true"))
+    assert read_multipart_head(FORM, body) == RequestHead("whisper", stream=True)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "message"),
+    [
+        ("multipart/form-data", form(("model", b"m")), "missing boundary in content-type"),
+        ("application/x-www-form-urlencoded", b"model=m", "expected multipart/form-data content-type"),
+        (FORM, b"garbage", "failed to parse multipart form"),
+        (FORM, form(("model", b"m"), end=b"\r\n"), "failed to parse multipart form"),
+        (FORM, form(("file", b"abc")), "'model' is a required property"),
+        (FORM, form(("model", b"m" * 2000)), "form field 'model' is longer than 1024 bytes"),
+    ],
+)
+def test_multipart_mistakes(content_type: str, body: bytes, message: str):
+    with pytest.raises(ApiError) as caught:
+        read_multipart_head(content_type, body)
+    assert caught.value.message.startswith(message)
+    assert caught.value.status == 400

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from ratelimit import InvalidUserName
+from ratelimit.keys import counter_prefix, record_key
+
+names = st.text(st.sampled_from("{}ab:/%é"), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("lgy", "gateway:{aibrix-users/lgy}"),
+        ("team/lgy", "gateway:{aibrix-users/team/lgy}"),
+        ("a{b", "gateway:{aibrix-users/a{b}"),
+        ("a{team}b", "gateway:{team}:aibrix-users/a%7Bteam%7Db"),
+    ],
+)
+def test_the_prefix_is_tagged_with_the_record(name, prefix):
+    assert counter_prefix(record_key(name)) == prefix
+
+
+@given(names)
+@example("a}b")
+@example("{}")
+@example("{}{b}")
+@settings(deadline=None)
+def test_counters_share_the_slot_of_their_record(name):
+    record = record_key(name)
+    prefix = counter_prefix(record)
+    for suffix in ("", ":tokens:28333333", ":settled:{x}"):
+        assert key_slot(f"{prefix}{suffix}".encode()) == key_slot(record.encode())
+
+
+@given(names, names)
+@example("a{x}", "b{x}")
+@example("x", "{aibrix-users/x}")
+@settings(deadline=None)
+def test_no_two_users_share_a_counter(one, other):
+    first, second = counter_prefix(record_key(one)) + ":", counter_prefix(record_key(other)) + ":"
+    assert (first == second) is (one == other)
+    # Nor can one user's prefix go on as another's with a kind of counter.
+    assert one == other or not first.startswith(tuple(second + kind for kind in ("requests:", "tokens:", "settled:")))
+
+
+def test_an_invalid_name_has_no_key():
+    with pytest.raises(InvalidUserName):
+        record_key("a\nb")

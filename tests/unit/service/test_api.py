@@ -1,0 +1,133 @@
+"""The HTTP APIs, as a client sees them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from gateway_plugin.api.errors import new_app
+from gateway_plugin.api.models import models_router
+from gateway_plugin.api.ops import ops_router
+from gateway_plugin.api.users import users_router
+from gateway_plugin.metrics import Metrics
+from ratelimit import LimitDefaults, MemoryStore, StoreUnavailable
+from routing.pods import PodTable
+from routing.spec import ClusterState, PodSpec
+
+
+class Api:
+    def __init__(self) -> None:
+        self.store = MemoryStore(lambda: 0.0, LimitDefaults())
+        self.pods = PodTable(lambda: 0.0)
+        self.pods.apply(ClusterState((PodSpec("p", "10.0.0.1:8000", ("org/m",)),), frozenset({"a"})))
+        self.draining = False
+        app = new_app("test", "test")
+        app.include_router(users_router(self.store))
+        app.include_router(models_router(self.pods))
+        app.include_router(ops_router(self.pods, self.store, Metrics(), lambda: self.draining))
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
+
+    async def call(self, path: str, **body: object) -> tuple[int, dict[str, object]]:
+        answer = await self.http.post(path, json=body)
+        return answer.status_code, answer.json()
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    opened = Api()
+    yield opened
+    await opened.http.aclose()
+
+
+async def test_the_life_of_a_user(api: Api):
+    lgy = {"name": "lgy", "rpm": 100, "tpm": 1000}
+    assert await api.call("/CreateUser", **lgy) == (200, {"message": "Created User: lgy", "user": lgy})
+    assert await api.call("/ReadUser", name="lgy") == (200, {"message": "User: lgy", "user": lgy})
+    assert await api.call("/CreateUser", name="lgy", rpm=1) == (
+        200,
+        {"message": "User: lgy exists", "user": {"name": "lgy", "rpm": 1, "tpm": 0}},
+    )
+    assert await api.call("/ReadUser", name="lgy") == (200, {"message": "User: lgy", "user": lgy})
+    changed = lgy | {"rpm": 3}
+    assert await api.call("/UpdateUser", **changed) == (200, {"message": "Updated User: lgy", "user": changed})
+    assert await api.call("/DeleteUser", name="lgy") == (200, {"message": "Deleted User: lgy", "user": changed})
+    assert (await api.call("/DeleteUser", name="lgy"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/ReadUser", "user does not exist"),
+        ("/UpdateUser", "User: x does not exist"),
+        ("/DeleteUser", "User: x does not exist"),
+    ],
+)
+async def test_who_does_not_exist(api: Api, path: str, message: str):
+    status, body = await api.call(path, name="x")
+    assert status == 404
+    assert body == {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"rpm": 1}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a\u0001"}, "name"),
+        ({"name": "x" * 257}, "name"),
+        ({"name": "a", "rpm": -1}, "rpm"),
+        ({"name": "a", "tpm": "many"}, "tpm"),
+    ],
+)
+async def test_bad_users_are_422_in_openais_shape(api: Api, body: dict[str, object], param: str):
+    status, answer = await api.call("/CreateUser", **body)
+    assert status == 422
+    error = answer["error"]
+    assert isinstance(error, dict)
+    assert error["param"] == param
+
+
+async def test_malformed_json_and_unknown_paths_have_the_shape(api: Api):
+    answer = await api.http.post("/CreateUser", content=b"{", headers={"content-type": "application/json"})
+    assert (answer.status_code, set(answer.json())) == (422, {"error"})
+    answer = await api.http.get("/nothing")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "Not Found")
+
+
+async def test_models(api: Api):
+    listed = (await api.http.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["a", "org/m"]
+    assert (await api.http.get("/v1/models/org/m")).json()["object"] == "model"
+    missing = await api.http.get("/v1/models/b")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_readiness_says_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch):
+    assert (await api.http.get("/readyz")).status_code == 200
+
+    async def away() -> None:
+        raise StoreUnavailable("redis:6379", "refused")
+
+    monkeypatch.setattr(api.store, "ping", away)
+    api.draining = True
+    answer = await api.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {"draining": "yes", "models": "ok", "limiter": "redis:6379: refused"}
+    assert (await api.http.get("/healthz")).status_code == 200, "liveness does not depend on others"
+
+
+async def test_pods_can_be_looked_at(api: Api):
+    api.pods.book(0)
+    api.pods.columns.kv_usage_ratio[0] = 0.25
+    (pod,) = (await api.http.get("/debug/pods")).json()
+    assert (pod["name"], pod["models"], pod["inflight_requests"]) == ("p", ["org/m"], 1)
+    assert (pod["kv_usage_ratio"], pod["ttft_seconds"]) == (0.25, None)
+
+
+async def test_metrics_are_exposed(api: Api):
+    answer = await api.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "gateway_in_flight_requests 0.0" in answer.text
