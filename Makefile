@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit protos simulator benchmarks tests
 
 .PHONY: demo demo-check test lint format bench clean lock docs envoy-config
@@ -39,7 +40,7 @@ docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
 
 envoy-config: $(READY)  ## write the checked-in example configuration of Envoy anew
-	@$(BIN)/python -m gateway_plugin.envoy_config.example
+	@$(BIN)/gateway-plugin envoy-config $(EXAMPLE)/endpoints.yaml $(EXAMPLE) --lua-path deploy/envoy/lua/gateway.lua
 
 clean:
 	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

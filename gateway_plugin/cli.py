@@ -82,6 +82,7 @@ def envoy_config(
     admin_port: Annotated[int, typer.Option(min=1, max=65535, help="Envoy's admin page, on loopback.")] = 9901,
     plugin_host: Annotated[str, typer.Option(help="Where the plugin runs.")] = "127.0.0.1",
     fail_open: Annotated[bool, typer.Option(help="Let requests pass, unlimited, while the plugin is down.")] = False,
+    lua_path: Annotated[str, typer.Option(help="Where Envoy finds gateway.lua; empty: inside envoy.yaml.")] = "",
     watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -96,6 +97,7 @@ def envoy_config(
         plugin_host=plugin_host,
         fail_open=fail_open,
         accounting=settings.accounting,
+        lua_path=lua_path,
     )
     try:
         for changed in follow(endpoints, envoy, directory):

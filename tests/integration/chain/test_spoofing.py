@@ -27,7 +27,8 @@ async def fragile(open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
 
 def spoofed(gateway: Gateway) -> str:
     """The address of a real pod that must not be reached: one of another model, so that Envoy knows it."""
-    return f"127.0.0.1:{next(reversed(gateway.stack.ports.pods.values()))[0]}"
+    (port,) = gateway.stack.ports.pods["other"]
+    return f"127.0.0.1:{port}"
 
 
 async def check(gateway: Gateway, answer_pod: str, target: str) -> None:

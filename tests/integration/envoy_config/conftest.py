@@ -42,12 +42,12 @@ SHORT = aiohttp.ClientTimeout(total=10)
 
 def free_ports(count: int) -> list[int]:
     """Below the ephemeral range, where no client of a test next door can take them before Envoy does."""
-    found: list[int] = []
+    found: set[int] = set()
     while len(found) < count:
         port = random.randrange(20000, 32000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found
+            found.add(port)
+    return list(found)
 
 
 def sse(document: object) -> bytes:

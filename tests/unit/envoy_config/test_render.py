@@ -14,13 +14,6 @@ from gateway_plugin.envoy_config.model import Address, EnvoyConfig, EnvoyPorts, 
 from gateway_plugin.envoy_config.render import render, write
 
 STANDALONE = Path("deploy/envoy/standalone")
-EXAMPLE = EnvoyConfig(
-    models=(
-        Model("llama-3-8b", ("127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002")),
-        Model("Qwen/Qwen3-8B", ("127.0.0.1:8003", "127.0.0.1:8004", "127.0.0.1:8005")),
-    ),
-    lua_path="deploy/envoy/lua/gateway.lua",
-)
 names = st.text(min_size=1).filter(str.isprintable)
 
 
@@ -30,8 +23,11 @@ def resources(config: EnvoyConfig, file: str) -> Any:
 
 @pytest.mark.parametrize("file", ["envoy.yaml", "clusters.yaml", "routes.yaml"])
 def test_the_example_is_what_the_renderer_gives(file: str) -> None:
-    checked_in = Path(__file__).parents[3] / STANDALONE / file
-    assert checked_in.read_text() == render(EXAMPLE, STANDALONE)[file]
+    root = Path(__file__).parents[3]
+    endpoints = yaml.safe_load((root / STANDALONE / "endpoints.yaml").read_text())
+    models = tuple(Model(model["name"], tuple(model["endpoints"])) for model in endpoints["models"])
+    example = EnvoyConfig(models=models, lua_path="deploy/envoy/lua/gateway.lua")
+    assert (root / STANDALONE / file).read_text() == render(example, STANDALONE)[file], "run: make envoy-config"
 
 
 @given(name=names)
@@ -70,7 +66,7 @@ def test_the_lua_script_is_inside_unless_a_path_is_given() -> None:
     filters = yaml.safe_load(inside)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
     lua = filters["typed_config"]["http_filters"][0]["typed_config"]["default_source_code"]["inline_string"]
     assert lua.strip() == Path(__file__).parents[3].joinpath("deploy/envoy/lua/gateway.lua").read_text().strip()
-    assert "inline_string" not in render(EXAMPLE, STANDALONE)["envoy.yaml"]
+    assert "inline_string" not in render(EnvoyConfig(lua_path="gateway.lua"), STANDALONE)["envoy.yaml"]
 
 
 def test_every_setting_reaches_the_bootstrap() -> None:
