@@ -19,13 +19,12 @@ from rich.progress import track
 from rich.table import Table
 
 from gateway_plugin.extproc.exchange import Exchange, Reply, Services
-from gateway_plugin.extproc.intent import Rules
+from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
 from gateway_plugin.openai.endpoints import BodyKind
-from gateway_plugin.openai.head import read_json_head
+from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Cost, LimitDefaults, MemoryStore, UserRecord
-from routing.chooser import Chooser
 from routing.pods import PodTable
 from routing.policy import Policy, RoutingRequest
 from routing.router import Router
@@ -62,7 +61,9 @@ def cases() -> dict[str, Callable[[], object]]:
     """Everything that is measured, by name."""
     measured: dict[str, Callable[[], object]] = {}
     for kib in (1, 32, 256):
-        measured[f"read the head of a chat body, {kib} KiB"] = partial(read_json_head, BodyKind.CHAT, body(kib * KIB))
+        measured[f"read head and prompt of a chat body, {kib} KiB"] = partial(
+            read_json_prompt, BodyKind.CHAT, body(kib * KIB)
+        )
     for count in (10, 100, 1000):
         router = make_router(count)
         for strategy in router.strategies():
@@ -78,7 +79,7 @@ def cases() -> dict[str, Callable[[], object]]:
 
 def book(router: Router, policy: Policy) -> None:
     """Chooses, books, and gives back."""
-    router.book(policy, RoutingRequest("m")).lease.release()
+    router.book(policy, RoutingRequest("m", user="kim", session="a conversation")).lease.release()
 
 
 def decision(router: Router, body_bytes: int) -> Callable[[], object]:
@@ -108,7 +109,7 @@ def make_router(pods: int) -> Router:
     table = PodTable(time.monotonic)
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.{i // 250}.{i % 250}:8000", ("m",)) for i in range(pods))
     table.apply(ClusterState(specs, frozenset()))
-    return Router(table, Chooser(np.random.default_rng(0)), candidates=2)
+    return Router(table, np.random.default_rng(0), candidates=2)
 
 
 def body(size_bytes: int) -> bytes:

@@ -19,19 +19,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from gateway_plugin.accounting.access_log import AccessLogService
 from gateway_plugin.accounting.accountant import Accountant
 from gateway_plugin.api.errors import new_app
+from gateway_plugin.api.explain import explain_router
 from gateway_plugin.api.models import models_router
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
 from gateway_plugin.discovery.file import FileDiscovery
 from gateway_plugin.discovery.node import EndpointsError
+from gateway_plugin.engines.collector import EngineCollector
 from gateway_plugin.engines.scraper import Scraper
 from gateway_plugin.extproc.exchange import Exchange, Services
-from gateway_plugin.extproc.intent import Rules
 from gateway_plugin.extproc.service import ExternalProcessor
+from gateway_plugin.intent.headers import Rules
 from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address
 from gateway_plugin.metrics import Metrics
 from ratelimit import LimitDefaults, MemoryStore, RedisStore, StoreUnavailable
-from routing.chooser import Chooser
 from routing.pods import PodTable
 from routing.router import Router
 
@@ -52,9 +53,12 @@ class App:
         self.settings = settings
         self.metrics = Metrics()
         self.pods = PodTable(time.monotonic)
-        self.router = Router(self.pods, Chooser(np.random.default_rng()), settings.target_candidates)
+        self.router = Router(self.pods, np.random.default_rng(), settings.target_candidates)
+        self.rules = _rules(settings)
         self.limits = _store(settings)
         self.processor = ExternalProcessor(partial(Exchange, self._services()), self.limits)
+        self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.scrape_interval_seconds)
+        self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
         self.draining = False
         self._discovery = self._new_discovery()
         self._health = health.aio.HealthServicer()
@@ -69,7 +73,7 @@ class App:
             self._announce()
             # A part that fails for good ends the process: a supervisor restarts it, and nothing limps on unseen.
             async with asyncio.TaskGroup() as group:
-                background = [group.create_task(part) for part in (self._discovery.run(), self._scraper().run())]
+                background = [group.create_task(part) for part in (self._discovery.run(), self.scraper.run())]
                 for listener in http_listeners:
                     group.create_task(listener.run())
                 await stopping.wait()
@@ -100,7 +104,8 @@ class App:
         settings, host = self.settings, self.settings.bind_host
         handlers = [self.processor.handler()]
         if settings.accounting == "access_log":
-            handlers.append(AccessLogService(Accountant(self.limits, self.pods, self.metrics)).handler())
+            accountant = Accountant(self.limits, self.pods, self.router, self.metrics)
+            handlers.append(AccessLogService(accountant).handler())
         grpc_listener = GrpcListener(host, settings.grpc_port, handlers, settings.grpc_max_message_bytes)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_listener.server)
         http_listeners = [
@@ -122,23 +127,25 @@ class App:
             await self._health.set(name, status)
 
     def _services(self) -> Services:
-        settings = self.settings
-        rules = Rules(settings.default_strategy, settings.auth_bearer_token.get_secret_value())
-        return Services(self.router, rules, self.metrics, _new_id, time.perf_counter)
+        return Services(
+            self.router,
+            self.rules,
+            self.metrics,
+            _new_id,
+            time.perf_counter,
+            outcomes_are_told=self.settings.accounting == "access_log",
+        )
 
     def _new_discovery(self) -> FileDiscovery:
         if self.settings.endpoints_file is None:
             raise StartError("endpoints_file is not set; set GATEWAY_ENDPOINTS_FILE to a file of models and their pods")
         return FileDiscovery(self.settings.endpoints_file, on_state=self.pods.apply)
 
-    def _scraper(self) -> Scraper:
-        interval = self.settings.scrape_interval_seconds
-        return Scraper(self.pods, time.monotonic, random.Random(), interval_seconds=interval)
-
     def _ops_api(self) -> FastAPI:
         api = new_app("gateway-plugin operations", "Metrics, health and the state of routing.")
         api.include_router(ops_router(self.pods, self.limits, self.metrics, lambda: self.draining))
         api.include_router(models_router(self.pods))
+        api.include_router(explain_router(self.router, self.rules))
         return api
 
     def _public_api(self) -> FastAPI:
@@ -170,6 +177,11 @@ def serve(settings: Settings) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def _rules(settings: Settings) -> Rules:
+    filter_keys = frozenset(key.strip() for key in settings.external_filter_keys.split(",") if key.strip())
+    return Rules(settings.default_strategy, settings.auth_bearer_token.get_secret_value(), filter_keys)
 
 
 def _store(settings: Settings) -> MemoryStore | RedisStore:

@@ -109,6 +109,22 @@ def envoy_config(
 
 
 @cli.command()
+def explain(
+    request: Annotated[Path, typer.Argument(help="A request body as JSON, as clients send it.", exists=True)],
+    url: Annotated[str, typer.Option(help="Where the plugin's operations port is.")] = "http://127.0.0.1:8080",
+    header: Annotated[list[str] | None, typer.Option("-H", help="As in curl: routing-strategy, user ... ")] = None,
+    path: Annotated[str, typer.Option(help="The endpoint the body is meant for.")] = "/v1/chat/completions",
+) -> None:
+    """Show which pod a running plugin would choose for a request, and why; sends nothing to any pod."""
+    from gateway_plugin.explanation import ExplainError, fetch_explanation, print_explanation
+
+    try:
+        print_explanation(fetch_explanation(url, request.read_bytes(), header or [], path))
+    except ExplainError as error:
+        _fail(str(error))
+
+
+@cli.command()
 def demo(
     check: Annotated[bool, typer.Option(help="Send real requests, print what was seen, and end.")] = False,
 ) -> None:

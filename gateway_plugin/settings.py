@@ -75,6 +75,10 @@ class Settings(BaseModel):
         2, description="pods offered to Envoy per request; those after the first are for retries", ge=1, le=5
     )
 
+    external_filter_keys: str = Field(
+        "*", description="pod labels that clients may select by in `external-filter`, separated by commas; * is all"
+    )
+
     redis_url: SecretStr = Field(
         SecretStr(""),
         description="redis://[user:password@]host:port[/db]; empty, and no redis_host: limits live in this process",

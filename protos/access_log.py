@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
     from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.struct_pb2 import Struct
+    from google.protobuf.struct_pb2 import Struct, Value
 
 METHOD_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 METHOD_NAME = "StreamAccessLogs"
@@ -44,7 +44,8 @@ class FinishedExchange:
     """The "ip:port" that answered; empty when no pod was reached."""
     duration_seconds: float
     ttft_seconds: float | None
-    """From the request's first byte at Envoy to the response's first byte from the pod."""
+    """From the request's first byte at Envoy to the pod's first byte of a stream; None for other responses, whose
+    first byte comes with their last token."""
     attempts: int
     client_aborted: bool
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -65,15 +66,17 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
     text = {name: _text(metadata[METADATA_NAMESPACE], name) for name in _TEXT_FIELDS}
     if not text["charge_id"]:
         return None
+    usage = metadata[USAGE_NAMESPACE].fields if USAGE_NAMESPACE in metadata else {}
+    streamed = "streamed" in usage and usage["streamed"].bool_value
     return FinishedExchange(
         **text,
         status=entry.response.response_code.value,
         pod_address=_address(entry),
         duration_seconds=_seconds(common.duration) if common.HasField("duration") else _last_byte_seconds(entry),
-        ttft_seconds=_first_byte_seconds(entry),
+        ttft_seconds=_first_byte_seconds(entry) if streamed else None,
         attempts=common.upstream_request_attempt_count,
         client_aborted=common.response_flags.downstream_connection_termination,
-        tokens=_tokens(metadata[USAGE_NAMESPACE]) if USAGE_NAMESPACE in metadata else {},
+        tokens=_tokens(usage),
     )
 
 
@@ -81,10 +84,10 @@ def _text(struct: Struct, name: str) -> str:
     return str(struct.fields[name].string_value) if name in struct.fields else ""
 
 
-def _tokens(struct: Struct) -> dict[str, int]:
+def _tokens(usage: Mapping[str, Value]) -> dict[str, int]:
     return {
         name: int(value.number_value)
-        for name, value in struct.fields.items()
+        for name, value in usage.items()
         if value.HasField("number_value") and 0 <= value.number_value < 2**53
     }
 

@@ -24,9 +24,10 @@ _FALLBACK = LeastRequest()
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Rows in order of preference, and which branch led there (a metric label: few, fixed values)."""
+    """Positions in the view in order of preference, all costs, and the branch (a metric label: few, fixed values)."""
 
-    rows: IntColumn
+    positions: IntColumn
+    costs: FloatColumn
     branch: str
 
 
@@ -39,14 +40,16 @@ class Chooser:
     def choose(self, policy: Policy, pods: PodView, request: RoutingRequest, count: int) -> Choice:
         """At most `count` distinct pods, best first. `pods` must not be empty."""
         costs = policy.costs(pods, request)
-        branch = policy.name
         unknown = np.isnan(costs)
         if unknown.all():
-            costs, branch = _FALLBACK.costs(pods, request), "fallback_least_request"
-        elif unknown.any():
+            costs = _FALLBACK.costs(pods, request)
+            return Choice(self._best(costs, count), costs, "fallback_least_request")
+        if unknown.any():
             costs = np.where(unknown, np.nanmedian(costs), costs)
-        return Choice(pods.rows[self._order(costs)[:count]], branch)
+        best = self._best(costs, count)
+        return Choice(best, costs, policy.branch(pods, request, int(best[0])))
 
-    def _order(self, costs: FloatColumn) -> IntColumn:
+    def _best(self, costs: FloatColumn, count: int) -> IntColumn:
         shuffled = self._rng.permutation(len(costs))
-        return shuffled[np.argsort(costs[shuffled], kind="stable")]
+        best: IntColumn = shuffled[np.argsort(costs[shuffled], kind="stable")[:count]]
+        return best

@@ -12,14 +12,29 @@ from numpy.typing import NDArray
 
 FloatColumn = NDArray[np.float64]
 IntColumn = NDArray[np.int64]
+HashColumn = NDArray[np.uint64]
 
-_INTEGER_FIELDS = ("incarnation", "inflight_requests", "requests_total")
-_FLOAT_FIELDS = (
+# What the gateway counts itself starts at zero; what it must measure first starts at NaN, unknown.
+_INTEGERS = ("incarnation", "inflight_requests", "requests_total", "booked_requests_since_poll")
+_HASHES = ("address_hash",)
+_COUNTED = (
+    "inflight_prompt_tokens",
+    "inflight_output_tokens",
+    "booked_tokens_since_poll",
+    "prefill_backlog_tokens",
+    "prefill_backlog_at_seconds",
+    "busy_since_seconds",
+)
+_MEASURED = (
     "running_requests",
     "waiting_requests",
     "kv_usage_ratio",
+    "kv_capacity_tokens",
     "prefix_hit_tokens",
     "prefix_query_tokens",
+    "prefill_tokens_per_second",
+    "engine_ttft_seconds",
+    "engine_tpot_seconds",
     "polled_at_seconds",
     "ttft_seconds",
     "tpot_seconds",
@@ -27,39 +42,56 @@ _FLOAT_FIELDS = (
 
 
 class Columns:
-    """Integer columns start at 0, float columns at NaN: nothing is known before it is measured."""
+    """Every column has the same length, `capacity`."""
 
     incarnation: IntColumn
     inflight_requests: IntColumn
     requests_total: IntColumn
+    booked_requests_since_poll: IntColumn
+    address_hash: HashColumn
+    inflight_prompt_tokens: FloatColumn
+    inflight_output_tokens: FloatColumn
+    booked_tokens_since_poll: FloatColumn
+    prefill_backlog_tokens: FloatColumn
+    prefill_backlog_at_seconds: FloatColumn
+    busy_since_seconds: FloatColumn
     running_requests: FloatColumn
     waiting_requests: FloatColumn
     kv_usage_ratio: FloatColumn
+    kv_capacity_tokens: FloatColumn
     prefix_hit_tokens: FloatColumn
     prefix_query_tokens: FloatColumn
+    prefill_tokens_per_second: FloatColumn
+    engine_ttft_seconds: FloatColumn
+    engine_tpot_seconds: FloatColumn
     polled_at_seconds: FloatColumn
     ttft_seconds: FloatColumn
     tpot_seconds: FloatColumn
 
     def __init__(self, capacity: int = 16) -> None:
         self.capacity = capacity
-        for name in _INTEGER_FIELDS:
-            setattr(self, name, np.zeros(capacity, dtype=np.int64))
-        for name in _FLOAT_FIELDS:
-            setattr(self, name, np.full(capacity, np.nan))
+        for name in _names():
+            setattr(self, name, _empty(name, capacity))
 
     def grow(self) -> None:
         """Doubles the capacity; row numbers stay valid."""
-        for name in (*_INTEGER_FIELDS, *_FLOAT_FIELDS):
+        for name in _names():
             column: NDArray[Any] = getattr(self, name)
-            empty = np.zeros_like(column) if name in _INTEGER_FIELDS else np.full_like(column, np.nan)
-            setattr(self, name, np.concatenate([column, empty]))
+            setattr(self, name, np.concatenate([column, _empty(name, self.capacity)]))
         self.capacity *= 2
 
     def reset(self, row: int, incarnation: int) -> None:
         """Gives the row to a new incarnation: empty books, unknown metrics."""
-        for name in _INTEGER_FIELDS:
-            getattr(self, name)[row] = 0
-        for name in _FLOAT_FIELDS:
-            getattr(self, name)[row] = np.nan
+        for name in _names():
+            getattr(self, name)[row] = np.nan if name in _MEASURED else 0
         self.incarnation[row] = incarnation
+
+
+def _names() -> tuple[str, ...]:
+    return (*_INTEGERS, *_HASHES, *_COUNTED, *_MEASURED)
+
+
+def _empty(name: str, length: int) -> NDArray[Any]:
+    if name in _MEASURED:
+        return np.full(length, np.nan)
+    return np.zeros(length, dtype=np.int64 if name in _INTEGERS else np.uint64 if name in _HASHES else np.float64)

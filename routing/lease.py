@@ -1,4 +1,4 @@
-"""A lease books one request on one pod's row, and is released exactly once, whatever ended the request.
+"""A lease books one request on one pod, and is released exactly once, whatever ended the request.
 
 It holds the row's own incarnation and not the pod's name or row alone: when the pod has gone and its row belongs to a
 successor, the release must not touch the successor's books.
@@ -6,34 +6,80 @@ successor, the release must not touch the successor's books.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from routing.columns import Columns
+    from routing.books import Books
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a request is expected to cost, in tokens."""
+
+    prompt_tokens: float = 0.0
+    uncached_tokens: float = 0.0
+    """Of the prompt, those that the pod must compute."""
+    output_tokens: float = 0.0
 
 
 class Lease:
     """One in-flight request on one incarnation of one pod."""
 
-    __slots__ = ("_columns", "_incarnation", "_released", "row")
+    __slots__ = ("_books", "_prefill_done_at_seconds", "_released", "incarnation", "row", "work")
 
-    def __init__(self, columns: Columns, row: int) -> None:
-        self._columns = columns
-        self._incarnation = int(columns.incarnation[row])
+    def __init__(self, books: Books, row: int, work: Work) -> None:
+        columns = books.columns
+        self._books = books
         self._released = False
         self.row = row
+        self.incarnation = int(columns.incarnation[row])
+        self.work = work
+        if not columns.inflight_requests[row]:
+            columns.busy_since_seconds[row] = books.clock()
         columns.inflight_requests[row] += 1
         columns.requests_total[row] += 1
+        columns.booked_requests_since_poll[row] += 1
+        columns.inflight_prompt_tokens[row] += work.prompt_tokens
+        columns.inflight_output_tokens[row] += work.output_tokens
+        columns.booked_tokens_since_poll[row] += work.uncached_tokens
+        self._prefill_done_at_seconds = books.add_prefill(row, work.uncached_tokens)
+
+    @property
+    def current(self) -> bool:
+        """True while the row still belongs to the pod that was booked."""
+        return int(self._books.columns.incarnation[self.row]) == self.incarnation
 
     def release(self) -> bool:
         """Takes the request off the pod's books; False when that was done before."""
         if self._released:
             return False
         self._released = True
-        if self._columns.incarnation[self.row] == self._incarnation:
-            self._columns.inflight_requests[self.row] -= 1
+        if self.current:
+            self._give_back()
         return True
+
+    def _give_back(self) -> None:
+        books, row, work = self._books, self.row, self.work
+        columns, now = books.columns, books.clock()
+        columns.inflight_requests[row] -= 1
+        if columns.inflight_requests[row]:
+            columns.inflight_prompt_tokens[row] -= work.prompt_tokens
+            columns.inflight_output_tokens[row] -= work.output_tokens
+        else:  # an idle pod has nothing in flight, whatever the rounding of many sums says
+            columns.inflight_prompt_tokens[row] = columns.inflight_output_tokens[row] = 0.0
+            books.busy_seconds.add_interval(row, float(columns.busy_since_seconds[row]), now)
+        books.drop_prefill(row, work.uncached_tokens, self._prefill_done_at_seconds)
+        books.prompt_tokens.add(row, work.prompt_tokens, now)
+        books.output_tokens.add(row, work.output_tokens, now)
+
+    def correct(self, prompt_tokens: float, output_tokens: float) -> None:
+        """Puts real token counts in place of the expected ones, once, after the release."""
+        if self.current:
+            now = self._books.clock()
+            self._books.prompt_tokens.add(self.row, prompt_tokens - self.work.prompt_tokens, now)
+            self._books.output_tokens.add(self.row, output_tokens - self.work.output_tokens, now)
 
     def __repr__(self) -> str:
         state = "released" if self._released else "held"
-        return f"<Lease row={self.row} incarnation={self._incarnation} {state}>"
+        return f"<Lease row={self.row} incarnation={self.incarnation} {state}>"

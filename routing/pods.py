@@ -11,35 +11,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from xxhash import xxh64_intdigest
 
-from routing.columns import Columns
-from routing.lease import Lease
+from routing.books import Books
+from routing.lease import Lease, Work
 from routing.view import PodView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from routing.columns import IntColumn
+    from routing.columns import Columns, IntColumn
+    from routing.profiles import ModelConfig
     from routing.spec import ClusterState, PodSpec
 
 # Scrapes come every second or less; ten missed ones mean that the numbers describe another moment.
 STALE_AFTER_SECONDS = 10.0
 # Weight of the newest measurement: the last ten requests make up 90 % of the average.
 EWMA_WEIGHT = 0.2
+NO_WORK = Work()
 
 
 class PodTable:
     """One row a pod. Not thread-safe: one event loop owns it."""
 
     def __init__(self, clock: Callable[[], float], stale_after_seconds: float = STALE_AFTER_SECONDS) -> None:
-        self._clock = clock
+        self.books = Books(clock)
+        self.on_removed: Callable[[int], None] = lambda row: None
+        """Called with a row that changes hands."""
+        self.on_capacity: Callable[[int, float], None] = lambda row, tokens: None
+        """Called when a pod tells how many tokens its KV cache holds, and whenever that changes."""
         self._stale_after_seconds = stale_after_seconds
-        self.columns = Columns()
         self._specs: dict[int, PodSpec] = {}
         self._row_by_address: dict[str, int] = {}
         self._free_rows: list[int] = list(range(self.columns.capacity - 1, -1, -1))
         self._next_incarnation = 1
         self._ready_rows: dict[str, IntColumn] = {}
+        self._configs: dict[str, ModelConfig] = {}
+
+    @property
+    def columns(self) -> Columns:
+        """The numbers of all rows."""
+        return self.books.columns
 
     def apply(self, state: ClusterState) -> None:
         """Makes the table equal to what discovery sees, keeping the books of pods that stay."""
@@ -49,6 +61,7 @@ class PodTable:
         for pod in state.pods:
             self._put(pod)
         self._ready_rows = self._index(state.models)
+        self._configs = dict(state.configs)
 
     def models(self) -> list[str]:
         """Names of all known models, also of those without a ready pod, sorted."""
@@ -58,9 +71,16 @@ class PodTable:
         """Whether the model is served here at all."""
         return model in self._ready_rows
 
-    def view(self, model: str) -> PodView:
-        """The ready pods of a known model; KeyError for an unknown one."""
-        return PodView(self.columns, self._ready_rows[model], self._clock(), self._stale_after_seconds)
+    def config(self, model: str) -> ModelConfig | None:
+        """What the operator configured for the model."""
+        return self._configs.get(model)
+
+    def view(self, model: str, matches: Callable[[PodSpec], bool] | None = None) -> PodView:
+        """The ready pods of a known model, or those of them that match; KeyError for an unknown model."""
+        rows = self._ready_rows[model]
+        if matches is not None:
+            rows = np.array([row for row in rows if matches(self._specs[row])], dtype=np.int64)
+        return PodView(self.books, rows, self._stale_after_seconds)
 
     def spec(self, row: int) -> PodSpec:
         """The pod that lives in a row."""
@@ -70,9 +90,23 @@ class PodTable:
         """The row of the pod that answers at "ip:port"."""
         return self._row_by_address.get(address)
 
-    def book(self, row: int) -> Lease:
+    def book(self, row: int, work: Work = NO_WORK) -> Lease:
         """Counts one more request on the row's pod until the lease is released."""
-        return Lease(self.columns, row)
+        return Lease(self.books, row, work)
+
+    def polled(self, row: int, incarnation: int, values: Mapping[str, float]) -> bool:
+        """Takes over what an engine said of itself, by column; False when the row has changed hands meanwhile."""
+        if self.incarnation(row) != incarnation:
+            return False
+        capacity_tokens = values.get("kv_capacity_tokens", np.nan)
+        if capacity_tokens > 0 and capacity_tokens != self.columns.kv_capacity_tokens[row]:
+            self.on_capacity(row, capacity_tokens)
+        for name, value in values.items():
+            getattr(self.columns, name)[row] = value
+        self.columns.polled_at_seconds[row] = self.books.clock()
+        self.columns.booked_requests_since_poll[row] = 0
+        self.columns.booked_tokens_since_poll[row] = 0.0
+        return True
 
     def observe(self, address: str, *, ttft_seconds: float | None, tpot_seconds: float | None) -> None:
         """Learns from a finished request how fast the pod at `address` is; unknown addresses are ignored."""
@@ -106,10 +140,11 @@ class PodTable:
     def _new_row(self, address: str) -> int:
         if not self._free_rows:
             capacity = self.columns.capacity
-            self.columns.grow()
+            self.books.grow()
             self._free_rows = list(range(self.columns.capacity - 1, capacity - 1, -1))
         row = self._free_rows.pop()
-        self.columns.reset(row, self._next_incarnation)
+        self.books.reset(row, self._next_incarnation)
+        self.columns.address_hash[row] = xxh64_intdigest(address.encode())
         self._next_incarnation += 1
         self._row_by_address[address] = row
         return row
@@ -118,7 +153,8 @@ class PodTable:
         row = self._row_by_address.pop(address)
         del self._specs[row]
         # A row of nobody: leases still held on it find a foreign incarnation and leave it alone.
-        self.columns.reset(row, 0)
+        self.books.reset(row, 0)
+        self.on_removed(row)
         self._free_rows.append(row)
 
     def _index(self, models: Iterable[str]) -> dict[str, IntColumn]:
@@ -128,4 +164,8 @@ class PodTable:
                 served = rows.setdefault(model, [])
                 if pod.ready:
                     served.append(row)
-        return {model: np.array(sorted(served), dtype=np.int64) for model, served in rows.items()}
+        # By address: the same order on every replica, whatever order discovery brought the pods in.
+        return {
+            model: np.array(sorted(served, key=lambda row: self._specs[row].address), dtype=np.int64)
+            for model, served in rows.items()
+        }

@@ -1,35 +1,89 @@
 """The contract of a routing strategy.
 
 A policy has one verb: `costs` gives one float per candidate, lower is better, NaN where it knows nothing of the pod. It
-has no side effects and awaits nothing; state that must follow a decision or its outcome is kept in the hooks.
+has no side effects and awaits nothing. State that must follow a decision or its outcome is kept in the hooks `booked`
+and `settled`, which the router calls.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from routing.columns import FloatColumn
+    from routing.spec import PodSpec
     from routing.view import PodView
+
+NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingRequest:
-    """What may be known of a request when its pod is chosen."""
+    """What may be known of a request when its pod is chosen. Token counts are estimates: bytes / 4."""
 
     model: str
     user: str = ""
+    session: str = ""
+    """Opaque key of a conversation, or the token of a pod to come back to (see `session_affinity`)."""
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
+    """Expected: the client's maximum, or what requests of this model usually generate, whichever is less."""
+    prefix: tuple[int, ...] = ()
+    """Chained hashes of the prompt's blocks, root first (see `routing.prefix_keys`)."""
+    prefix_tokens: tuple[float, ...] = ()
+    """Tokens of the prompt up to and including each block of `prefix`."""
+    config: Mapping[str, Any] = field(default_factory=lambda: NO_CONFIG)
+    """`routingConfig` of the request's profile."""
 
 
-class Policy(Protocol):
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a booked request ended, as Envoy's access log tells it."""
+
+    pod: PodSpec | None
+    """Who really answered; None when nobody did or the pod has gone."""
+    succeeded: bool
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    """0 where the response did not say."""
+
+
+class Policy:
     """One strategy. Instances live as long as the process and serve all models."""
 
-    name: ClassVar[str]
+    name: str
     """The strategy's name on the wire."""
-    needs_body: ClassVar[bool]
+    needs_body: bool = False
     """False when the strategy decides without the request's body, so that Envoy need not send it."""
+    needs_prefix: bool = False
+    """True when the strategy asks for matched prefixes; implies `needs_body`."""
+    scale: float = 1.0
+    """The excess over the cheapest pod that counts as half of the worst, in the policy's own unit; for combinations."""
+
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+        """The cost's summands by name, all in one unit; what `/debug/route` shows."""
+        raise NotImplementedError
 
     def costs(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
-        """One cost per candidate, in any unit; lower is better, NaN is "I know nothing of this pod"."""
-        ...
+        """One cost per candidate; lower is better, NaN is "I know nothing of this pod"."""
+        terms = iter(self.terms(pods, request).values())
+        total = next(terms)
+        for term in terms:
+            total = total + term
+        return total
+
+    def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
+        """Why the pod at position `chosen` won, as a metric label: one of few, fixed values."""
+        del pods, request, chosen
+        return self.name
+
+    def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
+        """A request was sent to a pod."""
+
+    def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
+        """A booked request ended, and Envoy said how."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from routing.profiles import ModelConfig
+
 
 @dataclass(frozen=True, slots=True)
 class PodSpec:
@@ -33,3 +35,5 @@ class ClusterState:
 
     pods: tuple[PodSpec, ...]
     models: frozenset[str]
+    configs: Mapping[str, ModelConfig] = field(default_factory=dict)
+    """What the operator configured for a model, by its name."""

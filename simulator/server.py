@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -77,8 +77,8 @@ async def _serve(pods_with_ports: Sequence[tuple[SimulatedPod, int]], config: En
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)
     async with contextlib.AsyncExitStack() as stack:
-        for pod, port in pods_with_ports:
-            running = await start(pod, config, host, port)
+        for number, (pod, port) in enumerate(pods_with_ports):
+            running = await start(pod, replace(config, seed=config.seed + number), host, port)
             stack.push_async_callback(running.stop)
             logger.info("pod %s serves %s on %s, port %d", pod.name, pod.model, host, running.port)
         await stopped.wait()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from protos.access_log import FinishedExchange
     from ratelimit import LimitStore
     from routing.pods import PodTable
+    from routing.router import Router
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,10 @@ _CLIENT_CLOSED_REQUEST = 499
 class Accountant:
     """Books finished exchanges, from whichever replica's Envoy log they come."""
 
-    def __init__(self, limits: LimitStore, pods: PodTable, metrics: Metrics) -> None:
+    def __init__(self, limits: LimitStore, pods: PodTable, router: Router, metrics: Metrics) -> None:
         self._limits = limits
         self._pods = pods
+        self._router = router
         self._metrics = metrics
 
     async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
@@ -67,6 +69,15 @@ class Accountant:
         self._metrics.cached_tokens.labels(model).inc(entry.tokens.get("cached_tokens", 0))
         if outcome is self._metrics.successes:
             self._observe_latency(entry, model)
+        self._router.settle(
+            entry.charge_id,
+            entry.pod_address,
+            succeeded=outcome is self._metrics.successes,
+            prompt=entry.tokens.get("prompt_tokens", 0),
+            cached=entry.tokens.get("cached_tokens", 0),
+            output=entry.tokens.get("completion_tokens", 0),
+            model=model,
+        )
 
     def _observe_latency(self, entry: FinishedExchange, model: str) -> None:
         ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)

@@ -47,16 +47,18 @@ async def _until_stopped(job: Callable[[], Coroutine[None, None, int]]) -> int:
 
 
 async def _check(console: Console) -> int:
-    async with Stack(StackOptions(MODELS, usual_ports=True), _DIRECTORY) as stack:
+    async with Stack(
+        StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True), _DIRECTORY
+    ) as stack:
         return await run_checks(stack, console)
 
 
 async def _show(console: Console) -> int:
     with console.status("starting Valkey, six simulated pods, the plugin and Envoy"):
-        stack = Stack(StackOptions(MODELS, usual_ports=True), _DIRECTORY)
+        stack = Stack(StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True), _DIRECTORY)
         await stack.__aenter__()
     try:
-        console.print(introduction(stack), markup=False, highlight=False)
+        console.print(introduction(stack), markup=False, highlight=False, soft_wrap=True)
         users = RedisStore.from_url(stack.redis_url)
         try:
             await _refresh(stack, users, console)
@@ -90,7 +92,8 @@ pods     {where}      Valkey  {ports.redis}      logs  {stack.directory}/
 create a user    curl {stack.api_url}/CreateUser {json} -d '{{"name": "lgy", "rpm": 3, "tpm": 10000}}'
 chat             curl -i {url} -H "user: lgy" {json} -d {chat}}}'
 stream           curl -N {url} {json} -d {chat}, "stream": true}}'
-by strategy      curl -i {url} -H "routing-strategy: random" {json} -d {chat}}}'
+by strategy      curl -i {url} -H "routing-strategy: least-request" {json} -d {chat}}}'
+why that pod     curl "{stack.ops_url}/debug/route?model={model}&strategy=prefix-cache-and-load"
 hit the limit    repeat the chat line: the fourth within a minute is 429
 
 Ctrl-C stops all of it.

@@ -3,6 +3,7 @@
     models:
       - name: llama                       # what clients send as "model"
         engine: vllm                      # optional
+        config: {lockedRoutingStrategy: prefix-cache}     # optional: AIBrix's model.aibrix.ai/config
         endpoints:                        # "host[:port]", default port 8000; [] is a known model without pods
           - 10.0.0.1:8000
           - {address: "pod-2:8000", name: pod-2, metrics_port: 9000, labels: {gpu: a100}}
@@ -23,6 +24,7 @@ import yaml
 
 from gateway_plugin.discovery.addresses import HostPort, parse_host_port
 from gateway_plugin.discovery.node import EndpointsError, Node
+from routing.profiles import ModelConfig, ProfileError, parse_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -38,6 +40,7 @@ _ROLESETS = "endpoints instead (prefill/decode disaggregation is not supported y
 _ENDPOINTS = 'a list of "host[:port]" or of mappings with an address, [] for none'
 _ADDRESS = 'a mapping with an address, or "host[:port]": IPv4, [v6]:port, bare v6 or host name, port 1 to 65535'
 _LABELS = "a mapping of text to text"
+_CONFIG = "a mapping (or its JSON text) as in AIBrix's annotation model.aibrix.ai/config"
 _MODEL_NAME_CHARACTERS = 50
 
 
@@ -60,6 +63,7 @@ class EndpointsFile:
 
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pods: tuple[ConfiguredPod, ...] = ()
+    configs: Mapping[str, ModelConfig] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,9 +108,12 @@ def parse_endpoints(data: bytes, path: Path) -> EndpointsFile:
     places: dict[str, str] = {}
     drafts: dict[HostPort, _Draft] = {}
     endpoints = dict(_read_model(model, places, drafts) for model in models)
+    configs = dict(
+        _read_config(model, name) for model, name in zip(models, endpoints, strict=True) if _has_config(model)
+    )
     pods = tuple(draft.finish() for draft in drafts.values())
     _check_names(pods, path)
-    return EndpointsFile(endpoints, pods)
+    return EndpointsFile(endpoints, pods, configs)
 
 
 class _Loader(yaml.SafeLoader):
@@ -135,7 +142,7 @@ def _decode(data: bytes, path: Path) -> object:
 def _read_model(node: Node, places: dict[str, str], drafts: dict[HostPort, _Draft]) -> tuple[str, tuple[str, ...]]:
     if isinstance(node.value, dict) and "rolesets" in node.value:
         raise Node(node.path, f"{node.where}.rolesets", None).error(_ROLESETS, "given")
-    fields = node.fields(["name", "engine", "endpoints"], ["name", "endpoints"], _MODEL)
+    fields = node.fields(["name", "engine", "endpoints", "config"], ["name", "endpoints"], _MODEL)
     name = fields["name"].text(_MODEL_NAME)
     if name in places:
         raise fields["name"].error(f"a name that no other model has ({places[name]} has it)")
@@ -143,6 +150,22 @@ def _read_model(node: Node, places: dict[str, str], drafts: dict[HostPort, _Draf
     engine = {"engine": (fields["engine"], fields["engine"].text("an engine's name"))} if "engine" in fields else {}
     endpoints = fields["endpoints"].items(_ENDPOINTS)
     return name, tuple(str(_read_endpoint(endpoint, name, engine, drafts)) for endpoint in endpoints)
+
+
+def _has_config(node: Node) -> bool:
+    return isinstance(node.value, dict) and "config" in node.value
+
+
+def _read_config(node: Node, model: str) -> tuple[str, ModelConfig]:
+    assert isinstance(node.value, dict)
+    source = node.value["config"]
+    config = Node(node.path, f"{node.where}.config", source)
+    if not isinstance(source, str | dict):
+        raise config.error(_CONFIG)
+    try:
+        return model, parse_profiles(source)
+    except ProfileError as error:
+        raise config.error(f"{_CONFIG}: {error}") from None
 
 
 _Said = Mapping[str, tuple[Node, Any]]

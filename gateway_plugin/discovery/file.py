@@ -99,7 +99,7 @@ def cluster_state(endpoints: EndpointsFile, hosts: HostBook) -> ClusterState:
     for configured in endpoints.pods:
         pod = _pod(configured, hosts)
         pods[pod.address] = _merged(pods[pod.address], pod) if pod.address in pods else pod
-    return ClusterState(tuple(pods.values()), frozenset(endpoints.models))
+    return ClusterState(tuple(pods.values()), frozenset(endpoints.models), endpoints.configs)
 
 
 def _pod(pod: ConfiguredPod, hosts: HostBook) -> PodSpec:

@@ -1,29 +1,82 @@
 """How each engine names what the pod table's columns hold.
 
-Every column has its names by preference, newest generation first; the first one found on the page is read and the
+Every quantity has its names by preference, newest generation first; the first one found on the page is read and the
 others are not, because engines expose an old and a new name side by side while they rename. An engine that is not in
 the table is read as vLLM, whose names many engines borrow.
 
-Units: requests; a ratio 0 to 1 (also where the engine says "perc"); tokens since the engine's start.
+A name is written as on the page. With a label behind it, `name{label="value"}`, it means only the series with it.
+
+Units: requests; seconds; a ratio 0 to 1 (also where the engine says "perc"); tokens, where counted since the engine's
+start.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Column = Literal["running_requests", "waiting_requests", "kv_usage_ratio", "prefix_hit_tokens", "prefix_query_tokens"]
+Column = Literal[
+    "running_requests",
+    "waiting_requests",
+    "kv_usage_ratio",
+    "kv_capacity_tokens",
+    "prefix_hit_tokens",
+    "prefix_query_tokens",
+]
+MeanColumn = Literal["engine_ttft_seconds", "engine_tpot_seconds"]
+Names = tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """Where an engine's page is, and its metric names per column."""
+class Prefill:
+    """Counters of prefill work: `tokens` less `cached_tokens` were computed in `seconds`.
 
-    columns: Mapping[Column, tuple[bytes, ...]]
+    `started` and `finished` are named where tokens count when a prefill ends but seconds when the request does: the
+    numbers of requests behind either.
+    """
+
+    tokens: bytes
+    seconds: bytes
+    cached_tokens: bytes = b""
+    started: bytes = b""
+    finished: bytes = b""
+
+    def names(self) -> Names:
+        """All that must be on the page."""
+        return tuple(filter(None, (self.tokens, self.seconds, self.cached_tokens, self.started, self.finished)))
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """Where an engine's page is, and its metric names."""
+
+    columns: Mapping[Column, Names]
+    """Read as they are."""
+    means: Mapping[MeanColumn, Names] = field(default_factory=dict)
+    """Histograms, without `_sum` and `_count`."""
+    prefills: tuple[Prefill, ...] = ()
+    products: Mapping[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    """Metrics whose value is the product of two labels."""
     path: str = "/metrics"
+
+    def counters(self) -> set[bytes]:
+        """What only grows while the engine lives."""
+        histograms = [name for names in self.means.values() for name in names]
+        parts = {name + part for name in histograms for part in (b"_sum", b"_count")}
+        return parts.union(*(prefill.names() for prefill in self.prefills))
+
+
+def _vllm_prefill(cached_tokens: bytes) -> Prefill:
+    return Prefill(
+        tokens=b"vllm:prompt_tokens_total",
+        cached_tokens=cached_tokens,
+        seconds=b"vllm:request_prefill_time_seconds_sum",
+        started=b"vllm:time_to_first_token_seconds_count",
+        finished=b"vllm:request_prefill_time_seconds_count",
+    )
 
 
 _VLLM = Engine(
@@ -31,30 +84,64 @@ _VLLM = Engine(
         "running_requests": (b"vllm:num_requests_running",),
         "waiting_requests": (b"vllm:num_requests_waiting",),
         "kv_usage_ratio": (b"vllm:kv_cache_usage_perc", b"vllm:gpu_cache_usage_perc"),
+        "kv_capacity_tokens": (b"vllm:cache_config_info",),
         "prefix_hit_tokens": (b"vllm:prefix_cache_hits_total", b"vllm:gpu_prefix_cache_hits_total"),
         "prefix_query_tokens": (b"vllm:prefix_cache_queries_total", b"vllm:gpu_prefix_cache_queries_total"),
-    }
+    },
+    means={
+        "engine_ttft_seconds": (b"vllm:time_to_first_token_seconds",),
+        "engine_tpot_seconds": (b"vllm:inter_token_latency_seconds", b"vllm:time_per_output_token_seconds"),
+    },
+    prefills=(
+        Prefill(
+            tokens=b"vllm:request_prefill_kv_computed_tokens_sum",
+            seconds=b"vllm:request_prefill_time_seconds_sum",
+        ),
+        _vllm_prefill(b"vllm:prefix_cache_hits_total"),
+        _vllm_prefill(b"vllm:gpu_prefix_cache_hits_total"),
+    ),
+    products={b"vllm:cache_config_info": (b"num_gpu_blocks", b"block_size")},
+)
+
+_SGLANG = Engine(
+    {
+        "running_requests": (b"sglang:num_running_reqs",),
+        "waiting_requests": (b"sglang:num_queue_reqs",),
+        "kv_usage_ratio": (b"sglang:token_usage",),
+        "kv_capacity_tokens": (b"sglang:max_total_num_tokens", b"sglang:cache_config_info"),
+        "prefix_hit_tokens": (b"sglang:cached_tokens_total",),
+        "prefix_query_tokens": (b"sglang:prompt_tokens_total",),
+    },
+    means={
+        "engine_ttft_seconds": (b"sglang:time_to_first_token_seconds",),
+        "engine_tpot_seconds": (b"sglang:inter_token_latency_seconds", b"sglang:time_per_output_token_seconds"),
+    },
+    prefills=(
+        Prefill(
+            tokens=b'sglang:realtime_tokens_total{mode="prefill_compute"}',
+            seconds=b'sglang:per_stage_req_latency_seconds_sum{stage="prefill_forward"}',
+        ),
+    ),
+    products={b"sglang:cache_config_info": (b"num_pages", b"page_size")},
+)
+
+_TRTLLM = Engine(
+    {
+        "running_requests": (b"trtllm_num_requests_running",),
+        "waiting_requests": (b"trtllm_num_requests_waiting",),
+        "kv_usage_ratio": (b"trtllm_kv_cache_utilization",),
+    },
+    means={
+        "engine_ttft_seconds": (b"trtllm_time_to_first_token_seconds",),
+        "engine_tpot_seconds": (b"trtllm_time_per_output_token_seconds",),
+    },
+    path="/prometheus/metrics",
 )
 
 _ENGINES: Mapping[str, Engine] = {
     "vllm": _VLLM,
-    "sglang": Engine(
-        {
-            "running_requests": (b"sglang:num_running_reqs",),
-            "waiting_requests": (b"sglang:num_queue_reqs",),
-            "kv_usage_ratio": (b"sglang:token_usage",),
-            "prefix_hit_tokens": (b"sglang:cached_tokens_total",),
-            "prefix_query_tokens": (b"sglang:prompt_tokens_total",),
-        }
-    ),
-    "trtllm": Engine(
-        {
-            "running_requests": (b"trtllm_num_requests_running",),
-            "waiting_requests": (b"trtllm_num_requests_waiting",),
-            "kv_usage_ratio": (b"trtllm_kv_cache_utilization",),
-        },
-        path="/prometheus/metrics",
-    ),
+    "sglang": _SGLANG,
+    "trtllm": _TRTLLM,
     "xllm": Engine({"kv_usage_ratio": (b"kv_cache_utilization",)}),
 }
 

@@ -1,76 +1,86 @@
 """Reads a handful of metrics off a Prometheus text page without parsing the page.
 
 An engine's page has tens of kilobytes, nearly all of it histogram buckets that nobody asked for; a full parse costs
-tens of milliseconds, searching the bytes for a few names a fraction of one.
+tens of milliseconds, one search for all wanted names at once a fraction of one, however many they are.
 
 - Several series of one name are the engine's data-parallel ranks (label `engine` or `dp_rank`), or parts of a
-  counter: requests and tokens are summed, the usage ratio is averaged over the ranks.
+  counter: all are summed, only the usage ratio is averaged over the ranks.
 - A series with a `priority` is left out: SGLang breaks queues down by priority beside their total (`priority=""`).
 - NaN, infinite and negative values are left out, and so is every line that cannot be read.
-- A column without a readable series is NaN: unknown, never zero.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
-    from gateway_plugin.engines.names import Column, Engine
+    from gateway_plugin.engines.names import Engine
+
+Samples = dict[bytes, float]
+"""Values by name, as the names are written in the engine's table."""
 
 _PRIORITY = re.compile(rb'[{,]\s*priority="[^"]')
-_AVERAGED: frozenset[Column] = frozenset({"kv_usage_ratio"})
-_AFTER_NAME = (b"{", b" ", b"\t")
 
 
-@dataclass(frozen=True, slots=True)
-class EngineMetrics:
-    """The pod table's polled columns; NaN where the page says nothing."""
+class _Wanted:
+    """An engine's names, compiled."""
 
-    running_requests: float = math.nan
-    waiting_requests: float = math.nan
-    kv_usage_ratio: float = math.nan
-    prefix_hit_tokens: float = math.nan
-    prefix_query_tokens: float = math.nan
-
-
-def read_page(page: bytes, engine: Engine) -> EngineMetrics | None:
-    """The page's values, or None when it holds nothing that the engine is known to say."""
-    lines = b"\n" + page
-    found: dict[str, float] = {}
-    for column, names in engine.columns.items():
-        values = next(filter(None, ([*_values(lines, name)] for name in names)), None)
-        if values:
-            total = sum(values)
-            found[column] = total / len(values) if column in _AVERAGED else total
-    return EngineMetrics(**found) if found else None
+    def __init__(self, engine: Engine) -> None:
+        names = engine.counters().union(*engine.columns.values())
+        self.by_series: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        """Per name on the page: what its labels must contain to be which name of the table."""
+        for name in sorted(names):
+            series, _, label = name.rstrip(b"}").partition(b"{")
+            self.by_series.setdefault(series, []).append((label, name))
+        self.lines = re.compile(rb"\n(%b)(?=[{ \t])(.*)" % b"|".join(map(re.escape, self.by_series)))
+        self.averaged = frozenset(engine.columns.get("kv_usage_ratio", ()))
+        self.products = {name: (_number_in(one), _number_in(other)) for name, (one, other) in engine.products.items()}
 
 
-def _values(lines: bytes, name: bytes) -> Iterator[float]:
-    needle = b"\n" + name
-    start = lines.find(needle)
-    while start >= 0:
-        after = start + len(needle)
-        end = lines.find(b"\n", after)
-        end = len(lines) if end < 0 else end
-        value = _value(lines[after:end])
-        if 0.0 <= value < math.inf:
-            yield value
-        start = lines.find(needle, end)
+_wanted = cache(_Wanted)
 
 
-def _value(rest: bytes) -> float:
-    """The value behind a metric's name: `[{labels}] value [timestamp]`. NaN when there is none to count."""
-    if rest[:1] not in _AFTER_NAME:
-        return math.nan
-    # Braces may stand in label values, but never behind the labels.
-    labels, _, tail = rest.rpartition(b"}")
+def read_page(page: bytes, engine: Engine) -> Samples:
+    """What the page says of the engine's names; empty when it holds nothing that the engine is known to say."""
+    wanted = _wanted(engine)
+    found: dict[bytes, list[float]] = {}
+    for series, rest in wanted.lines.findall(b"\n" + page):
+        # Braces may stand in label values, but never behind the labels.
+        labels, _, tail = rest.rpartition(b"}")
+        value = _product(labels, wanted.products[series]) if series in wanted.products else _value(tail)
+        if 0.0 <= value < math.inf and not _PRIORITY.search(labels):
+            for label, name in wanted.by_series[series]:
+                if label in labels:
+                    found.setdefault(name, []).append(value)
+    return {
+        name: sum(values) / len(values) if name in wanted.averaged else sum(values) for name, values in found.items()
+    }
+
+
+def first_of(names: tuple[bytes, ...], samples: Mapping[bytes, float]) -> float | None:
+    """The value of the first name that is there."""
+    return next((samples[name] for name in names if name in samples), None)
+
+
+def _number_in(label: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb'[{,]\s*%b="(\d{1,15})"' % re.escape(label))
+
+
+def _product(labels: bytes, factors: tuple[re.Pattern[bytes], re.Pattern[bytes]]) -> float:
+    """NaN when a label is not there or no number: engines write "None" before they know."""
+    matches = [factor.search(labels) for factor in factors]
+    return math.prod(float(match[1]) if match else math.nan for match in matches)
+
+
+def _value(tail: bytes) -> float:
+    """The value behind a metric's name and labels: `value [timestamp]`. NaN when there is none to count."""
     fields = tail.split()
-    if not 1 <= len(fields) <= 2 or _PRIORITY.search(labels):
+    if not 1 <= len(fields) <= 2:
         return math.nan
     try:
         return float(fields[0])

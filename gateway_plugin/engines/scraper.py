@@ -3,8 +3,8 @@
     delay_seconds = interval * 2**failures, at most 15 (never less than the interval), +- 10 % jitter
 
 Pods that fail share a quarter of the connections and leave the rest to those that answer, so that however many pods
-hang, the others are asked in time. A result is written only while the row belongs to the incarnation that was asked.
-A failed scrape writes nothing: the old numbers age into "unknown" by themselves.
+hang, the others are asked in time. The table takes a result only while the row belongs to the incarnation that was
+asked. A failed scrape writes nothing: the old numbers age into "unknown" by themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError, http_fetch
 from gateway_plugin.engines.names import engine_named
-from gateway_plugin.engines.page import EngineMetrics, read_page
+from gateway_plugin.engines.page import Samples, read_page
+from gateway_plugin.engines.readings import Readings
 
 if TYPE_CHECKING:
     import random
@@ -44,12 +45,11 @@ class _Target:
 
 
 class Scraper:
-    """`clock` must be the pod table's. `outcomes` counts scrapes since the start."""
+    """`outcomes` counts scrapes since the start."""
 
     def __init__(
         self,
         table: PodTable,
-        clock: Callable[[], float],
         rng: random.Random,
         interval_seconds: float = 1.0,
         timeout_seconds: float = 1.0,
@@ -60,7 +60,6 @@ class Scraper:
     ) -> None:
         self.outcomes = dict.fromkeys(Outcome, 0)
         self._table = table
-        self._clock = clock
         self._rng = rng
         self._interval_seconds = interval_seconds
         failing = max(1, concurrency // 4)
@@ -92,16 +91,17 @@ class Scraper:
 
     async def _follow(self, target: _Target, fetch: Fetch) -> None:
         failures = 0
+        readings = Readings(engine_named(target.engine))
         await asyncio.sleep(self._rng.uniform(0.0, self._interval_seconds))
         while True:
             async with self._failing_lane if failures else self._healthy_lane:
-                failures = await self._attempt(target, fetch, failures)
+                failures = await self._attempt(target, readings, fetch, failures)
             await asyncio.sleep(self._delay_seconds(failures))
 
-    async def _attempt(self, target: _Target, fetch: Fetch, failures: int) -> int:
+    async def _attempt(self, target: _Target, readings: Readings, fetch: Fetch, failures: int) -> int:
         """Scrapes once; returns how often in a row it has failed now."""
         try:
-            metrics = await _scrape(target, fetch)
+            samples = await _scrape(target, fetch)
         except ScrapeError as error:
             self.outcomes[error.outcome] += 1
             if not failures:
@@ -110,18 +110,8 @@ class Scraper:
         self.outcomes[Outcome.OK] += 1
         if failures:
             logger.info("engine metrics of pod %s from %s are back", target.name, target.url)
-        if self._table.incarnation(target.row) == target.incarnation:
-            self._write(target.row, metrics)
+        self._table.polled(target.row, target.incarnation, readings.add(samples))
         return 0
-
-    def _write(self, row: int, metrics: EngineMetrics) -> None:
-        columns = self._table.columns
-        columns.running_requests[row] = metrics.running_requests
-        columns.waiting_requests[row] = metrics.waiting_requests
-        columns.kv_usage_ratio[row] = metrics.kv_usage_ratio
-        columns.prefix_hit_tokens[row] = metrics.prefix_hit_tokens
-        columns.prefix_query_tokens[row] = metrics.prefix_query_tokens
-        columns.polled_at_seconds[row] = self._clock()
 
     def _delay_seconds(self, failures: int) -> float:
         backoff_seconds = min(MAX_DELAY_SECONDS, self._interval_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS))
@@ -129,8 +119,8 @@ class Scraper:
         return delay_seconds * self._rng.uniform(1.0 - _JITTER_RATIO, 1.0 + _JITTER_RATIO)
 
 
-async def _scrape(target: _Target, fetch: Fetch) -> EngineMetrics:
-    metrics = read_page(await fetch(target.url), engine_named(target.engine))
-    if metrics is None:
+async def _scrape(target: _Target, fetch: Fetch) -> Samples:
+    samples = read_page(await fetch(target.url), engine_named(target.engine))
+    if not samples:
         raise ScrapeError(Outcome.BAD_PAGE, f"no metric of engine {target.engine} on the page")
-    return metrics
+    return samples

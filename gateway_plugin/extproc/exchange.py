@@ -16,21 +16,24 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from gateway_plugin.extproc import rejections
-from gateway_plugin.extproc.intent import WANTED_HEADERS, Intent, Rules, check_token, read_intent
+from gateway_plugin.intent import rejections
+from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, check_token, read_intent
+from gateway_plugin.intent.plan import Plan, make_plan, routing_request
 from gateway_plugin.openai.errors import ApiError
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Cost, Outcome
-from routing.policy import RoutingRequest
+from routing.policies.session_affinity import SessionAffinity, token_of
 from routing.router import Booking, NoReadyPodError, Router, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.metrics import Metrics
+    from gateway_plugin.openai.prompt import Prompt
     from protos.ext_proc import ProcessingRequest, ProcessingResponse
     from ratelimit import Decision
+    from routing.policy import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,8 @@ class Services:
     metrics: Metrics
     new_id: Callable[[], str]
     clock: Callable[[], float]
+    outcomes_are_told: bool = True
+    """False when no access log will tell how exchanges ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,10 @@ class Exchange:
         self._asked_by_body = False
         self._intent: Intent | None = None
         self._model = ""
+        self._prompt: Prompt | None = None
+        self._plan: Plan | None = None
         self._booking: Booking | None = None
+        self._charge_id = ""
         self._busy_seconds = 0.0
 
     def receive(self, message: ProcessingRequest) -> Reply | Admit | None:
@@ -123,8 +131,8 @@ class Exchange:
             self._services.metrics.in_flight.dec()
             self._services.metrics.model_in_flight.labels(self._model).dec()
         self.phase = Phase.DONE
-        if self._booking is not None:
-            self._booking.lease.release()
+        if self._booking is not None and self._booking.lease.release() and not self._services.outcomes_are_told:
+            self._services.router.assume_success(self._charge_id)
 
     def __repr__(self) -> str:
         pods = ",".join(pod.address for pod in self._booking.pods) if self._booking else "-"
@@ -142,38 +150,44 @@ class Exchange:
                 self._services.metrics.decision_seconds.observe(self._busy_seconds)
 
     def _on_headers(self, message: ProcessingRequest) -> Reply | Admit:
+        services = self._services
         headers = ext_proc.headers_of(message, WANTED_HEADERS)
-        check_token(headers, self._services.rules)
-        self._intent = intent = read_intent(headers, self._services.rules, self._services.router, self._services.new_id)
+        check_token(headers, services.rules)
+        self._intent = intent = read_intent(headers, services.rules, services.new_id)
         if intent is None:
             return self._pass_through()
-        if not intent.needs_body:
-            return self._admit(intent.model)
+        if intent.model:
+            plan = make_plan(intent, intent.model, services.rules, services.router, None)
+            if not plan.needs_body:
+                return self._admit(intent, intent.model, plan)
         if ext_proc.headers_end_stream(message):
             return self._on_body(b"")
         self.phase = Phase.BODY
         return _ASK_FOR_BODY
 
     def _on_body(self, body: bytes) -> Reply | Admit:
-        assert self._intent is not None
-        return self._admit(self._intent.read_head(body).model)
+        intent = self._intent
+        assert intent is not None
+        head, self._prompt = intent.read_body(body)
+        plan = make_plan(intent, head.model, self._services.rules, self._services.router, self._prompt)
+        return self._admit(intent, head.model, plan)
 
-    def _admit(self, model: str) -> Reply | Admit:
-        assert self._intent is not None
-        self._model = model
+    def _admit(self, intent: Intent, model: str, plan: Plan) -> Reply | Admit:
+        self._model, self._plan = model, plan
         self._check_pods()
-        if not self._intent.user:
-            return self._route()
+        if not intent.user:
+            return self._route(intent, plan)
         self.phase = Phase.ADMITTING
-        return Admit(self._intent.user, Cost())
+        return Admit(intent.user, Cost())
 
     def _on_decision(self, decision: Decision) -> Reply:
         assert self._intent is not None
+        assert self._plan is not None
         if decision.outcome is not Outcome.ADMITTED:
             raise rejections.refused(self._intent.user, decision)
         # Pods may have gone while the limiter was asked.
         self._check_pods()
-        return self._route()
+        return self._route(self._intent, self._plan)
 
     def _check_pods(self) -> None:
         try:
@@ -183,41 +197,58 @@ class Exchange:
         except NoReadyPodError:
             raise rejections.no_ready_pod(self._model) from None
 
-    def _route(self) -> Reply:
-        intent, metrics = self._intent, self._services.metrics
-        assert intent is not None
-        strategy = intent.policy.name if intent.policy else ""
-        if intent.policy is not None:
-            request = RoutingRequest(model=self._model, user=intent.user)
-            self._booking = self._services.router.book(intent.policy, request)
+    def _route(self, intent: Intent, plan: Plan) -> Reply:
+        metrics, self._charge_id = self._services.metrics, self._services.new_id()
+        strategy = plan.policy.name if plan.policy else "none"
+        if plan.policy is not None:
+            self._booking = self._book(plan.policy, intent, plan)
             metrics.decisions.labels(self._model, strategy, self._booking.branch).inc()
-        reply = self._reply_with_target(intent, strategy)
+        reply = self._reply_with_target(intent, plan)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
         self.phase = Phase.HELD
-        metrics.requests.labels(self._model, strategy or "none").inc()
+        metrics.requests.labels(self._model, strategy).inc()
         metrics.in_flight.inc()
         metrics.model_in_flight.labels(self._model).inc()
         return reply
 
-    def _reply_with_target(self, intent: Intent, strategy: str) -> Reply:
+    def _book(self, policy: Policy, intent: Intent, plan: Plan) -> Booking:
+        router = self._services.router
+        request = routing_request(intent, self._model, plan, router, self._prompt)
+        try:
+            return router.book(policy, request, self._charge_id, intent.selector)
+        except NoReadyPodError:
+            raise rejections.no_matching_pod(self._model) from None
+
+    def _reply_with_target(self, intent: Intent, plan: Plan) -> Reply:
         set_headers = {"model": self._model, "x-request-id": intent.request_id}
+        if intent.path_changed:
+            set_headers[":path"] = intent.path
         metadata: dict[str, Any] = {
             "request_id": intent.request_id,
             "user": intent.user,
             "model": self._model,
-            "charge_id": self._services.new_id(),
+            "charge_id": self._charge_id,
         }
-        if intent.path_changed:
-            set_headers[":path"] = intent.path
         if self._booking is not None:
             pods = {pod.address: pod.name for pod in self._booking.pods}
-            set_headers |= {"routing-strategy": strategy, "target-pod": ",".join(pods)}
-            metadata |= {"strategy": strategy, "pods": pods}
+            set_headers |= {"routing-strategy": plan.strategy, "target-pod": ",".join(pods)}
+            metadata |= {"strategy": plan.strategy, "pods": pods}
+        response_headers = self._response_headers(plan)
+        if response_headers:
+            metadata["headers"] = response_headers
         if self._asked_by_body:
             return Reply(ext_proc.body_reply(set_headers, metadata))
         removed = [name for name in REMOVED_HEADERS if name not in set_headers]
         message = ext_proc.headers_reply(_WENT_THROUGH | set_headers, removed, mode=Mode.HOLD, metadata=metadata)
         return Reply(message)
+
+    def _response_headers(self, plan: Plan) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        if SessionAffinity.name in plan.strategy and self._booking is not None:
+            headers["x-session-id"] = token_of(self._booking.pods[0].address)
+        if plan.resolved.auto and plan.resolved.profile_name:
+            headers["x-aibrix-config-profile"] = plan.resolved.profile_name
+        return headers
 
     def _pass_through(self) -> Reply:
         self._services.metrics.passed.inc()

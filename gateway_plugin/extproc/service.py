@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gateway_plugin.extproc import rejections
 from gateway_plugin.extproc.exchange import Admit, Exchange, Reply
+from gateway_plugin.intent import rejections
 from protos import ext_proc
 from protos.ext_proc import ProcessingRequest, ProcessingResponse
 from ratelimit import CorruptUserRecord, Decision, StoreUnavailable

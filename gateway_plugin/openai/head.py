@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -31,45 +31,37 @@ class RequestHead:
     stream: bool
 
 
-class _Plain(Struct):
+class PlainHead(Struct):
     model: str | UnsetType | None = UNSET
     stream: bool | UnsetType | None = UNSET
 
 
-class _Chat(_Plain):
+class ChatHead(PlainHead):
     messages: list[Raw] | UnsetType | None = UNSET
 
 
-class _Completion(_Plain):
+class CompletionHead(PlainHead):
     prompt: Raw | UnsetType = UNSET
 
 
-class _Input(_Plain):
+class InputHead(PlainHead):
     input: Raw | UnsetType = UNSET
 
 
-class _Rerank(_Plain):
+class RerankHead(PlainHead):
     query: Raw | UnsetType = UNSET
     documents: list[Raw] | UnsetType | None = UNSET
 
 
-_DECODERS: dict[BodyKind, msgspec.json.Decoder[_Plain]] = {
-    BodyKind.CHAT: msgspec.json.Decoder(_Chat),
-    BodyKind.COMPLETION: msgspec.json.Decoder(_Completion),
-    BodyKind.EMBEDDING: msgspec.json.Decoder(_Input),
-    BodyKind.RESPONSES: msgspec.json.Decoder(_Input),
-    BodyKind.RERANK: msgspec.json.Decoder(_Rerank),
-    BodyKind.CLASSIFY: msgspec.json.Decoder(_Input),
-    BodyKind.PLAIN: msgspec.json.Decoder(_Plain),
-}
+Decoders: TypeAlias = dict[BodyKind, msgspec.json.Decoder[PlainHead]]
 
 
-def read_json_head(kind: BodyKind, body: bytes) -> RequestHead:
-    """The head of a JSON body; raises ApiError 400 for what an engine could not serve either."""
+def decode_body(kind: BodyKind, body: bytes, decoders: Decoders) -> tuple[RequestHead, PlainHead]:
+    """The head, and all that the decoder of this kind reads; raises ApiError 400 for what no engine could serve."""
     if not body:
         raise bad_body("the request body is empty")
     try:
-        decoded = _DECODERS[kind].decode(body)
+        decoded = decoders[kind].decode(body)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -79,7 +71,7 @@ def read_json_head(kind: BodyKind, body: bytes) -> RequestHead:
     check = _CHECKS.get(kind)
     if check is not None:
         check(decoded)
-    return RequestHead(decoded.model, decoded.stream is True)
+    return RequestHead(decoded.model, decoded.stream is True), decoded
 
 
 def bad_body(message: str, param: str | None = None) -> ApiError:
@@ -106,19 +98,19 @@ def _required(value: object, name: str) -> None:
         raise bad_body(f"'{name}' is a required property", param=name)
 
 
-def _check_chat(body: _Plain) -> None:
-    assert isinstance(body, _Chat)
+def _check_chat(body: PlainHead) -> None:
+    assert isinstance(body, ChatHead)
     if not body.messages:
         raise bad_body("no messages in the request body", param="messages")
 
 
-def _check_completion(body: _Plain) -> None:
-    assert isinstance(body, _Completion)
+def _check_completion(body: PlainHead) -> None:
+    assert isinstance(body, CompletionHead)
     _required(body.prompt, "prompt")
 
 
-def _check_input(body: _Plain) -> None:
-    assert isinstance(body, _Input)
+def _check_input(body: PlainHead) -> None:
+    assert isinstance(body, InputHead)
     _required(body.input, "input")
     text = bytes(body.input) if isinstance(body.input, Raw) else b""
     if text[:1] not in b'"[{':
@@ -127,20 +119,20 @@ def _check_input(body: _Plain) -> None:
         raise bad_body("'input' must not be empty", param="input")
 
 
-def _check_embedding(body: _Plain) -> None:
+def _check_embedding(body: PlainHead) -> None:
     _check_input(body)
     if body.stream is True:
         raise bad_body("stream not supported for embeddings", param="stream")
 
 
-def _check_rerank(body: _Plain) -> None:
-    assert isinstance(body, _Rerank)
+def _check_rerank(body: PlainHead) -> None:
+    assert isinstance(body, RerankHead)
     _required(body.query, "query")
     if not body.documents:
         raise bad_body("'documents' is a required property and cannot be empty", param="documents")
 
 
-_CHECKS: dict[BodyKind, Callable[[_Plain], None]] = {
+_CHECKS: dict[BodyKind, Callable[[PlainHead], None]] = {
     BodyKind.CHAT: _check_chat,
     BodyKind.COMPLETION: _check_completion,
     BodyKind.EMBEDDING: _check_embedding,

@@ -6,7 +6,9 @@ broken at random. Never degrades: the count is the gateway's own. Blind to promp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
@@ -14,13 +16,13 @@ if TYPE_CHECKING:
     from routing.view import PodView
 
 
-class LeastRequest:
+class LeastRequest(Policy):
     """Fewest open requests first."""
 
-    name: ClassVar[str] = "least-request"
-    needs_body: ClassVar[bool] = False
+    name = "least-request"
+    scale = 16.0
 
-    def costs(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Open requests per pod."""
         del request
-        return pods.inflight_requests
+        return {"inflight_requests": pods.inflight_requests}

@@ -5,9 +5,11 @@ cost = 0 for every pod; the chooser breaks ties at random. Never degrades, and i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
@@ -15,13 +17,12 @@ if TYPE_CHECKING:
     from routing.view import PodView
 
 
-class Random:
+class Random(Policy):
     """Every pod costs the same."""
 
-    name: ClassVar[str] = "random"
-    needs_body: ClassVar[bool] = False
+    name = "random"
 
-    def costs(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Zeros."""
         del request
-        return np.zeros(len(pods))
+        return {"none": np.zeros(len(pods))}

@@ -3,7 +3,8 @@
 -- In:  dynamic metadata `gateway_plugin`, which the plugin (ext_proc) set on the request, and the response header
 --      `target-pod-ip`, which the route sets to %UPSTREAM_REMOTE_ADDRESS%: the pod that really served.
 -- Out: response headers that tell the client what was decided, and dynamic metadata `gateway_plugin.usage` with
---      prompt_tokens, completion_tokens, total_tokens and (where the engine says so) cached_tokens for the access log.
+--      prompt_tokens, completion_tokens, total_tokens and (where the engine says so) cached_tokens for the access log;
+--      `streamed` says that the response is a stream of events, so that its first byte is its first token.
 --
 -- The body streams through untouched: only its first and last bytes are kept. Rather no numbers than wrong ones: a
 -- `usage` counts only as a key of the document itself, so text that a model or a client wrote cannot pose as one.
@@ -21,6 +22,7 @@ local function add_headers(headers, about)
   if not about then return end
   headers:replace("x-went-into-req-headers", "true")
   headers:replace("request-id", about.request_id)
+  for name, value in pairs(about.headers or {}) do headers:replace(name, value) end
   if not about.strategy then return end
   headers:replace("routing-strategy", about.strategy)
   if not address or address == "-" then return end
@@ -187,6 +189,7 @@ function envoy_on_response(handle)
   if not added then handle:logWarn("gateway.lua: headers: " .. tostring(problem)) end
   local parser = about and parser_for(handle:headers())
   if not parser then return end
+  if parser == sse_counts then handle:streamInfo():dynamicMetadata():set(NAMESPACE .. ".usage", "streamed", true) end
   local parsed, counts = pcall(parser, head_and_tail(handle))
   if not parsed then handle:logWarn("gateway.lua: usage: " .. tostring(counts)) end
   if not parsed or not counts then return end

@@ -64,7 +64,8 @@ async def test_unknown_paths_are_404_in_json(gateway: Gateway):
 
 
 async def test_an_engines_own_errors_arrive_unchanged(gateway: Gateway):
-    answer = await gateway.post(CHAT | {"max_tokens": "many"})
+    too_long = [{"role": "user", "content": "too long " * 30_000}]
+    answer = await gateway.post(CHAT | {"messages": too_long})
     assert answer.status_code == 400
     assert answer.headers["x-inference-pod"] == answer.headers["target-pod"]
 

@@ -106,6 +106,49 @@ async def test_a_stream_causes_no_message_to_the_plugin(gateway: Gateway):
     assert await gateway.envoy_stat("ext_proc.stream_msgs_sent") == sent + 2, "headers and body, nothing after"
 
 
+STRATEGIES = [
+    "least-request",
+    "throughput",
+    "least-busy-time",
+    "least-kv-cache",
+    "least-gpu-cache",
+    "least-latency",
+    "least-utilization",
+    "prefix-cache",
+    "prefix-cache-and-load",
+    "prefix-cache-preble",
+    "vtc-basic",
+    "power-of-two",
+    "session-affinity",
+    "least-request:2,prefix-cache:1",
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_every_strategy_serves_and_explains(gateway: Gateway, strategy: str):
+    sent = {"routing_strategy": strategy, "x_session_id": "conversation-1"}
+    answer = await gateway.post(**sent)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["routing-strategy"] == strategy
+    assert ("x-session-id" in answer.headers) == (strategy == "session-affinity")
+    headers = {name.replace("_", "-"): value for name, value in sent.items()}
+    explained = await gateway.http.post(f"{gateway.stack.ops_url}/debug/route", json=CHAT, headers=headers)
+    assert explained.json()["strategy"] == strategy
+    candidates = explained.json()["candidates"]
+    assert [candidate["place"] for candidate in candidates] == [1, 2, 3]
+    assert all(candidate["terms"] for candidate in candidates)
+    if strategy == "session-affinity":
+        assert candidates[0]["pod"] == answer.headers["target-pod"]
+
+
+async def test_a_conversation_comes_back_to_its_pod(gateway: Gateway):
+    body = CHAT | {"messages": [{"role": "user", "content": "Once upon a time in a land far away. " * 100}]}
+    first = await gateway.post(body, routing_strategy="prefix-cache-and-load")
+    again = [await gateway.post(body, routing_strategy="prefix-cache-and-load") for _ in range(4)]
+    assert {answer.headers["target-pod"] for answer in again} == {first.headers["target-pod"]}
+    assert again[-1].json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 500
+
+
 async def test_the_catalogue_is_reachable_through_envoy(gateway: Gateway):
     listed = (await gateway.http.get(f"{gateway.stack.gateway_url}/v1/models")).json()
     assert [model["id"] for model in listed["data"]] == ["m", "org/other"]
@@ -118,12 +161,14 @@ async def test_the_catalogue_is_reachable_through_envoy(gateway: Gateway):
 async def test_the_access_log_teaches_tokens_and_latency(gateway: Gateway):
     before = await gateway.metric("gateway_output_tokens_total", model="m")
     logged = await gateway.metric("gateway_access_log_entries_total", outcome="ours")
-    answer = await gateway.post(CHAT | {"max_tokens": 7}, routing_strategy="least-request")
-    assert answer.json()["usage"]["completion_tokens"] == 7
+    sent = CHAT | {"max_tokens": 7, "stream": True, "stream_options": {"include_usage": True}}
+    answer = await gateway.post(sent, routing_strategy="least-request")
+    assert '"completion_tokens":7' in answer.text.replace(" ", "")
     await eventually(lambda: gateway.metric("gateway_access_log_entries_total", outcome="ours"), logged + 1)
     assert await gateway.metric("gateway_output_tokens_total", model="m") >= before + 7
     pod = next(pod for pod in await gateway.pods() if pod["name"] == answer.headers["target-pod"])
-    assert pod["ttft_seconds"] > 0
+    assert 0 < pod["ttft_seconds"] < 1
+    assert 0 < pod["tpot_seconds"] < 1
 
 
 async def eventually(read: Any, at_least: float) -> None:

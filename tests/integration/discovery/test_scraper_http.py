@@ -102,7 +102,6 @@ async def scrape_once(table: PodTable, interval_seconds: float = 0.01) -> dict[s
     """Runs until something came of a scrape; what came of it."""
     scraper = Scraper(
         table,
-        lambda: 50.0,
         random.Random(3),
         interval_seconds=interval_seconds,
         timeout_seconds=0.3,
@@ -123,11 +122,13 @@ async def scrape_once(table: PodTable, interval_seconds: float = 0.01) -> dict[s
 async def test_a_page_reaches_the_table(table: PodTable, host: str) -> None:
     async with engine(ok, host) as address:
         row = serve(table, address)
+        table.book(row)
         assert list(await scrape_once(table)) == ["ok"]
     columns = table.columns
     assert (columns.running_requests[row], columns.kv_usage_ratio[row]) == (3.0, 0.5)
     assert np.isnan(columns.waiting_requests[row])
     assert columns.polled_at_seconds[row] == 50.0
+    assert (columns.inflight_requests[row], columns.booked_requests_since_poll[row]) == (1, 0)
 
 
 @pytest.mark.parametrize(

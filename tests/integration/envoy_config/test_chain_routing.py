@@ -102,7 +102,7 @@ async def test_a_stream_passes_unbuffered_and_its_usage_is_logged(chain: Chain) 
         pod.go.set()
         assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
     metadata = (await chain.log_entry()).common_properties.metadata.filter_metadata
-    assert MessageToDict(metadata["gateway_plugin.usage"]) == COUNTS
+    assert MessageToDict(metadata["gateway_plugin.usage"]) == COUNTS | {"streamed": True}
     assert MessageToDict(metadata["gateway_plugin"])["charge_id"] == "c1"
 
 

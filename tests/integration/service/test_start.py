@@ -58,7 +58,7 @@ async def test_a_taken_port(env: dict[str, str], port: str):
     ("change", "words"),
     [
         ({"GATEWAY_GRPC_PORT": "many"}, ["grpc_port = 'many'", "allowed: 1 to 65535"]),
-        ({"GATEWAY_DEFAULT_STRATEGY": "best"}, ["default_strategy = 'best'", "allowed: least-request, random"]),
+        ({"GATEWAY_DEFAULT_STRATEGY": "best"}, ["default_strategy = 'best'", "allowed: least-busy-time, "]),
         ({"GATEWAY_ENDPOINTS_FILE": ""}, ["endpoints_file", "GATEWAY_ENDPOINTS_FILE"]),
         ({"GATEWAY_ENDPOINTS_FILE": "/nowhere.yaml"}, ["/nowhere.yaml", "missing"]),
         ({"GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1"}, ["redis cannot be reached", "127.0.0.1:1"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gateway_plugin.accounting.accountant import Accountant, total_tokens, tpot_seconds
@@ -11,6 +12,7 @@ from gateway_plugin.metrics import Metrics
 from protos.access_log import FinishedExchange, StreamAccessLogsMessage, entries_of
 from ratelimit import LimitDefaults, MemoryStore, StoreUnavailable, UserRecord
 from routing.pods import PodTable
+from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 
 
@@ -38,7 +40,8 @@ class Office:
         self.pods = PodTable(lambda: 0.0)
         self.pods.apply(ClusterState((PodSpec("pod", "10.0.0.1:8000", ("m",)),), frozenset()))
         self.metrics = Metrics()
-        self.accountant = Accountant(self.limits, self.pods, self.metrics)
+        self.router = Router(self.pods, np.random.default_rng(0))
+        self.accountant = Accountant(self.limits, self.pods, self.router, self.metrics)
 
     async def used(self) -> float:
         usage = await self.limits.usage("kim")
@@ -130,7 +133,7 @@ def test_entries_are_parsed():
     message = StreamAccessLogsMessage()
     log = log_entry(message, charge_id="c", user="kim", model="m", strategy="random", request_id="r")
     usage = log.common_properties.metadata.filter_metadata["gateway_plugin.usage"]
-    usage.update({"total_tokens": 7, "prompt_tokens": 3, "odd": "text", "negative": -1})
+    usage.update({"streamed": True, "total_tokens": 7, "prompt_tokens": 3, "odd": "text", "negative": -1})
     log.common_properties.upstream_remote_address.socket_address.address = "fd00::1"
     log.common_properties.upstream_remote_address.socket_address.port_value = 8000
     log.common_properties.time_to_first_upstream_rx_byte.nanos = 250_000_000
@@ -152,6 +155,15 @@ def test_entries_are_parsed():
         client_aborted=False,
         tokens={"total_tokens": 7, "prompt_tokens": 3},
     )
+
+
+def test_only_a_stream_has_a_time_to_first_token():
+    message = StreamAccessLogsMessage()
+    log = log_entry(message, charge_id="c")
+    log.common_properties.time_to_first_upstream_rx_byte.seconds = 3
+    (parsed,) = entries_of(message)
+    assert parsed is not None
+    assert parsed.ttft_seconds is None
 
 
 def test_foreign_and_unfinished_entries_are_none():

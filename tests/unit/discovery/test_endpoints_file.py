@@ -102,7 +102,7 @@ def test_default_names_are_made_of_plain_characters_and_bounded() -> None:
         ),
         (
             models(model("[]", extra=", port: 1")),
-            "models[0].port is an unknown key; allowed: the keys name, engine, endpoints",
+            "models[0].port is an unknown key; allowed: the keys name, engine, endpoints, config",
         ),
         (models(model("[]", extra=", engine: 1")), "models[0].engine is 1; allowed: an engine's name"),
         (
@@ -197,3 +197,18 @@ def test_a_directory(tmp_path: Path) -> None:
     with pytest.raises(EndpointsError) as caught:
         read_endpoints(tmp_path)
     assert str(caught.value) == f"{tmp_path}: the file is not readable (Is a directory); allowed: {FILE}"
+
+
+def test_a_model_may_be_configured() -> None:
+    configured = parse(
+        "models: [{name: m, endpoints: [], config: {lockedRoutingStrategy: random}}, {name: n, endpoints: []}]"
+    )
+    assert {name: config.locked_strategy for name, config in configured.configs.items()} == {"m": "random"}
+    as_text = parse("""models: [{name: m, endpoints: [], config: '{"lockedRoutingStrategy": "random"}'}]""")
+    assert as_text.configs == configured.configs
+
+
+@pytest.mark.parametrize("config", ["3", "{profiles: 7}", "'{'", "{profiles: {a: {requestsPerSecond: many}}}"])
+def test_a_bad_configuration_is_named(config: str) -> None:
+    with pytest.raises(EndpointsError, match=r"models\[0\]\.config is .*model\.aibrix\.ai/config"):
+        parse(f"models: [{{name: m, endpoints: [], config: {config}}}]")

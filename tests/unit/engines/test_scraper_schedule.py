@@ -46,7 +46,7 @@ class World:
         self.open = 0
         self.most_open = 0
         self.sessions = 0
-        self.scraper = Scraper(self.table, now, random.Random(7), concurrency=concurrency, open_fetch=self.session)
+        self.scraper = Scraper(self.table, random.Random(7), concurrency=concurrency, open_fetch=self.session)
 
     def serve(self, *pods: PodSpec) -> None:
         self.table.apply(ClusterState(pods, frozenset({"m"})))
@@ -160,7 +160,7 @@ async def test_a_failing_pod_is_asked_less_and_less_and_logged_once(caplog: pyte
 
 async def test_an_interval_above_the_longest_back_off_stays_the_interval() -> None:
     world = World()
-    world.scraper = Scraper(world.table, now, random.Random(7), interval_seconds=60, open_fetch=world.session)
+    world.scraper = Scraper(world.table, random.Random(7), interval_seconds=60, open_fetch=world.session)
     world.serve(pod("a"))
     world.answers["a"] = refuse
     async with scraping(world):
@@ -229,6 +229,33 @@ async def test_the_answer_of_a_predecessor_is_dropped() -> None:
         assert np.isnan(world.running_requests("a"))
         await asyncio.sleep(2.1)
         assert world.running_requests("a") == 3.0
+
+
+async def test_a_successor_shares_no_differences_and_no_averages() -> None:
+    world = World()
+    polls = 0
+    seen: list[float] = []
+
+    async def counting() -> bytes:
+        """Notes the mean that the polls before led to, if any."""
+        nonlocal polls
+        polls += 1
+        row = world.table.row_of("a:8000")
+        assert row is not None
+        if not np.isnan(world.table.columns.polled_at_seconds[row]):
+            seen.append(float(world.table.columns.engine_ttft_seconds[row]))
+        sums = b"vllm:time_to_first_token_seconds_sum %d\nvllm:time_to_first_token_seconds_count %d\n"
+        return sums % (2 * polls, polls)
+
+    world.answers["a"] = counting
+    async with scraping(world):
+        for uid in ("1", "2"):
+            world.serve(pod("a", uid=uid))
+            seen.clear()
+            await asyncio.sleep(10)
+            assert len(seen) > 5
+            assert np.isnan(seen[0])
+            assert seen[1:] == pytest.approx([2.0] * (len(seen) - 1))
 
 
 async def test_the_address_and_the_engine_decide_on_the_page() -> None:

@@ -49,6 +49,7 @@ class Response:
 
     headers: dict[str, str]
     usage: dict[str, float]
+    streamed: bool
     log: list[str] = field(default_factory=list)
 
 
@@ -71,8 +72,9 @@ class Script:
         lua_headers, published, log = self._table({":status": "200", **headers}), self._table({}), self._table([])
         self._run(self._table(about), lua_headers, self._table(list(chunks)), published, log)
         usage = {key.decode().removeprefix("gateway_plugin.usage:"): value for key, value in published.items()}
+        streamed = usage.pop("streamed", False)
         plain = {key.decode(): value.decode() for key, value in lua_headers.items()}
-        return Response(plain, usage, [line.decode() for line in log.values()])
+        return Response(plain, usage, streamed, [line.decode() for line in log.values()])
 
     def usage(self, *chunks: bytes, content_type: str = "application/json") -> dict[str, float]:
         response = self.run(chunks, {"content-type": content_type}, {"request_id": "r1"})

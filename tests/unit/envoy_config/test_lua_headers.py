@@ -47,6 +47,11 @@ def test_without_a_strategy_no_pod_is_shown(script: Script) -> None:
     assert seen == {"x-went-into-req-headers": "true", "request-id": "r1"}
 
 
+def test_headers_that_the_plugin_asks_for_are_set(script: Script) -> None:
+    seen = client_headers(script, {"request_id": "r1", "headers": {"x-session-id": "00ff"}}, x_session_id="mine")
+    assert seen["x-session-id"] == "00ff"
+
+
 def test_without_the_plugin_nothing_is_added_and_no_address_leaks(script: Script) -> None:
     assert client_headers(script, None, target_pod_ip="10.0.0.1:8000", server="envoy") == {"server": "envoy"}
 

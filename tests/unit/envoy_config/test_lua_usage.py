@@ -162,6 +162,12 @@ def test_bodies_left_alone(script: Script, headers: dict[str, str]) -> None:
     assert script.run([body], headers, {"request_id": "r1"}).usage == {}
 
 
+@pytest.mark.parametrize(("content_type", "streamed"), [("text/event-stream", True), ("application/json", False)])
+def test_a_stream_is_told_even_when_it_names_no_usage(script: Script, content_type: str, streamed: bool) -> None:
+    response = script.run([b"data: {}\n\n"], {"content-type": content_type}, {"request_id": "r1"})
+    assert (response.usage, response.streamed) == ({}, streamed)
+
+
 def test_bodies_of_requests_the_plugin_did_not_see_are_left_alone(script: Script) -> None:
     body = json.dumps({"usage": CHAT}).encode()
     assert script.run([body], {"content-type": "application/json"}, None).usage == {}

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_plugin.extproc.exchange import Admit, Exchange, Phase, Reply, Services
-from gateway_plugin.extproc.intent import Rules
-from gateway_plugin.extproc.rejections import limiter_unavailable
+from gateway_plugin.intent.headers import Rules
+from gateway_plugin.intent.rejections import limiter_unavailable
 from gateway_plugin.metrics import Metrics
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Decision, Limits, Outcome
-from routing.chooser import Chooser
 from routing.pods import PodTable
+from routing.profiles import parse_profiles
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 
@@ -29,13 +29,16 @@ ADMITTED = Decision(Outcome.ADMITTED, LIMITS, 1.0, 0.0, 0.0)
 class Bench:
     """An exchange factory over two pods of model "m"; "empty" has none."""
 
-    def __init__(self, **rules: str) -> None:
+    def __init__(self, config: dict[str, Any] | None = None, **rules: Any) -> None:
         self.pods = PodTable(lambda: 0.0)
-        specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(2))
-        self.pods.apply(ClusterState(specs, frozenset({"empty"})))
+        specs = tuple(
+            PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",), labels={"gpu": gpu}) for i, gpu in enumerate(("a10", "l4"))
+        )
+        configs = {"m": parse_profiles(config)} if config else {}
+        self.pods.apply(ClusterState(specs, frozenset({"empty"}), configs))
         self.metrics = Metrics()
-        router = Router(self.pods, Chooser(np.random.default_rng(1)), 2)
-        self.services = Services(router, Rules(**rules), self.metrics, lambda: "id-1", lambda: 0.0)
+        self.router = Router(self.pods, np.random.default_rng(1), 2)
+        self.services = Services(self.router, Rules(**rules), self.metrics, lambda: "id-1", lambda: 0.0)
 
     def exchange(self) -> Exchange:
         return Exchange(self.services)
@@ -217,7 +220,10 @@ def test_an_unreachable_limiter_is_503():
 @pytest.mark.parametrize(
     ("request_headers", "content", "status", "message"),
     [
-        ({"routing_strategy": "best"}, None, 400, "incorrect routing strategy best; known strategies: "),
+        ({"routing_strategy": "best"}, BODY, 400, "incorrect routing strategy best; known strategies: "),
+        ({"routing_strategy": "best", "model": "m"}, None, 400, "incorrect routing strategy best"),
+        ({"external_filter": "gpu="}, BODY, 503, "error on selecting target pod"),
+        ({"external_filter": "gpu in a10"}, None, 400, "external-filter: at character"),
         ({"user": "a\tb\x01"}, None, 400, "invalid user header: "),
         ({"content_type": "text/plain"}, BODY, 415, "content-type must be application/json, not text/plain"),
         ({"content_encoding": "gzip"}, BODY, 415, "content-encoding gzip of requests is not supported"),
@@ -280,6 +286,89 @@ def test_an_exception_gives_back_what_was_booked():
     assert (code, found["type"]) == (500, "api_error")
     assert bench.inflight() == 0
     assert bench.count("gateway_internal_errors_total") == 1
+
+
+PROFILES = {
+    "defaultProfile": "chat",
+    "profiles": {
+        "chat": {"routingStrategy": "least-request"},
+        "long": {"routingStrategy": "throughput", "routingConfig": {"promptTokensGte": 1}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "given_headers", "default", "strategy"),
+    [
+        (None, {}, "random", "random"),
+        (PROFILES, {}, "random", "least-request"),
+        (PROFILES, {"routing_strategy": "power-of-two"}, "random", "power-of-two"),
+        (PROFILES | {"lockedRoutingStrategy": "random"}, {"routing_strategy": "least-request"}, "", "random"),
+        (PROFILES, {"config_profile": "long"}, "", "throughput"),
+        (PROFILES, {"config_profile": "auto"}, "", "throughput"),
+        (PROFILES, {"config_profile": "none such"}, "", "least-request"),
+        (None, {"routing_strategy": "least-gpu-cache"}, "", "least-gpu-cache"),
+        (None, {"routing_strategy": "least-request:2, throughput"}, "", "least-request:2, throughput"),
+    ],
+)
+def test_precedence(config: dict[str, Any] | None, given_headers: dict[str, str], default: str, strategy: str):
+    bench = Bench(config, default_strategy=default)
+    exchange = bench.exchange()
+    exchange.receive(headers(**given_headers))
+    step = exchange.receive(body())
+    assert mutation(step)[0]["routing-strategy"] == strategy
+    metadata = reply(step).message.dynamic_metadata.fields["gateway_plugin"].struct_value
+    auto = given_headers.get("config_profile") == "auto"
+    told = dict(metadata["headers"]) if "headers" in metadata else {}
+    assert told == ({"x-aibrix-config-profile": "long"} if auto else {})
+
+
+def test_combinations_are_one_metric_label():
+    bench = Bench()
+    exchange = bench.exchange()
+    exchange.receive(headers(routing_strategy="least-request:2,throughput:7"))
+    exchange.receive(body())
+    assert bench.count("gateway_request_total", model="m", strategy="combined") == 1
+
+
+def test_a_filter_narrows_the_candidates():
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(external_filter="gpu in (l4, h100)"))
+    assert mutation(exchange.receive(body()))[0]["target-pod"] == "10.0.0.1:8000"
+
+
+def test_the_operator_limits_what_may_be_filtered_by():
+    bench = Bench(default_strategy="random", filter_keys=frozenset({"gpu"}))
+    assert not reply(bench.exchange().receive(headers(external_filter="gpu=l4"))).final
+    code, found, _ = error(bench.exchange().receive(headers(external_filter="zone=a")))
+    assert (code, found["message"]) == (400, "external-filter: label zone may not be used")
+
+
+def test_a_session_gets_a_token_and_comes_back_to_its_pod():
+    bench = Bench(default_strategy="session-affinity")
+    pods = set()
+    sent = {"x_aibrix_session_key": "conversation-7"}
+    for _ in range(3):
+        step = bench.exchange().receive(headers(model="m", **sent))
+        pods.add(mutation(step)[0]["target-pod"].split(",")[0])
+        told = reply(step).message.dynamic_metadata.fields["gateway_plugin"].struct_value["headers"]
+        sent = {"x_session_id": told["x-session-id"]}
+    assert len(pods) == 1
+    assert "10.0.0" not in told["x-session-id"]
+
+
+def test_a_prompt_comes_back_to_the_pod_that_has_it():
+    bench = Bench(default_strategy="prefix-cache")
+    long = json.dumps({"model": "m", "messages": [{"role": "user", "content": "tell me a story " * 200}]}).encode()
+    chosen = set()
+    for _ in range(3):
+        exchange = bench.exchange()
+        exchange.receive(headers())
+        chosen.add(mutation(exchange.receive(body(long)))[0]["target-pod"].split(",")[0])
+        exchange.end()
+    assert len(chosen) == 1
+    assert bench.router.prefixes.blocks > 0
 
 
 def test_repr_tells_the_state():

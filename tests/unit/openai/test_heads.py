@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from gateway_plugin.openai.endpoints import ENDPOINTS, BodyKind, endpoint_of, without_trailing_slash
 from gateway_plugin.openai.errors import ApiError, error_body
-from gateway_plugin.openai.head import RequestHead, read_json_head
+from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.multipart import read_multipart_head
+from gateway_plugin.openai.prompt import read_json_prompt
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
 def read(kind: BodyKind, body: Any) -> RequestHead:
-    return read_json_head(kind, body if isinstance(body, bytes) else json.dumps(body).encode())
+    return read_json_prompt(kind, body if isinstance(body, bytes) else json.dumps(body).encode())[0]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_no_body_raises_anything_else(body: bytes, kind: BodyKind):
         if kind is BodyKind.MULTIPART:
             read_multipart_head("multipart/form-data; boundary=x", body)
         else:
-            read_json_head(kind, body)
+            read_json_prompt(kind, body)
 
 
 def test_error_shape():

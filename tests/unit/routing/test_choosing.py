@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from routing.chooser import Chooser
 from routing.pods import PodTable
-from routing.policy import RoutingRequest
+from routing.policy import Policy, RoutingRequest
 from routing.router import NoReadyPodError, Router, UnknownModelError
 from routing.spec import ClusterState, PodSpec
 from routing.view import PodView
@@ -18,38 +17,43 @@ from routing.view import PodView
 REQUEST = RoutingRequest(model="m")
 
 
-class Fixed:
-    name: ClassVar[str] = "fixed"
-    needs_body: ClassVar[bool] = False
+class Fixed(Policy):
+    name = "fixed"
 
     def __init__(self, *costs: float) -> None:
         self._costs = np.array(costs)
 
-    def costs(self, pods: PodView, request: RoutingRequest) -> np.ndarray:
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, np.ndarray]:
         del pods, request
-        return self._costs
+        return {"fixed": self._costs}
 
 
 def make(count: int, seed: int = 0, candidates: int = 2) -> tuple[PodTable, Router, Chooser]:
     pods = PodTable(lambda: 0.0)
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
     pods.apply(ClusterState(specs, frozenset({"m", "empty"})))
-    chooser = Chooser(np.random.default_rng(seed))
-    return pods, Router(pods, chooser, candidates), chooser
+    rng = np.random.default_rng(seed)
+    return pods, Router(pods, rng, candidates), Chooser(rng)
+
+
+def named(pods: PodTable, positions: np.ndarray) -> list[str]:
+    """Pods of "m" by their positions in its view."""
+    return [pods.spec(int(pods.view("m").rows[position])).name for position in positions]
 
 
 def test_candidates_come_in_order_of_cost():
     pods, _, chooser = make(4)
     choice = chooser.choose(Fixed(3.0, 1.0, 2.0, 9.0), pods.view("m"), REQUEST, 3)
-    assert [pods.spec(int(row)).name for row in choice.rows] == ["pod-1", "pod-2", "pod-0"]
+    assert named(pods, choice.positions) == ["pod-1", "pod-2", "pod-0"]
     assert choice.branch == "fixed"
 
 
 def test_unknown_costs_count_as_the_median_of_the_known():
     pods, _, chooser = make(4)
     # Known: 1, 5, 9; the unknown pod counts as 5 and so stands before the 9 and behind the 1.
-    firsts = [chooser.choose(Fixed(9.0, float("nan"), 1.0, 5.0), pods.view("m"), REQUEST, 4).rows for _ in range(50)]
-    order = {tuple(pods.spec(int(row)).name for row in rows) for rows in firsts}
+    costs = Fixed(9.0, float("nan"), 1.0, 5.0)
+    orders = [chooser.choose(costs, pods.view("m"), REQUEST, 4).positions for _ in range(50)]
+    order = {tuple(named(pods, positions)) for positions in orders}
     assert order == {("pod-2", "pod-1", "pod-3", "pod-0"), ("pod-2", "pod-3", "pod-1", "pod-0")}
 
 
@@ -57,7 +61,7 @@ def test_knowing_nothing_falls_back_to_least_request_and_says_so():
     pods, _, chooser = make(2)
     pods.book(0)
     choice = chooser.choose(Fixed(float("nan"), float("nan")), pods.view("m"), REQUEST, 1)
-    assert (int(choice.rows[0]), choice.branch) == (1, "fallback_least_request")
+    assert (named(pods, choice.positions), choice.branch) == (["pod-1"], "fallback_least_request")
 
 
 def test_ties_are_broken_at_random():
@@ -99,4 +103,4 @@ def test_unknown_model_and_no_ready_pod_differ():
     with pytest.raises(NoReadyPodError):
         router.check("empty")
     assert router.policy("nothing") is None
-    assert router.strategies() == ["least-request", "random"]
+    assert {"least-request", "random", "prefix-cache-preble"} <= set(router.strategies())

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import httpx
+import numpy as np
 import pytest
 
 from gateway_plugin.api.errors import new_app
+from gateway_plugin.api.explain import explain_router
 from gateway_plugin.api.models import models_router
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
+from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
 from ratelimit import LimitDefaults, MemoryStore, StoreUnavailable
 from routing.pods import PodTable
+from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 
 
@@ -26,6 +30,8 @@ class Api:
         app = new_app("test", "test")
         app.include_router(users_router(self.store))
         app.include_router(models_router(self.pods))
+        router = Router(self.pods, np.random.default_rng(0))
+        app.include_router(explain_router(router, Rules(default_strategy="least-request")))
         app.include_router(ops_router(self.pods, self.store, Metrics(), lambda: self.draining))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
 
@@ -131,3 +137,45 @@ async def test_metrics_are_exposed(api: Api):
     answer = await api.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert "gateway_in_flight_requests 0.0" in answer.text
+
+
+async def test_a_route_is_explained(api: Api):
+    answer = await api.http.get("/debug/route", params={"model": "org/m"})
+    assert answer.json() == {
+        "model": "org/m",
+        "strategy": "least-request",
+        "profile": "",
+        "prompt_tokens": 0.0,
+        "output_tokens": 0.0,
+        "candidates": [
+            {
+                "place": 1,
+                "pod": "p",
+                "address": "10.0.0.1:8000",
+                "cost": 0.0,
+                "terms": {"inflight_requests": 0.0},
+                "matched_tokens": 0.0,
+            }
+        ],
+    }
+    body = {"model": "org/m", "messages": [{"role": "user", "content": "x" * 400}], "max_tokens": 7}
+    answer = await api.http.post("/debug/route", json=body, headers={"routing-strategy": "prefix-cache-and-load"})
+    explained = answer.json()
+    assert explained["output_tokens"] == 7
+    assert 100 <= explained["prompt_tokens"] <= 115
+    assert set(explained["candidates"][0]["terms"]) >= {"queued_prefill", "own_prefill", "decode"}
+
+
+@pytest.mark.parametrize(
+    ("model", "headers", "status", "message"),
+    [
+        ("nope", {}, 400, "model nope does not exist"),
+        ("a", {}, 503, "error on getting pods for model a"),
+        ("org/m", {"routing-strategy": "best"}, 400, "incorrect routing strategy best"),
+        ("org/m", {"external-filter": "("}, 400, "external-filter: "),
+    ],
+)
+async def test_what_cannot_be_explained(api: Api, model: str, headers: dict[str, str], status: int, message: str):
+    answer = await api.http.get("/debug/route", params={"model": model}, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"].startswith(message)

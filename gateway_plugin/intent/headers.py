@@ -1,4 +1,4 @@
-"""What the headers of a request say: who asks, for what, and whether the body is needed to decide."""
+"""What the headers of a request say: who asks, for what, and how it shall be routed."""
 
 from __future__ import annotations
 
@@ -8,33 +8,40 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from gateway_plugin.extproc import rejections
+from gateway_plugin.intent import rejections
 from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
-from gateway_plugin.openai.head import RequestHead, read_json_head
 from gateway_plugin.openai.multipart import read_multipart_head
+from gateway_plugin.openai.prompt import Prompt, read_json_prompt
 from ratelimit import InvalidUserName, check_user_name
+from routing.selector import SelectorError, parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from routing.policy import Policy
-    from routing.router import Router
+    from gateway_plugin.openai.head import RequestHead
+    from routing.selector import Selector
 
 WANTED_HEADERS = frozenset(
     {
         ":method",
         ":path",
         "authorization",
+        "config-profile",
         "content-encoding",
         "content-type",
+        "external-filter",
         "model",
         "routing-strategy",
         "user",
+        "x-aibrix-session-key",
         "x-request-id",
+        "x-session-id",
     }
 )
+ANY_KEY = "*"
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES = ("application/json", "text/json")
+_MAX_SESSION_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,40 +50,40 @@ class Rules:
 
     default_strategy: str = ""
     bearer_token: str = ""
+    filter_keys: frozenset[str] = frozenset({ANY_KEY})
+    """Pod labels that clients may select by; "*" is all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An inference request as far as its headers tell. No policy means that Envoy balances."""
+    """An inference request as far as its headers tell."""
 
     kind: BodyKind
     path: str
     """As the engine shall see it; differs from the client's only by trailing slashes."""
     path_changed: bool
     user: str
-    policy: Policy | None
+    strategy: str
+    profile: str
+    session: str
+    selector: Selector | None
     model: str
     request_id: str
     content_type: str
     content_encoding: str
 
-    @property
-    def needs_body(self) -> bool:
-        """False when the headers name the model and the strategy asks for nothing more."""
-        return not self.model or (self.policy is not None and self.policy.needs_body)
-
-    def read_head(self, body: bytes) -> RequestHead:
-        """The head of the body; raises ApiError."""
+    def read_body(self, body: bytes) -> tuple[RequestHead, Prompt]:
+        """Head and prompt of the body; raises ApiError."""
         if self.content_encoding not in ("", "identity"):
             raise rejections.compressed_body(self.content_encoding)
         media_type = self.content_type.partition(";")[0].strip().lower()
         if self.kind is BodyKind.MULTIPART:
             if media_type in _JSON_TYPES or media_type == "":
                 raise rejections.audio_wants_multipart()
-            return read_multipart_head(self.content_type, body)
+            return read_multipart_head(self.content_type, body), Prompt(b"", "", None)
         if media_type not in ("", *_JSON_TYPES):
             raise rejections.wrong_content_type(media_type)
-        return read_json_head(self.kind, body)
+        return read_json_prompt(self.kind, body)
 
 
 def check_token(headers: Mapping[str, str], rules: Rules) -> None:
@@ -89,19 +96,23 @@ def check_token(headers: Mapping[str, str], rules: Rules) -> None:
         raise rejections.bad_bearer_token()
 
 
-def read_intent(headers: Mapping[str, str], rules: Rules, router: Router, new_id: Callable[[], str]) -> Intent | None:
+def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], str]) -> Intent | None:
     """The intent of an inference request, or None for a request that passes through; raises ApiError."""
     path = without_trailing_slash(headers.get(":path", ""))
     kind = endpoint_of(path) if headers.get(":method") == "POST" else None
     if kind is None:
         return None
     request_id = headers.get("x-request-id", "")
+    session = headers.get("x-session-id") or headers.get("x-aibrix-session-key", "")
     return Intent(
         kind=kind,
         path=path,
         path_changed=path != headers[":path"],
         user=_user(headers),
-        policy=_policy(headers, rules, router),
+        strategy=headers.get("routing-strategy", "").strip(),
+        profile=headers.get("config-profile", "").strip(),
+        session=session[:_MAX_SESSION_CHARACTERS],
+        selector=_selector(headers.get("external-filter", ""), rules),
         model=headers.get("model", "").strip(),
         request_id=request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id(),
         content_type=headers.get("content-type", ""),
@@ -119,11 +130,14 @@ def _user(headers: Mapping[str, str]) -> str:
     return user
 
 
-def _policy(headers: Mapping[str, str], rules: Rules, router: Router) -> Policy | None:
-    strategy = headers.get("routing-strategy", "").strip() or rules.default_strategy
-    if not strategy:
+def _selector(text: str, rules: Rules) -> Selector | None:
+    if not text.strip():
         return None
-    policy = router.policy(strategy)
-    if policy is None:
-        raise rejections.unknown_strategy(strategy, router.strategies())
-    return policy
+    try:
+        selector = parse_selector(text)
+    except SelectorError as error:
+        raise rejections.bad_filter(str(error)) from None
+    forbidden = selector.keys - rules.filter_keys
+    if forbidden and ANY_KEY not in rules.filter_keys:
+        raise rejections.bad_filter(f"label {min(forbidden)} may not be used")
+    return selector

@@ -36,6 +36,23 @@ def unknown_strategy(strategy: str, known: list[str]) -> ApiError:
     )
 
 
+def bad_filter(why: str) -> ApiError:
+    """400: the external-filter header is not a label selector that may be used."""
+    message = f"external-filter: {why}"
+    return ApiError(400, message, reason="bad_filter", param="external-filter", headers={"x-error-routing": "true"})
+
+
+def no_matching_pod(model: str) -> ApiError:
+    """503: pods of the model are ready, but none passes the client's own filter."""
+    return ApiError(
+        503,
+        f"error on selecting target pod: no ready pod of model {_short(model)} matches external-filter",
+        reason="no_matching_pod",
+        code="service_unavailable",
+        headers={"x-error-routing": "true"},
+    )
+
+
 def wrong_content_type(content_type: str) -> ApiError:
     """415: a JSON endpoint was sent something else."""
     message = f"content-type must be application/json, not {_short(content_type)}"

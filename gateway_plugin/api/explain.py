@@ -1,0 +1,113 @@
+"""`/debug/route`: which pod would get a request, and why. Decides as for a real one, and books nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+
+from gateway_plugin.intent import rejections
+from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent
+from gateway_plugin.intent.plan import make_plan, routing_request
+from gateway_plugin.openai.errors import ApiError
+from routing.router import NoReadyPodError, UnknownModelError
+
+if TYPE_CHECKING:
+    from gateway_plugin.openai.prompt import Prompt
+    from routing.router import Candidate, Router
+
+_CHAT = "/v1/chat/completions"
+
+
+class CandidateCost(BaseModel):
+    """One pod: its place, its cost, and the cost's terms in the strategy's unit; null is "not known" or endless."""
+
+    place: int
+    pod: str
+    address: str
+    cost: float | None
+    terms: dict[str, float | None]
+    matched_tokens: float
+
+
+class Explanation(BaseModel):
+    """What was understood of the request, and every candidate, best first."""
+
+    model: str
+    strategy: str
+    profile: str
+    prompt_tokens: float
+    output_tokens: float
+    candidates: list[CandidateCost]
+
+
+def explain_router(router: Router, rules: Rules) -> APIRouter:
+    """GET for a model alone, POST for a whole request: the same headers and body as for the gateway."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/debug/route")
+    async def explain_model(
+        request: Request, model: str, strategy: str = "", user: str = "", session: str = ""
+    ) -> Explanation:
+        asked = {"model": model, "routing-strategy": strategy, "user": user, "x-session-id": session}
+        headers = _headers(request, _CHAT) | {name: value for name, value in asked.items() if value}
+        return _explain(_intent(headers, rules), model, None, router, rules)
+
+    @routes.post("/debug/route")
+    async def explain_request(
+        request: Request, path: Annotated[str, Query(description="the endpoint that the body is meant for")] = _CHAT
+    ) -> Explanation:
+        intent = _intent(_headers(request, path), rules)
+        head, prompt = intent.read_body(await request.body())
+        return _explain(intent, head.model, prompt, router, rules)
+
+    return routes
+
+
+def _headers(request: Request, path: str) -> dict[str, str]:
+    headers = {name: value for name, value in request.headers.items() if name in WANTED_HEADERS}
+    return headers | {":method": "POST", ":path": path}
+
+
+def _intent(headers: dict[str, str], rules: Rules) -> Intent:
+    intent = read_intent(headers, rules, lambda: "explained")
+    if intent is None:
+        raise ApiError(400, "path: not an inference endpoint", reason="bad_path", param="path")
+    return intent
+
+
+def _explain(intent: Intent, model: str, prompt: Prompt | None, router: Router, rules: Rules) -> Explanation:
+    try:
+        router.check(model)
+        plan = make_plan(intent, model, rules, router, prompt)
+        request = routing_request(intent, model, plan, router, prompt)
+        candidates = router.explain(plan.policy, request, intent.selector) if plan.policy else []
+    except UnknownModelError:
+        raise rejections.unknown_model(model) from None
+    except NoReadyPodError:
+        raise rejections.no_ready_pod(model) from None
+    return Explanation(
+        model=model,
+        strategy=plan.strategy or "none: Envoy balances",
+        profile=plan.resolved.profile_name,
+        prompt_tokens=request.prompt_tokens,
+        output_tokens=request.output_tokens,
+        candidates=[_cost(candidate) for candidate in candidates],
+    )
+
+
+def _cost(candidate: Candidate) -> CandidateCost:
+    return CandidateCost(
+        place=candidate.place,
+        pod=candidate.pod.name,
+        address=candidate.pod.address,
+        cost=_finite(candidate.cost),
+        terms={name: _finite(value) for name, value in candidate.terms.items()},
+        matched_tokens=candidate.matched_tokens,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

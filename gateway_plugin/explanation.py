@@ -1,0 +1,72 @@
+"""`gateway-plugin explain`: asks `/debug/route` of a running plugin and prints the answer as a table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+
+_TIMEOUT_SECONDS = 5.0
+
+
+class ExplainError(RuntimeError):
+    """There is no explanation; the text says why."""
+
+
+def fetch_explanation(url: str, body: bytes, headers: list[str], path: str) -> dict[str, Any]:
+    """The plugin's explanation of a request; raises ExplainError with the plugin's own words."""
+    sent = {"content-type": "application/json"}
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise ExplainError(f"-H {header!r}: a header is written name: value")
+        sent[name.strip().lower()] = value.strip()
+    return asyncio.run(_post(f"{url}/debug/route", body, sent, path))
+
+
+async def _post(url: str, body: bytes, headers: dict[str, str], path: str) -> dict[str, Any]:
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(url, data=body, headers=headers, params={"path": path}) as answer,
+        ):
+            text = await answer.read()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise ExplainError(f"no plugin answers at {url}: {str(error) or 'time is up'}") from None
+    if answer.status != 200:
+        raise ExplainError(f"{answer.status}: {_message(text)}")
+    explanation: dict[str, Any] = json.loads(text)
+    return explanation
+
+
+def print_explanation(explanation: dict[str, Any]) -> None:
+    """One line a candidate, best first, with the terms of its cost."""
+    candidates = explanation["candidates"]
+    console = Console()
+    profile = f", profile {explanation['profile']}" if explanation["profile"] else ""
+    console.print(
+        f"model {explanation['model']}, strategy {explanation['strategy']}{profile}; about "
+        f"{explanation['prompt_tokens']:.0f} prompt tokens, {explanation['output_tokens']:.0f} expected of the answer",
+        highlight=False,
+    )
+    if not candidates:
+        return
+    table = Table("place", "pod", "address", "cached tokens", "cost", *candidates[0]["terms"], show_edge=False)
+    for candidate in candidates:
+        numbers = [candidate["cost"], *candidate["terms"].values()]
+        cells = ["unknown" if number is None else f"{number:.4g}" for number in numbers]
+        cached = f"{candidate['matched_tokens']:.0f}"
+        table.add_row(str(candidate["place"]), candidate["pod"], candidate["address"], cached, *cells)
+    console.print(table)
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace")

@@ -1,0 +1,169 @@
+"""The prompt of a request body, as far as routing needs it: decoded together with the head, in one pass.
+
+The key stands for the rendered prompt: the raw JSON of tools, system text and then every message, in the order in which
+chat templates put them, separated by NUL, which JSON cannot contain. Appending a message only appends to the key.
+Embedded media are replaced by a fingerprint of fixed length: an engine makes about a thousand tokens of an image,
+whatever its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+from xxhash import xxh3_128_hexdigest
+
+from gateway_plugin.openai.endpoints import BodyKind
+from gateway_plugin.openai.head import (
+    ChatHead,
+    CompletionHead,
+    Decoders,
+    InputHead,
+    PlainHead,
+    RequestHead,
+    RerankHead,
+    decode_body,
+)
+from routing.prefix_keys import BYTES_PER_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+_Number: TypeAlias = int | float | None
+_ABSENT = Raw(b"")
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""The first that is given counts, as it does in vLLM."""
+_MEDIA_BYTES = 4096
+# Any string longer than _MEDIA_BYTES covers at least one whole probe.
+_STRIDE_BYTES = 2048
+_PROBE_BYTES = 32
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
+_WHITE_SPACE = b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a request body says of the work it makes."""
+
+    key: bytes
+    """Equal beginnings mean equal beginnings of the rendered prompts, for one model, adapter and cache salt."""
+    cache_salt: str
+    max_output_tokens: int | None
+    """The client's own limit; None when there is none, or none that an engine could accept."""
+
+    @property
+    def tokens(self) -> float:
+        """Estimated engine tokens of the prompt."""
+        return len(self.key) / BYTES_PER_TOKEN
+
+
+class _ChatPrompt(ChatHead):
+    tools: Raw = _ABSENT
+    system: Raw = _ABSENT
+    cache_salt: str | None = None
+    max_tokens: _Number = None
+    max_completion_tokens: _Number = None
+
+
+class _CompletionPrompt(CompletionHead):
+    cache_salt: str | None = None
+    max_tokens: _Number = None
+
+
+class _InputPrompt(InputHead):
+    tools: Raw = _ABSENT
+    instructions: Raw = _ABSENT
+    cache_salt: str | None = None
+    max_output_tokens: _Number = None
+
+
+_DECODERS: Decoders = {
+    BodyKind.CHAT: msgspec.json.Decoder(_ChatPrompt),
+    BodyKind.COMPLETION: msgspec.json.Decoder(_CompletionPrompt),
+    BodyKind.EMBEDDING: msgspec.json.Decoder(_InputPrompt),
+    BodyKind.RESPONSES: msgspec.json.Decoder(_InputPrompt),
+    BodyKind.RERANK: msgspec.json.Decoder(RerankHead),
+    BodyKind.CLASSIFY: msgspec.json.Decoder(_InputPrompt),
+    BodyKind.PLAIN: msgspec.json.Decoder(PlainHead),
+}
+
+
+def read_json_prompt(kind: BodyKind, body: bytes) -> tuple[RequestHead, Prompt]:
+    """Head and prompt of a JSON body; raises ApiError 400 for what no engine could serve."""
+    head, decoded = decode_body(kind, body, _DECODERS)
+    return head, _prompt(kind, decoded)
+
+
+def _prompt(kind: BodyKind, body: PlainHead) -> Prompt:
+    parts = _PARTS.get(kind)
+    key = b"\0".join(parts(body)) if parts is not None else b""
+    return Prompt(_media_by_fingerprint(key), getattr(body, "cache_salt", None) or "", _max_output_tokens(body))
+
+
+def _max_output_tokens(body: object) -> int | None:
+    given = (getattr(body, name, None) for name in _OUTPUT_LIMITS)
+    limit = next((limit for limit in given if limit is not None), None)
+    return int(limit) if limit is not None and limit >= 1 else None
+
+
+def _chat_parts(body: _ChatPrompt) -> Iterable[Raw]:
+    assert isinstance(body.messages, list)
+    return body.tools, body.system, *body.messages
+
+
+def _completion_parts(body: _CompletionPrompt) -> Iterable[memoryview]:
+    return (_open_ended(body.prompt),)
+
+
+def _input_parts(body: _InputPrompt) -> Iterable[Raw | memoryview]:
+    return body.tools, body.instructions, _open_ended(body.input)
+
+
+def _rerank_parts(body: RerankHead) -> Iterable[Raw]:
+    assert isinstance(body.query, Raw)
+    assert isinstance(body.documents, list)
+    return body.query, *body.documents
+
+
+_PARTS: dict[BodyKind, Callable[[Any], Iterable[Raw | memoryview]]] = {
+    BodyKind.CHAT: _chat_parts,
+    BodyKind.COMPLETION: _completion_parts,
+    BodyKind.EMBEDDING: _input_parts,
+    BodyKind.RESPONSES: _input_parts,
+    BodyKind.CLASSIFY: _input_parts,
+    BodyKind.RERANK: _rerank_parts,
+}
+
+
+def _open_ended(value: object) -> memoryview:
+    """A string or array without its closing mark, so that a longer one begins with it."""
+    assert isinstance(value, Raw)
+    inside = memoryview(value)[:-1]
+    tail = bytes(inside[-64:])
+    return inside[: len(inside) - len(tail) + len(tail.rstrip(_WHITE_SPACE))]
+
+
+def _media_by_fingerprint(key: bytes) -> bytes:
+    """Looks at a few bytes of every stride: what long base64 data cannot avoid, and text rarely resembles."""
+    parts: list[bytes] = []
+    done = seen = 0
+    for probe in range(0, len(key), _STRIDE_BYTES):
+        if probe < seen or key[probe : probe + _PROBE_BYTES].translate(None, _BASE64):
+            continue
+        start, end = key.rfind(b'"', 0, probe) + 1, key.find(b'"', probe)
+        if end < 0:
+            break
+        seen = end
+        if end - start > _MEDIA_BYTES and _is_media(key, start):
+            fingerprint = xxh3_128_hexdigest(memoryview(key)[start:end]).encode()
+            parts += key[done:start], fingerprint * (_MEDIA_BYTES // len(fingerprint))
+            done = end
+    return b"".join([*parts, key[done:]]) if parts else key
+
+
+def _is_media(key: bytes, start: int) -> bool:
+    """Whether the string that starts there is a data URL, or the value of a field named `data`."""
+    return key.startswith(b"data:", start) or key[max(0, start - 16) : start - 1].rstrip().endswith(b'"data":')

@@ -1,0 +1,71 @@
+"""`prefix-cache`: the pod that holds the longest part of the prompt, unless it is overloaded.
+
+    candidates: matched share >= 0.1 and requests in flight <= 1.25 * mean + 2
+    cost = -matched share + 0.02 * load, for candidates;  1 + load, for all others
+    load = requests in flight / (1 + most requests in flight), 0 to 1;  + 0.001 * rendezvous draw
+
+Among equal matches the idler pod wins. Below the minimum match, or over the bound (that of bounded-load consistent
+hashing, Mirrokni et al. 2018), it is least-request, where prompts that nobody holds go to the pod that every replica
+would choose. Without a prompt it is least-request altogether.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from routing.policy import Policy
+from routing.rendezvous import draws
+
+if TYPE_CHECKING:
+    from routing.columns import FloatColumn
+    from routing.policy import RoutingRequest
+    from routing.view import PodView
+
+MIN_MATCH_RATIO = 0.1
+LOAD_BOUND_FACTOR = 1.25
+LOAD_BOUND_REQUESTS = 2.0
+_LOAD_WEIGHT = 0.02
+_DRAW_WEIGHT = 0.001
+
+
+class PrefixCache(Policy):
+    """Longest match first, within a load bound."""
+
+    name = "prefix-cache"
+    needs_body = True
+    needs_prefix = True
+    scale = 0.5
+
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+        """The match (or its absence), the load, and the preference for cold prompts."""
+        inflight = pods.inflight_requests
+        load = inflight / (1.0 + inflight.max())
+        ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
+        chosen = (inflight <= _bound(inflight)) & (ratio >= MIN_MATCH_RATIO)
+        return {
+            "match": np.where(chosen, -ratio, 1.0),
+            "load": np.where(chosen, _LOAD_WEIGHT * load, load),
+            "preference": cold_preference(pods, request) * _DRAW_WEIGHT,
+        }
+
+    def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
+        """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
+        least = MIN_MATCH_RATIO * max(1.0, request.prompt_tokens)
+        inflight = pods.inflight_requests
+        if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(inflight):
+            return "prefix_match"
+        return "prefix_match_skipped" if pods.matched_tokens.max() >= least else "least_request_fallback"
+
+
+def _bound(inflight: FloatColumn) -> float:
+    return LOAD_BOUND_FACTOR * float(inflight.mean()) + LOAD_BOUND_REQUESTS
+
+
+def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:
+    """0 to 1 per pod, by the first block that no pod holds; zeros when there is none."""
+    known = int(np.searchsorted(request.prefix_tokens, pods.matched_tokens.max(), side="right"))
+    if known >= len(request.prefix):
+        return np.zeros(len(pods))
+    return 1.0 - draws(pods.address_hash, request.prefix[known])

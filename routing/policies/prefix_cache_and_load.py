@@ -1,0 +1,66 @@
+"""`prefix-cache-and-load` (alias `prefix-cache-preble`): the least work, queued and own, in seconds.
+
+    cost = (prefill backlog + uncached prompt tokens) / prefill rate
+         + output tokens * TPOT * 0.05 * requests in flight
+         + 0.15 * k / (1 - k),  k = KV usage
+         + 2 % of the own prefill time * rendezvous draw
+
+One cost instead of thresholds: a cached prefix is worth exactly the prefill time it saves, so a pod that holds the
+prompt wins until its queue is longer than that. The second term is what decoding beside others costs (each open
+request lengthens a step by a twentieth); the third keeps off pods whose memory is nearly full; the last sends prompts
+that nobody holds to the same pod on every replica. Prefill rate 8,000 tokens/s and TPOT 10 ms are assumed until
+measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's
+(Srivatsa et al. 2024), the barrier that of SGLang's router.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from routing.policies.least_latency import DEFAULT_TPOT_SECONDS, STEP_SHARE_PER_REQUEST
+from routing.policies.prefix_cache import cold_preference
+from routing.policy import Policy
+from routing.view import where_unknown
+
+if TYPE_CHECKING:
+    from routing.columns import FloatColumn
+    from routing.policy import RoutingRequest
+    from routing.view import PodView
+
+KV_BARRIER_SECONDS = 0.15
+_MAX_KV_RATIO = 0.99
+_PREFERENCE_SHARE = 0.02
+# A request without output is still a step; without it, requests of unknown length would not see each other.
+_MIN_OUTPUT_TOKENS = 1.0
+
+
+class PrefixCacheAndLoad(Policy):
+    """Least expected seconds first."""
+
+    name = "prefix-cache-and-load"
+    needs_body = True
+    needs_prefix = True
+
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+        """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
+        prefill = np.maximum(request.prompt_tokens - pods.matched_tokens, 0.0) / pods.prefill_tokens_per_second
+        tpot_seconds = where_unknown(pods.tpot_seconds, DEFAULT_TPOT_SECONDS)
+        output_tokens = max(request.output_tokens, _MIN_OUTPUT_TOKENS)
+        kv_ratio = np.minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
+        return {
+            "queued_prefill": pods.prefill_backlog_seconds,
+            "own_prefill": prefill,
+            "decode": output_tokens * tpot_seconds * STEP_SHARE_PER_REQUEST * pods.inflight_requests,
+            "kv_barrier": KV_BARRIER_SECONDS * kv_ratio / (1.0 - kv_ratio),
+            "preference": _PREFERENCE_SHARE * prefill * cold_preference(pods, request),
+        }
+
+    def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
+        """Whether the best match won, a lesser one, or nobody had any."""
+        del request
+        best = pods.matched_tokens.max()
+        if not best:
+            return "cold"
+        return "best_match" if pods.matched_tokens[chosen] == best else "less_work"

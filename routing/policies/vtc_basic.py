@@ -1,0 +1,73 @@
+"""`vtc-basic`: users who took much share pods among themselves, and leave the others to those who took little.
+
+    served(user) = sum of (1 * prompt + 2 * output tokens), halved every 60 s: the virtual token counter
+    position     = served(user) / most,  most = max(largest counter, 4,000)
+    contention   = (largest counter - smallest) / most,  over users of the last two minutes
+    cost(pod i of n) = contention * |i / (n - 1) - position| + requests in flight / (requests in flight + 100)
+
+Pods stand in the order of their addresses, so a user's place is the same from request to request; with one user, or
+with equal ones, contention is 0 and load alone decides. Counters start from estimates and become real when Envoy's log
+tells the tokens. It routes; it neither queues nor refuses. Without a user: load alone. After VTC, Sheng et al. 2024.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from routing.policy import Policy
+from routing.token_counters import TokenCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from routing.columns import FloatColumn
+    from routing.policy import Outcome, RoutingRequest
+    from routing.spec import PodSpec
+    from routing.view import PodView
+
+PROMPT_WEIGHT = 1.0
+OUTPUT_WEIGHT = 2.0
+LIGHT_TOKENS = 4000.0
+_HALF_LOAD_REQUESTS = 100.0
+
+
+class VtcBasic(Policy):
+    """A place for every user, and the load."""
+
+    name = "vtc-basic"
+    needs_body = True
+    scale = 0.5
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._served = TokenCounters(clock)
+
+    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+        """Distance from the user's place, and the load."""
+        inflight = pods.inflight_requests
+        load = inflight / (inflight + _HALF_LOAD_REQUESTS)
+        if not request.user or len(pods) == 1:
+            return {"fairness": np.zeros(len(pods)), "load": load}
+        served = self._served.value(request.user)
+        least, largest = self._served.extremes()
+        most = max(largest, LIGHT_TOKENS)
+        contention = (largest - min(least, served)) / most
+        places = np.arange(len(pods)) / (len(pods) - 1)
+        return {"fairness": contention * np.abs(places - served / most), "load": load}
+
+    def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
+        """Counts what the request is expected to take."""
+        del pod
+        if request.user:
+            self._served.add(request.user, _weighted(request.prompt_tokens, request.output_tokens))
+
+    def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
+        """Puts the real tokens in place of the expected ones; a failed request took nothing."""
+        if request.user:
+            real = _weighted(outcome.prompt_tokens, outcome.output_tokens)
+            self._served.add(request.user, real - _weighted(request.prompt_tokens, request.output_tokens))
+
+
+def _weighted(prompt_tokens: float, output_tokens: float) -> float:
+    return PROMPT_WEIGHT * prompt_tokens + OUTPUT_WEIGHT * output_tokens

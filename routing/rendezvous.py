@@ -1,0 +1,27 @@
+"""Rendezvous hashing: every pod draws a number from a key, the highest wins; losing a pod moves only that pod's keys.
+
+The draw is splitmix64's finaliser over the pod's address hash and the key, all pods at once. Without a finaliser,
+addresses that differ only in their last character would share the keys unevenly (50/25/25 % over three ports).
+Reference: Thaler and Ravishankar 1998; Steele, Lea and Flood 2014 for splitmix64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from routing.columns import FloatColumn, HashColumn
+
+_MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
+
+
+def draws(address_hash: HashColumn, key: int) -> FloatColumn:
+    """One number per pod, 0 <= x < 1, the same on every replica."""
+    mixed = address_hash ^ np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MULTIPLIER_1
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MULTIPLIER_2
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
