@@ -31,7 +31,7 @@ from gateway_plugin.extproc.exchange import Exchange, Services
 from gateway_plugin.extproc.service import ExternalProcessor
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address
-from gateway_plugin.metrics import Metrics
+from gateway_plugin.metrics import Metrics, PrefixIndexCollector
 from ratelimit import LimitDefaults, MemoryStore, RedisStore, StoreUnavailable
 from routing.pods import PodTable
 from routing.router import Router
@@ -59,6 +59,7 @@ class App:
         self.processor = ExternalProcessor(partial(Exchange, self._services()), self.limits)
         self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.scrape_interval_seconds)
         self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
+        self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
         self.draining = False
         self._discovery = self._new_discovery()
         self._health = health.aio.HealthServicer()

@@ -6,7 +6,18 @@ or prompt is ever a label. Names that AIBrix's dashboards use are kept where the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from routing.prefix_index import PrefixIndex
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _DECISION_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.5)
@@ -82,3 +93,27 @@ class Metrics:
         self.settlements = Counter(
             "gateway_settlements", "Token charges, by what became of them.", ["outcome"], registry=registry
         )
+
+
+class PrefixIndexCollector(Collector):
+    """What the prefix index holds, read when somebody asks."""
+
+    def __init__(self, index: PrefixIndex) -> None:
+        self._index = index
+
+    def collect(self) -> Iterator[Metric]:
+        """The index as of now."""
+        index = self._index
+        yield GaugeMetricFamily(
+            "gateway_prefix_index_blocks", "Blocks of prompts that pods are believed to hold.", value=index.blocks
+        )
+        forgotten = CounterMetricFamily(
+            "gateway_prefix_index_forgotten", "Blocks that left the index, by why.", labels=["reason"]
+        )
+        for reason, count in (
+            ("evicted", index.evicted),
+            ("expired", index.expired),
+            ("taken_back", index.taken_back),
+        ):
+            forgotten.add_metric([reason], count)
+        yield forgotten

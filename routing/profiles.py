@@ -22,6 +22,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from routing.options import wrong_option
 from routing.policy import NO_CONFIG
 
 DEFAULT_PROFILE = "default"
@@ -177,6 +178,9 @@ def _profile(name: str, value: object) -> Profile:
     where = f"profiles.{_shown.repr(name)}"
     fields = _mapping(where, value)
     config = _mapping(f"{where}.routingConfig", fields.get("routingConfig"))
+    wrong = wrong_option(config)
+    if wrong is not None:
+        raise ProfileError(f"{where}.routingConfig.{wrong}", config[wrong], "a number of at least 0")
     hints = [
         _whole(f"{where}.routingConfig.{key}", config.get(key))
         for key in ("promptTokensGte", "promptTokensLt", "maxTokensGte", "maxTokensLt")

@@ -21,8 +21,9 @@ MAX_USERS = 10_000
 _MAX_HALVINGS = 64.0
 # After a long silence all counters are nothing anyway; floats end at 2 ** 1023.
 _MAX_EXPONENT = 1000.0
-# The extremes follow every addition; what decays away from them is noticed this late.
+# The extremes of many users take long to find, and change little: they are looked for this often.
 _EXTREMES_SECONDS = 1.0
+_FEW_USERS = 64
 
 
 class _Counter(NamedTuple):
@@ -40,6 +41,7 @@ class TokenCounters:
         self._counters: OrderedDict[str, _Counter] = OrderedDict()
         self._least = self._most = 0.0
         self._extremes_at_seconds = -_EXTREMES_SECONDS
+        self._changed = False
 
     def value(self, user: str) -> float:
         """Decayed tokens of a user; 0 for a stranger."""
@@ -49,11 +51,12 @@ class TokenCounters:
     def extremes(self) -> tuple[float, float]:
         """The smallest and the largest counter of active users; zeros when there are none."""
         now = self._clock()
-        if now - self._extremes_at_seconds >= _EXTREMES_SECONDS:
+        few = len(self._counters) <= _FEW_USERS
+        if self._changed and (few or now - self._extremes_at_seconds >= _EXTREMES_SECONDS):
             self._forget(now)
             values = [counter.value for counter in self._counters.values()]
             self._least, self._most = (min(values), max(values)) if values else (0.0, 0.0)
-            self._extremes_at_seconds = now
+            self._extremes_at_seconds, self._changed = now, False
         growth = self._growth()
         return self._least / growth, self._most / growth
 
@@ -66,7 +69,7 @@ class TokenCounters:
         self._counters.move_to_end(user)
         if len(self._counters) > self._max_users:
             self._counters.popitem(last=False)
-        self._least, self._most = min(self._least, value), max(self._most, value)
+        self._changed = True
 
     def __len__(self) -> int:
         return len(self._counters)

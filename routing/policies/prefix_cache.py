@@ -1,6 +1,6 @@
 """`prefix-cache`: the pod that holds the longest part of the prompt, unless it is overloaded.
 
-    candidates: matched share >= 0.1 and requests in flight <= 1.25 * mean + 2
+    candidates: matched share >= minMatchRatio and in flight <= loadBoundFactor * fewest + loadBoundRequests
     cost = -matched share + 0.02 * load, for candidates;  1 + load, for all others
     load = requests in flight / (1 + most requests in flight), 0 to 1;  + 0.001 * rendezvous draw
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from routing.options import option
 from routing.policy import Policy
 from routing.rendezvous import draws
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
-MIN_MATCH_RATIO = 0.1
-LOAD_BOUND_FACTOR = 1.25
-LOAD_BOUND_REQUESTS = 2.0
 _LOAD_WEIGHT = 0.02
 _DRAW_WEIGHT = 0.001
 
@@ -43,7 +41,7 @@ class PrefixCache(Policy):
         inflight = pods.inflight_requests
         load = inflight / (1.0 + inflight.max())
         ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
-        chosen = (inflight <= _bound(inflight)) & (ratio >= MIN_MATCH_RATIO)
+        chosen = (inflight <= _bound(request, inflight)) & (ratio >= option(request, "minMatchRatio"))
         return {
             "match": np.where(chosen, -ratio, 1.0),
             "load": np.where(chosen, _LOAD_WEIGHT * load, load),
@@ -52,15 +50,15 @@ class PrefixCache(Policy):
 
     def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
-        least = MIN_MATCH_RATIO * max(1.0, request.prompt_tokens)
+        least = option(request, "minMatchRatio") * max(1.0, request.prompt_tokens)
         inflight = pods.inflight_requests
-        if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(inflight):
+        if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(request, inflight):
             return "prefix_match"
         return "prefix_match_skipped" if pods.matched_tokens.max() >= least else "least_request_fallback"
 
 
-def _bound(inflight: FloatColumn) -> float:
-    return LOAD_BOUND_FACTOR * float(inflight.mean()) + LOAD_BOUND_REQUESTS
+def _bound(request: RoutingRequest, inflight: FloatColumn) -> float:
+    return option(request, "loadBoundFactor") * float(inflight.min()) + option(request, "loadBoundRequests")
 
 
 def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:

@@ -1,16 +1,16 @@
 """`prefix-cache-and-load` (alias `prefix-cache-preble`): the least work, queued and own, in seconds.
 
     cost = (prefill backlog + uncached prompt tokens) / prefill rate
-         + output tokens * TPOT * 0.05 * requests in flight
-         + 0.15 * k / (1 - k),  k = KV usage
+         + output tokens * TPOT * decodeShare * requests in flight
+         + kvBarrierSeconds * k / (1 - k),  k = KV usage
          + 2 % of the own prefill time * rendezvous draw
 
 One cost instead of thresholds: a cached prefix is worth exactly the prefill time it saves, so a pod that holds the
 prompt wins until its queue is longer than that. The second term is what decoding beside others costs (each open
-request lengthens a step by a twentieth); the third keeps off pods whose memory is nearly full; the last sends prompts
-that nobody holds to the same pod on every replica. Prefill rate 8,000 tokens/s and TPOT 10 ms are assumed until
-measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's
-(Srivatsa et al. 2024), the barrier that of SGLang's router.
+request lengthens a step by decodeShare, a twentieth); the third keeps off pods whose memory is nearly full; the last
+sends prompts that nobody holds to the same pod on every replica. Prefill rate 8,000 tokens/s and TPOT 10 ms are
+assumed until measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea
+is Preble's (Srivatsa et al. 2024), the barrier that of SGLang's router.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from routing.policies.least_latency import DEFAULT_TPOT_SECONDS, STEP_SHARE_PER_REQUEST
+from routing.options import option
+from routing.policies.least_latency import DEFAULT_TPOT_SECONDS
 from routing.policies.prefix_cache import cold_preference
 from routing.policy import Policy
 from routing.view import where_unknown
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
-KV_BARRIER_SECONDS = 0.15
 _MAX_KV_RATIO = 0.99
 _PREFERENCE_SHARE = 0.02
 # A request without output is still a step; without it, requests of unknown length would not see each other.
@@ -52,8 +52,8 @@ class PrefixCacheAndLoad(Policy):
         return {
             "queued_prefill": pods.prefill_backlog_seconds,
             "own_prefill": prefill,
-            "decode": output_tokens * tpot_seconds * STEP_SHARE_PER_REQUEST * pods.inflight_requests,
-            "kv_barrier": KV_BARRIER_SECONDS * kv_ratio / (1.0 - kv_ratio),
+            "decode": output_tokens * tpot_seconds * option(request, "decodeShare") * pods.inflight_requests,
+            "kv_barrier": option(request, "kvBarrierSeconds") * kv_ratio / (1.0 - kv_ratio),
             "preference": _PREFERENCE_SHARE * prefill * cold_preference(pods, request),
         }
 

@@ -1,13 +1,14 @@
-"""`vtc-basic`: users who took much share pods among themselves, and leave the others to those who took little.
+"""`vtc-basic`: users who took much keep to the last pods, and leave the first ones to those who took little.
 
-    served(user) = sum of (1 * prompt + 2 * output tokens), halved every 60 s: the virtual token counter
+    served(user) = sum of weighted prompt and output tokens (1 and 2), halved every 60 s: the virtual token counter
     position     = served(user) / most,  most = max(largest counter, 4,000)
     contention   = (largest counter - smallest) / most,  over users of the last two minutes
-    cost(pod i of n) = contention * |i / (n - 1) - position| + requests in flight / (requests in flight + 100)
+    cost(pod i of n) = contention * max(0, position - i / (n - 1)) + in flight / (in flight + 100)
 
-Pods stand in the order of their addresses, so a user's place is the same from request to request; with one user, or
-with equal ones, contention is 0 and load alone decides. Counters start from estimates and become real when Envoy's log
-tells the tokens. It routes; it neither queues nor refuses. Without a user: load alone. After VTC, Sheng et al. 2024.
+Pods stand in the order of their addresses. Whoever took much pays for pods before their position; whoever took little
+may go anywhere, and finds the first pods idle. With one user, or with equal ones, contention is 0 and load decides.
+Counters start from estimates and become real when Envoy's log tells the tokens. It routes; it neither queues nor
+refuses. Without a user: load alone. After VTC, Sheng et al. 2024.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from routing.options import option
 from routing.policy import Policy
 from routing.token_counters import TokenCounters
 
@@ -27,14 +29,12 @@ if TYPE_CHECKING:
     from routing.spec import PodSpec
     from routing.view import PodView
 
-PROMPT_WEIGHT = 1.0
-OUTPUT_WEIGHT = 2.0
 LIGHT_TOKENS = 4000.0
 _HALF_LOAD_REQUESTS = 100.0
 
 
 class VtcBasic(Policy):
-    """A place for every user, and the load."""
+    """Room for those who took little, and the load."""
 
     name = "vtc-basic"
     needs_body = True
@@ -44,7 +44,7 @@ class VtcBasic(Policy):
         self._served = TokenCounters(clock)
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
-        """Distance from the user's place, and the load."""
+        """What the user took beyond the pod's place, and the load."""
         inflight = pods.inflight_requests
         load = inflight / (inflight + _HALF_LOAD_REQUESTS)
         if not request.user or len(pods) == 1:
@@ -54,20 +54,21 @@ class VtcBasic(Policy):
         most = max(largest, LIGHT_TOKENS)
         contention = (largest - min(least, served)) / most
         places = np.arange(len(pods)) / (len(pods) - 1)
-        return {"fairness": contention * np.abs(places - served / most), "load": load}
+        return {"fairness": contention * np.maximum(served / most - places, 0.0), "load": load}
 
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
         """Counts what the request is expected to take."""
         del pod
         if request.user:
-            self._served.add(request.user, _weighted(request.prompt_tokens, request.output_tokens))
+            self._served.add(request.user, _weighted(request, request.prompt_tokens, request.output_tokens))
 
     def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
         """Puts the real tokens in place of the expected ones; a failed request took nothing."""
         if request.user:
-            real = _weighted(outcome.prompt_tokens, outcome.output_tokens)
-            self._served.add(request.user, real - _weighted(request.prompt_tokens, request.output_tokens))
+            real = _weighted(request, outcome.prompt_tokens, outcome.output_tokens)
+            self._served.add(request.user, real - _weighted(request, request.prompt_tokens, request.output_tokens))
 
 
-def _weighted(prompt_tokens: float, output_tokens: float) -> float:
-    return PROMPT_WEIGHT * prompt_tokens + OUTPUT_WEIGHT * output_tokens
+def _weighted(request: RoutingRequest, prompt_tokens: float, output_tokens: float) -> float:
+    prompt, output = option(request, "promptTokenWeight"), option(request, "outputTokenWeight")
+    return prompt * prompt_tokens + output * output_tokens

@@ -181,3 +181,10 @@ def test_the_cache_keeps_mistakes_too():
         with pytest.raises(ProfileError, match="allowed: JSON"):
             cache.get("{")
     assert cache._parsed.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("value", [-1, "0.5", True, [1]])
+def test_an_option_of_a_strategy_must_be_a_number(value: object) -> None:
+    source = {"profiles": {"p": {"routingConfig": {"minMatchRatio": value}}}}
+    with pytest.raises(ProfileError, match=r"routingConfig\.minMatchRatio is .*a number of at least 0"):
+        parse_profiles(source)

@@ -1,0 +1,45 @@
+"""Numbers of the strategies that a profile may change in its `routingConfig`; defaults, units and reasons stand here.
+
+{"profiles": {"default": {"routingStrategy": "prefix-cache", "routingConfig": {"minMatchRatio": 0.3}}}}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from routing.policy import RoutingRequest
+
+OPTIONS: Mapping[str, float] = {
+    # prefix-cache: share of the prompt below which a match is not worth following; a few words are in all prompts
+    "minMatchRatio": 0.1,
+    # prefix-cache: requests in flight up to which a match is followed: a multiple of the idlest pod's, and some more.
+    # Of the idlest and not of the mean, or a pod that holds nothing would never get its first request.
+    "loadBoundFactor": 1.25,
+    "loadBoundRequests": 4.0,
+    # prefix-cache-and-load, least-latency: what each open request adds to a decoding step (20 double it on an 8B model)
+    "decodeShare": 0.05,
+    # prefix-cache-and-load: seconds that a half full KV cache counts as; twice as full counts much more
+    "kvBarrierSeconds": 0.15,
+    # throughput, vtc-basic: an output token costs about twice a prompt token to serve
+    "promptTokenWeight": 1.0,
+    "outputTokenWeight": 2.0,
+}
+
+
+def option(request: RoutingRequest, name: str) -> float:
+    """The number that holds for a request."""
+    value = request.config.get(name)
+    return OPTIONS[name] if value is None else float(value)
+
+
+def wrong_option(config: Mapping[str, Any]) -> str | None:
+    """The name of an option that is not a number of at least 0, or None."""
+    for name in OPTIONS:
+        value = config.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+            return name
+    return None
