@@ -27,8 +27,11 @@ format: $(READY)
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-bench: $(READY)  ## measure; prints a table
+bench: $(READY)  ## measure; prints tables, in about two minutes
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.prefix
+	@$(BIN)/python -m benchmarks.scraping
+	@$(BIN)/python -m benchmarks.virtual
 
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 

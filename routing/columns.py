@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 FloatColumn = NDArray[np.float64]
 IntColumn = NDArray[np.int64]
 HashColumn = NDArray[np.uint64]
+BoolColumn = NDArray[np.bool_]
 
 # What the gateway counts itself starts at zero; what it must measure first starts at NaN, unknown.
 _INTEGERS = ("incarnation", "inflight_requests", "requests_total", "booked_requests_since_poll")

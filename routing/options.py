@@ -17,12 +17,13 @@ OPTIONS: Mapping[str, float] = {
     # prefix-cache: share of the prompt below which a match is not worth following; a few words are in all prompts
     "minMatchRatio": 0.1,
     # prefix-cache: requests in flight up to which a match is followed: a multiple of the idlest pod's, and some more.
-    # Of the idlest and not of the mean, or a pod that holds nothing would never get its first request.
+    # Of the idlest and not of the mean, or a pod that holds nothing would never get its first request. The pods that
+    # hold the longest match share the second number: what many hold is popular, and one more copy pays off.
     "loadBoundFactor": 1.25,
-    "loadBoundRequests": 4.0,
+    "loadBoundRequests": 6.0,
     # prefix-cache-and-load, least-latency: what each open request adds to a decoding step (20 double it on an 8B model)
     "decodeShare": 0.05,
-    # prefix-cache-and-load: seconds that a half full KV cache counts as; twice as full counts much more
+    # prefix-cache-and-load: seconds that a half full KV cache counts as, for a prompt of which nothing is cached
     "kvBarrierSeconds": 0.15,
     # throughput, vtc-basic: an output token costs about twice a prompt token to serve
     "promptTokenWeight": 1.0,

@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from routing.books import Books
-    from routing.columns import FloatColumn, HashColumn, IntColumn
+    from routing.columns import BoolColumn, FloatColumn, HashColumn, IntColumn
 
 # vLLM on one 80 GiB card with an 8B model holds a few hundred thousand tokens; this is the cautious side.
 DEFAULT_KV_CAPACITY_TOKENS = 131_072.0
@@ -119,6 +119,30 @@ class PodView:
         return where_unknown(columns.tpot_seconds[self.rows], columns.engine_tpot_seconds[self.rows])
 
     @property
+    def holders(self) -> int:
+        """How many pods hold the longest match; 1 when nobody holds anything."""
+        best = self.matched_tokens.max()
+        return int((self.matched_tokens == best).sum()) if best else 1
+
+    @property
+    def relative_tpot(self) -> FloatColumn:
+        """Each pod's time per output token as a multiple of the candidates' mean; 1 where it is not known.
+
+        Measured times already contain the batch they were measured in, so only their differences tell of the pod.
+        """
+        return _relative(self.tpot_seconds)
+
+    @property
+    def relative_ttft(self) -> FloatColumn:
+        """The same of the time to first token."""
+        return _relative(self.ttft_seconds)
+
+    @property
+    def prefill_is_measured(self) -> BoolColumn:
+        """Whether the engine's own metrics tell the speed of prefill."""
+        return ~np.isnan(self._books.columns.prefill_tokens_per_second[self.rows])
+
+    @property
     def address_hash(self) -> HashColumn:
         """A hash of each pod's address, the same on every replica."""
         return self._books.columns.address_hash[self.rows]
@@ -126,6 +150,12 @@ class PodView:
     def _fresh(self, values: FloatColumn) -> FloatColumn:
         age = self._books.clock() - self._books.columns.polled_at_seconds[self.rows]
         return np.where(age <= self._stale_after_seconds, values, np.nan)
+
+
+def _relative(values: FloatColumn) -> FloatColumn:
+    known = values[~np.isnan(values)]
+    mean = known.mean() if len(known) else 0.0
+    return where_unknown(values / mean, 1.0) if mean else np.ones(len(values))
 
 
 def where_unknown(values: FloatColumn, other: FloatColumn | float) -> FloatColumn:

@@ -1,9 +1,10 @@
 """`least-busy-time`: the pod that has had work for the smallest share of the last minute.
 
-    cost = busy seconds of the last minute / 60 + 1e-6 * requests in flight
+    cost = busy seconds of the last minute / 60 + 0.01 * requests in flight
 
-measured from leases: a pod is busy while the gateway has at least one request open on it. The second term only breaks
-ties, or simultaneous requests would not see each other. Never degrades; says nothing of how much work there was.
+measured from leases: a pod is busy while the gateway has at least one request open on it. Shares of a minute change
+slowly, and alone they would send a minute's traffic from one pod to the next; the second term lets simultaneous
+requests see each other. Never degrades; says nothing of how much work there was.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
-_TIE_WEIGHT = 1e-6
+_TIE_WEIGHT = 0.01
 
 
 class LeastBusyTime(Policy):

@@ -1,20 +1,22 @@
 """`least-latency`: the pod that is expected to finish this request first.
 
-    cost = TTFT + prefill backlog / prefill rate + output tokens * TPOT * (1 + decodeShare * in flight),  seconds
+    cost = (prefill backlog + prompt) / prefill rate
+         + output tokens * 10 ms * relative TPOT * (1 + decodeShare * requests in flight)
 
-TTFT and TPOT are means of the pod's finished streams (EWMA over Envoy's access log; the engine's own histograms until
-there are any). They lag, so what is queued and open now is added: the backlog before the first token, and after it
-decodeShare, a twentieth of a step, per open request (a batch of 20 doubles the time per token of an 8B model). A pod
-without a measured TTFT is unknown; without TPOT, 10 ms are assumed. All unknown: least-request.
+in seconds. Past times contain past queues, and whoever follows them runs from pod to pod; so the queue is counted as
+it is now, and measured times (EWMA over the streams in Envoy's access log; the engine's own histograms until there are
+any) tell only how fast a pod is beside the others: TPOT for decoding, TTFT for prefill where the engine does not tell
+its rate. A pod without a measured TTFT is unknown, and when all are, least-request decides.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from routing.options import option
 from routing.policy import Policy
-from routing.view import where_unknown
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
@@ -31,11 +33,12 @@ class LeastLatency(Policy):
     needs_body = True
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
-        """Seconds until the first token, in the queue, and of decoding."""
-        tpot_seconds = where_unknown(pods.tpot_seconds, DEFAULT_TPOT_SECONDS)
+        """Seconds in the queue, of prefill, and of decoding."""
+        slowness = np.where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
+        seconds_per_token = slowness / pods.prefill_tokens_per_second
         slowdown = 1.0 + option(request, "decodeShare") * pods.inflight_requests
         return {
-            "ttft": pods.ttft_seconds,
-            "prefill_backlog": pods.prefill_backlog_seconds,
-            "decode": request.output_tokens * tpot_seconds * slowdown,
+            "queue": pods.prefill_backlog_tokens * seconds_per_token,
+            "prefill": np.where(np.isnan(pods.ttft_seconds), np.nan, request.prompt_tokens * seconds_per_token),
+            "decode": request.output_tokens * DEFAULT_TPOT_SECONDS * pods.relative_tpot * slowdown,
         }

@@ -1,12 +1,12 @@
 """`prefix-cache`: the pod that holds the longest part of the prompt, unless it is overloaded.
 
-    candidates: matched share >= minMatchRatio and in flight <= loadBoundFactor * fewest + loadBoundRequests
+    candidates: matched share >= minMatchRatio, in flight <= loadBoundFactor * fewest + loadBoundRequests / holders
     cost = -matched share + 0.02 * load, for candidates;  1 + load, for all others
     load = requests in flight / (1 + most requests in flight), 0 to 1;  + 0.001 * rendezvous draw
 
-Among equal matches the idler pod wins. Below the minimum match, or over the bound (that of bounded-load consistent
-hashing, Mirrokni et al. 2018), it is least-request, where prompts that nobody holds go to the pod that every replica
-would choose. Without a prompt it is least-request altogether.
+Holders are the pods with the longest match. Among equal matches the idler pod wins. Below the minimum match, or over
+the bound (that of bounded-load consistent hashing, Mirrokni et al. 2018), it is least-request, where prompts that
+nobody holds go to the pod that every replica would choose. Without a prompt it is least-request altogether.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PrefixCache(Policy):
         inflight = pods.inflight_requests
         load = inflight / (1.0 + inflight.max())
         ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
-        chosen = (inflight <= _bound(request, inflight)) & (ratio >= option(request, "minMatchRatio"))
+        chosen = (inflight <= _bound(pods, request)) & (ratio >= option(request, "minMatchRatio"))
         return {
             "match": np.where(chosen, -ratio, 1.0),
             "load": np.where(chosen, _LOAD_WEIGHT * load, load),
@@ -52,13 +52,14 @@ class PrefixCache(Policy):
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
         least = option(request, "minMatchRatio") * max(1.0, request.prompt_tokens)
         inflight = pods.inflight_requests
-        if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(request, inflight):
+        if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(pods, request):
             return "prefix_match"
         return "prefix_match_skipped" if pods.matched_tokens.max() >= least else "least_request_fallback"
 
 
-def _bound(request: RoutingRequest, inflight: FloatColumn) -> float:
-    return option(request, "loadBoundFactor") * float(inflight.min()) + option(request, "loadBoundRequests")
+def _bound(pods: PodView, request: RoutingRequest) -> float:
+    fewest = float(pods.inflight_requests.min())
+    return option(request, "loadBoundFactor") * fewest + option(request, "loadBoundRequests") / pods.holders
 
 
 def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:

@@ -1,16 +1,17 @@
 """`prefix-cache-and-load` (alias `prefix-cache-preble`): the least work, queued and own, in seconds.
 
-    cost = (prefill backlog + uncached prompt tokens) / prefill rate
-         + output tokens * TPOT * decodeShare * requests in flight
-         + kvBarrierSeconds * k / (1 - k),  k = KV usage
+    cost = (prefill backlog + prompt - best match + (best match - own match) / holders) / prefill rate
+         + output tokens * 10 ms * relative TPOT * decodeShare * requests in flight
+         + kvBarrierSeconds * uncached share * k / (1 - k),  k = KV usage
          + 2 % of the own prefill time * rendezvous draw
 
-One cost instead of thresholds: a cached prefix is worth exactly the prefill time it saves, so a pod that holds the
-prompt wins until its queue is longer than that. The second term is what decoding beside others costs (each open
-request lengthens a step by decodeShare, a twentieth); the third keeps off pods whose memory is nearly full; the last
-sends prompts that nobody holds to the same pod on every replica. Prefill rate 8,000 tokens/s and TPOT 10 ms are
-assumed until measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea
-is Preble's (Srivatsa et al. 2024), the barrier that of SGLang's router.
+One cost instead of thresholds: a cached prefix is worth the prefill time it saves, so a pod that holds the prompt wins
+until its queue is longer than that. What several pods hold (holders: those with the longest match) is popular, and one
+more copy of it pays off, so it counts for less. The second term is what decoding beside others costs: each open
+request lengthens a step by decodeShare. The third keeps new prompts off pods whose memory is nearly full; the last
+sends prompts that nobody holds to the same pod on every replica. A prefill rate of 8,000 tokens/s is assumed until
+measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's
+(Srivatsa et al. 2024), the barrier that of SGLang's router.
 """
 
 from __future__ import annotations
@@ -45,15 +46,18 @@ class PrefixCacheAndLoad(Policy):
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
-        prefill = np.maximum(request.prompt_tokens - pods.matched_tokens, 0.0) / pods.prefill_tokens_per_second
-        tpot_seconds = where_unknown(pods.tpot_seconds, DEFAULT_TPOT_SECONDS)
+        matched, best = pods.matched_tokens, float(pods.matched_tokens.max())
+        own_tokens = np.maximum(request.prompt_tokens - best, 0.0) + (best - matched) / pods.holders
+        prefill = own_tokens / pods.prefill_tokens_per_second
+        uncached_share = 1.0 - np.minimum(matched / max(1.0, request.prompt_tokens), 1.0)
+        tpot_seconds = DEFAULT_TPOT_SECONDS * pods.relative_tpot
         output_tokens = max(request.output_tokens, _MIN_OUTPUT_TOKENS)
         kv_ratio = np.minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
         return {
             "queued_prefill": pods.prefill_backlog_seconds,
             "own_prefill": prefill,
             "decode": output_tokens * tpot_seconds * option(request, "decodeShare") * pods.inflight_requests,
-            "kv_barrier": option(request, "kvBarrierSeconds") * kv_ratio / (1.0 - kv_ratio),
+            "kv_barrier": option(request, "kvBarrierSeconds") * uncached_share * kv_ratio / (1.0 - kv_ratio),
             "preference": _PREFERENCE_SHARE * prefill * cold_preference(pods, request),
         }
 

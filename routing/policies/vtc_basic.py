@@ -1,9 +1,9 @@
 """`vtc-basic`: users who took much keep to the last pods, and leave the first ones to those who took little.
 
     served(user) = sum of weighted prompt and output tokens (1 and 2), halved every 60 s: the virtual token counter
-    position     = served(user) / most,  most = max(largest counter, 4,000)
+    position     = served(user) / most,  most = max(largest counter, 64,000)
     contention   = (largest counter - smallest) / most,  over users of the last two minutes
-    cost(pod i of n) = contention * max(0, position - i / (n - 1)) + in flight / (in flight + 100)
+    cost(pod i of n) = contention * max(0, position - i / (n - 1)) + in flight / (in flight + 16)
 
 Pods stand in the order of their addresses. Whoever took much pays for pods before their position; whoever took little
 may go anywhere, and finds the first pods idle. With one user, or with equal ones, contention is 0 and load decides.
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from routing.spec import PodSpec
     from routing.view import PodView
 
-LIGHT_TOKENS = 4000.0
-_HALF_LOAD_REQUESTS = 100.0
+# A burst of a few dozen requests tells nothing of who floods.
+LIGHT_TOKENS = 64_000.0
+_HALF_LOAD_REQUESTS = 16.0
 
 
 class VtcBasic(Policy):

@@ -71,7 +71,8 @@ class Cluster:
             [0.5, 0.35],
         ),
         ("least-kv-cache", {"kv_usage_ratio": [0.5, NAN]}, {}, [0.5, NAN]),
-        # TTFT, backlog over rate, and output times TPOT, slower by a twentieth per open request
+        # Queue and prompt at 8,000 tokens/s, the first pod's TTFT 4/3 of the mean, the second's 2/3; decoding with TPOT
+        # 2/3 and 4/3 of the mean, slower by a twentieth per open request
         (
             "least-latency",
             {
@@ -82,8 +83,8 @@ class Cluster:
                 "prefill_backlog_tokens": [800, 0],
                 "prefill_backlog_at_seconds": [NOW, NOW],
             },
-            {"output_tokens": 100},
-            [0.2 + 0.1 + 100 * 0.01, 0.1 + 100 * 0.02 * 1.1],
+            {"prompt_tokens": 1600, "output_tokens": 100},
+            [(0.1 + 0.2) * 4 / 3 + 1.0 * 2 / 3, 0.2 * 2 / 3 + 1.0 * 4 / 3 * 1.1],
         ),
         # max(requests in engine / 256, kv, waiting / 16); the first has 64 running, the second 8 waiting
         (
@@ -110,7 +111,7 @@ class Cluster:
                 "kv_usage_ratio": [0.0, 0.5],
             },
             {"prompt_tokens": 2000, "output_tokens": 10},
-            [0.5 + 0.25 + 10 * 0.02 * 0.05 * 4, 0.5 + 0.15],
+            [0.5 + 0.25 + 10 * 0.01 * 0.05 * 4, 0.5 + 0.15],
         ),
     ],
 )
@@ -119,10 +120,14 @@ def test_costs(strategy: str, columns: dict[str, list[float]], request_fields: d
 
 
 def test_prefix_cache_weighs_match_and_load():
-    # The idlest pod has none in flight, so the bound is 4: pod 0 is over it. Loads are inflight / (1 + 8).
+    # The idlest pod has none in flight and one pod holds the best match, so the bound is 6: pod 0 is over it. Loads are
+    # inflight / (1 + 8).
     cluster = Cluster(3, inflight_requests=[8, 4, 0])
     costs = cluster.costs("prefix-cache", matched=[900, 500, 50], prompt_tokens=1000)
     assert costs == pytest.approx([1 + 8 / 9, -0.5 + 0.02 * 4 / 9, 1 + 0])
+    # Three holders share the bound of 6: with 4 in flight, even the second is over it.
+    costs = cluster.costs("prefix-cache", matched=[900, 900, 900], prompt_tokens=1000)
+    assert costs == pytest.approx([1 + 8 / 9, 1 + 4 / 9, -0.9])
 
 
 def test_a_profile_changes_a_strategys_numbers():
@@ -136,6 +141,9 @@ def test_cached_tokens_are_worth_the_prefill_they_save():
     cluster = Cluster(2)
     costs = cluster.costs("prefix-cache-and-load", matched=[3000, 0], prompt_tokens=4000)
     assert costs == pytest.approx([1000 / 8000, 4000 / 8000])
+    # Of three pods two hold it: one more copy counts half.
+    costs = Cluster(3).costs("prefix-cache-and-load", matched=[3000, 3000, 0], prompt_tokens=4000)
+    assert costs == pytest.approx([1000 / 8000, 1000 / 8000, (1000 + 3000 / 2) / 8000])
 
 
 def test_prefill_backlog_drains_with_time():
@@ -176,7 +184,7 @@ def test_busy_time_is_a_share_of_the_last_minute():
     cluster.now += 10
     first.release()
     cluster.now += 5
-    assert cluster.costs("least-busy-time") == pytest.approx([15 / 60 + 1e-6, 0])
+    assert cluster.costs("least-busy-time") == pytest.approx([15 / 60 + 0.01, 0])
     second.release()
     cluster.now += 15
     assert cluster.costs("least-busy-time") == pytest.approx([15 / 60, 0])
@@ -222,19 +230,20 @@ def test_vtc_sets_users_apart_by_what_they_took():
     vtc = cluster.policies["vtc-basic"]
     pod = cluster.pods.spec(0)
     assert cluster.costs("vtc-basic", user="flood") == [0, 0, 0], "a lone user has all pods"
-    vtc.booked(pod, RoutingRequest("m", user="flood", prompt_tokens=4000, output_tokens=2000))
+    vtc.booked(pod, RoutingRequest("m", user="flood", prompt_tokens=40_000, output_tokens=20_000))
     vtc.booked(pod, RoutingRequest("m", user="light", prompt_tokens=0, output_tokens=0))
-    # flood: 8,000 tokens, position 1; light: 0, position 0; contention (8,000 - 0) / 8,000 = 1
+    # flood: 80,000 tokens, position 1; light: 0, position 0; contention (80,000 - 0) / 80,000 = 1
     assert cluster.costs("vtc-basic", user="flood") == [1, 0.5, 0]
     assert cluster.costs("vtc-basic", user="light") == [0, 0, 0], "who took little may go anywhere"
     assert cluster.costs("vtc-basic") == [0, 0, 0]
     vtc.settled(
-        RoutingRequest("m", user="flood", prompt_tokens=4000, output_tokens=2000), Outcome(pod, True, 1000, 0, 500)
+        RoutingRequest("m", user="flood", prompt_tokens=40_000, output_tokens=20_000),
+        Outcome(pod, True, 10_000, 0, 5000),
     )
-    # Real tokens: 2,000 of at least 4,000.
+    # Real tokens: 20,000 of at least 64,000.
     cluster.now += 1.0
-    decayed = 2000 * 0.5 ** (1 / 60)
-    assert cluster.costs("vtc-basic", user="flood")[0] == pytest.approx(decayed / 4000 * decayed / 4000)
+    decayed = 20_000 * 0.5 ** (1 / 60)
+    assert cluster.costs("vtc-basic", user="flood")[0] == pytest.approx(decayed / 64_000 * decayed / 64_000)
 
 
 LOADS = st.lists(st.integers(0, 60), min_size=2, max_size=6)
