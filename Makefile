@@ -31,6 +31,7 @@ bench: $(READY)  ## measure; prints tables, in about two minutes
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.prefix
 	@$(BIN)/python -m benchmarks.scraping
+	@$(BIN)/python -m benchmarks.limits
 	@$(BIN)/python -m benchmarks.virtual
 
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url

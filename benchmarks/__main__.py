@@ -6,6 +6,7 @@ A decision is the whole exchange of one chat request: headers, body, choice, boo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import platform
 import statistics
@@ -18,13 +19,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gateway_plugin.extproc.exchange import Exchange, Reply, Services
+from gateway_plugin.extproc.exchange import Exchange, Services
+from gateway_plugin.extproc.steps import Reply
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
 from gateway_plugin.openai.endpoints import BodyKind
 from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
-from ratelimit import Cost, LimitDefaults, MemoryStore, UserRecord
+from ratelimit import Admission, LimitDefaults, MemoryStore, UserRecord
 from routing.pods import PodTable
 from routing.policy import Policy, RoutingRequest
 from routing.router import Router
@@ -70,9 +72,9 @@ def cases() -> dict[str, Callable[[], object]]:
             policy = router.policy(strategy)
             assert policy is not None
             measured[f"choose and book, {strategy}, {count} pods"] = partial(book, router, policy)
-    store = MemoryStore(time.monotonic, LimitDefaults())
+    store, charges = MemoryStore(time.time, LimitDefaults()), itertools.count()
     asyncio.run(store.create(UserRecord("kim", rpm=10**9, tpm=10**9)))
-    measured["admit, memory store"] = partial(store.admit, "kim", Cost())
+    measured["admit, memory store"] = lambda: store.admit(Admission("kim", str(next(charges)), "m", 100))
     measured["a whole decision, least-request, 100 pods, 1 KiB"] = decision(make_router(100), KIB)
     return measured
 

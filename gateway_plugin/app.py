@@ -18,11 +18,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gateway_plugin.accounting.access_log import AccessLogService
 from gateway_plugin.accounting.accountant import Accountant
+from gateway_plugin.api.admin import is_beyond_loopback
+from gateway_plugin.api.announced import AnnouncedStore
 from gateway_plugin.api.errors import new_app
 from gateway_plugin.api.explain import explain_router
 from gateway_plugin.api.models import models_router
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
+from gateway_plugin.api.users_rest import users_rest_router
 from gateway_plugin.discovery.file import FileDiscovery
 from gateway_plugin.discovery.node import EndpointsError
 from gateway_plugin.engines.collector import EngineCollector
@@ -30,9 +33,12 @@ from gateway_plugin.engines.scraper import Scraper
 from gateway_plugin.extproc.exchange import Exchange, Services
 from gateway_plugin.extproc.service import ExternalProcessor
 from gateway_plugin.intent.headers import Rules
+from gateway_plugin.intent.identity import IdentityRules
+from gateway_plugin.limiting import Limiting
 from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address
-from gateway_plugin.metrics import Metrics, PrefixIndexCollector
-from ratelimit import LimitDefaults, MemoryStore, RedisStore, StoreUnavailable
+from gateway_plugin.metrics import LimiterCollector, Metrics, PrefixIndexCollector
+from ratelimit import RedisStore, StoreUnavailable
+from ratelimit.breaker import State
 from routing.pods import PodTable
 from routing.router import Router
 
@@ -55,11 +61,16 @@ class App:
         self.pods = PodTable(time.monotonic)
         self.router = Router(self.pods, np.random.default_rng(), settings.target_candidates)
         self.rules = _rules(settings)
-        self.limits = _store(settings)
-        self.processor = ExternalProcessor(partial(Exchange, self._services()), self.limits)
+        self.limiter = _limiter(settings)
+        self.processor = ExternalProcessor(partial(Exchange, self._services()), self.limiter)
         self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.scrape_interval_seconds)
         self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
         self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
+        resilient = self.limiter.resilient
+        if resilient is not None:
+            self.metrics.registry.register(
+                LimiterCollector(lambda: resilient.counts, lambda: resilient.state is not State.CLOSED)
+            )
         self.draining = False
         self._discovery = self._new_discovery()
         self._health = health.aio.HealthServicer()
@@ -74,7 +85,8 @@ class App:
             self._announce()
             # A part that fails for good ends the process: a supervisor restarts it, and nothing limps on unseen.
             async with asyncio.TaskGroup() as group:
-                background = [group.create_task(part) for part in (self._discovery.run(), self.scraper.run())]
+                parts = (self._discovery.run(), self.scraper.run(), self.limiter.run())
+                background = [group.create_task(part) for part in parts]
                 for listener in http_listeners:
                     group.create_task(listener.run())
                 await stopping.wait()
@@ -85,7 +97,7 @@ class App:
                 for task in background:
                     task.cancel()
         finally:
-            await self.limits.close()
+            await self.limiter.close()
 
     async def _prepare(self) -> None:
         """Everything that can be wrong with the configuration shows here, before any port is open."""
@@ -95,17 +107,21 @@ class App:
             raise StartError(f"default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
         try:
             self.pods.apply(await self._discovery.load())
-            await self.limits.ping()
         except EndpointsError as error:
             raise StartError(str(error)) from None
+        try:
+            await self.limiter.store.ping()
         except StoreUnavailable as error:
-            raise StartError(f"redis cannot be reached: {error}; start it, or correct GATEWAY_REDIS_URL") from None
+            message = f"redis cannot be reached: {error}; start it, or correct GATEWAY_REDIS_URL"
+            if self.settings.store_down == "closed":
+                raise StartError(message) from None
+            logger.warning("%s; until it answers, limits are decided here (store_down)", message)
 
     def _listen(self) -> tuple[GrpcListener, list[HttpListener]]:
         settings, host = self.settings, self.settings.bind_host
         handlers = [self.processor.handler()]
         if settings.accounting == "access_log":
-            accountant = Accountant(self.limits, self.pods, self.router, self.metrics)
+            accountant = Accountant(self.limiter, self.pods, self.router, self.metrics)
             handlers.append(AccessLogService(accountant).handler())
         grpc_listener = GrpcListener(host, settings.grpc_port, handlers, settings.grpc_max_message_bytes)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_listener.server)
@@ -134,6 +150,7 @@ class App:
             self.metrics,
             _new_id,
             time.perf_counter,
+            self.limiter.refusal,
             outcomes_are_told=self.settings.accounting == "access_log",
         )
 
@@ -144,14 +161,18 @@ class App:
 
     def _ops_api(self) -> FastAPI:
         api = new_app("gateway-plugin operations", "Metrics, health and the state of routing.")
-        api.include_router(ops_router(self.pods, self.limits, self.metrics, lambda: self.draining))
+        api.include_router(ops_router(self.pods, self.limiter.health, self.metrics, lambda: self.draining))
         api.include_router(models_router(self.pods))
         api.include_router(explain_router(self.router, self.rules))
         return api
 
     def _public_api(self) -> FastAPI:
         api = new_app("gateway-plugin", "Users and models.")
-        api.include_router(users_router(self.limits))
+        store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
+        # Other replicas, and this one, remember something of users: changes are announced where there is a Redis.
+        users = AnnouncedStore(store, store, store) if isinstance(store, RedisStore) else store
+        api.include_router(users_router(users, token))
+        api.include_router(users_rest_router(users, self.limiter.limits, users, token))
         api.include_router(models_router(self.pods))
         return api
 
@@ -165,6 +186,8 @@ class App:
             "redis" if settings.effective_redis_url else "this process's memory",
             settings.default_strategy or "none (Envoy balances)",
         )
+        if is_beyond_loopback(settings.bind_host) and not settings.admin_token.get_secret_value():
+            logger.warning("the users API on :%d is open to everybody; set GATEWAY_ADMIN_TOKEN", settings.api_port)
 
 
 def serve(settings: Settings) -> None:
@@ -182,17 +205,19 @@ def serve(settings: Settings) -> None:
 
 def _rules(settings: Settings) -> Rules:
     filter_keys = frozenset(key.strip() for key in settings.external_filter_keys.split(",") if key.strip())
-    return Rules(settings.default_strategy, settings.auth_bearer_token.get_secret_value(), filter_keys)
+    identity = IdentityRules(
+        bearer_token=settings.auth_bearer_token.get_secret_value(),
+        api_keys=settings.api_keys,
+        forward_api_keys=settings.forward_api_keys,
+        anonymous=settings.anonymous,
+    )
+    limited = settings.limits == "on"
+    return Rules(settings.default_strategy, identity, limited, settings.stream_usage, filter_keys)
 
 
-def _store(settings: Settings) -> MemoryStore | RedisStore:
-    defaults = LimitDefaults(settings.default_rpm, settings.default_tokens_per_request)
-    if not settings.effective_redis_url:
-        return MemoryStore(time.monotonic, defaults)
+def _limiter(settings: Settings) -> Limiting:
     try:
-        return RedisStore.from_url(
-            settings.effective_redis_url, defaults=defaults, timeout_seconds=settings.redis_timeout_seconds
-        )
+        return Limiting(settings)
     except ValueError as error:
         raise StartError(f"redis_url: {error}") from None
 

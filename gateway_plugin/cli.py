@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gateway_plugin.users_cli import users_cli
+
 if TYPE_CHECKING:
     from gateway_plugin.settings import Loaded
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
+
+cli.add_typer(users_cli, name="users")
 
 ConfigFile = Annotated[
     Path | None,

@@ -13,10 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
+    from ratelimit.resilience import Counts
     from routing.prefix_index import PrefixIndex
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -117,3 +118,32 @@ class PrefixIndexCollector(Collector):
         ):
             forgotten.add_metric([reason], count)
         yield forgotten
+
+
+class LimiterCollector(Collector):
+    """What the limiter did without its store, and what its store owes an answer to."""
+
+    def __init__(self, counts: Callable[[], Counts], is_down: Callable[[], bool]) -> None:
+        self._counts = counts
+        self._is_down = is_down
+
+    def collect(self) -> Iterator[Metric]:
+        """The limiter as of now."""
+        counts = self._counts()
+        yield GaugeMetricFamily(
+            "gateway_limiter_store_down", "1 while the store is away.", value=float(self._is_down())
+        )
+        yield GaugeMetricFamily("gateway_limiter_queued", "What waits to be told to the store.", value=counts.queued)
+        events = CounterMetricFamily("gateway_limiter_events", "What happened without the store.", labels=["event"])
+        for event in (
+            "admitted_locally",
+            "refused_locally",
+            "unseen_user_admissions",
+            "admitted_unlimited",
+            "dropped",
+            "expired",
+            "times_opened",
+            "timeouts",
+        ):
+            events.add_metric([event], getattr(counts, event))
+        yield events

@@ -87,12 +87,34 @@ class Settings(BaseModel):
     redis_port: Port = Field(6379, description="with redis_host")
     redis_password: SecretStr = Field(SecretStr(""), description="with redis_host")
     redis_timeout_seconds: Seconds = Field(0.5, description="per call; no request waits longer for the limiter")
+    limiter_timeout_seconds: Seconds = Field(
+        0.05, description="for an admission; a request that waits longer is decided by store_down"
+    )
+    store_down: Literal["local", "open", "closed"] = Field(
+        "local",
+        description="while Redis is away: local: last known limits, shared among replicas; open: all pass; closed: 503",
+    )
+    limits: Literal["on", "off"] = Field("on", description="off: nobody is limited, and the user header costs nothing")
+    stream_usage: Literal["inject", "require", "estimate"] = Field(
+        "inject",
+        description="a limited user's stream that reports no tokens: ask the engine to, answer 400, charge estimates",
+    )
     default_rpm: int = Field(100, description="requests per minute of a user whose rpm is 0; AIBrix's value", ge=1)
     default_tokens_per_request: int = Field(
         1000, description="tokens per minute of a user whose tpm is 0, times their rpm; AIBrix's value", ge=1
     )
     auth_bearer_token: SecretStr = Field(
         SecretStr(""), description="when set, every request must carry it as `Authorization: Bearer`"
+    )
+
+    api_keys: bool = Field(False, description="accept `Authorization: Bearer gw-...`, keys made through the users API")
+    forward_api_keys: bool = Field(False, description="let engines see API keys; otherwise the header is removed")
+    anonymous: Literal["allow", "reject", "limit"] = Field(
+        "allow", description="requests without a user: served, 401, or limited per source address and replica"
+    )
+    anonymous_rpm: int = Field(20, description="requests per minute of one source address, with anonymous: limit", ge=1)
+    admin_token: SecretStr = Field(
+        SecretStr(""), description="when set, every call of the users API must carry it as `Authorization: Bearer`"
     )
 
     accounting: Literal["access_log", "none"] = Field(

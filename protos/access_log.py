@@ -25,6 +25,7 @@ USAGE_NAMESPACE = "gateway_plugin.usage"
 """Dynamic metadata that the Lua filter writes when it finds usage in a response."""
 
 _TEXT_FIELDS = ("charge_id", "request_id", "user", "model", "strategy")
+_MAX_COUNT = 2.0**53
 _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
 
 __all__ = ["FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
@@ -48,6 +49,10 @@ class FinishedExchange:
     first byte comes with their last token."""
     attempts: int
     client_aborted: bool
+    response_bytes: int = 0
+    reserved_tokens: int = 0
+    """What the admission had charged ahead."""
+    prompt_tokens_estimate: int = 0
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
 
@@ -76,6 +81,9 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
         ttft_seconds=_first_byte_seconds(entry) if streamed else None,
         attempts=common.upstream_request_attempt_count,
         client_aborted=common.response_flags.downstream_connection_termination,
+        response_bytes=entry.response.response_body_bytes,
+        reserved_tokens=_count(metadata[METADATA_NAMESPACE], "reserved_tokens"),
+        prompt_tokens_estimate=_count(metadata[METADATA_NAMESPACE], "prompt_tokens_estimate"),
         tokens=_tokens(usage),
     )
 
@@ -84,11 +92,16 @@ def _text(struct: Struct, name: str) -> str:
     return str(struct.fields[name].string_value) if name in struct.fields else ""
 
 
+def _count(struct: Struct, name: str) -> int:
+    value = struct.fields[name].number_value if name in struct.fields else 0.0
+    return int(value) if 0.0 <= value < _MAX_COUNT else 0
+
+
 def _tokens(usage: Mapping[str, Value]) -> dict[str, int]:
     return {
         name: int(value.number_value)
         for name, value in usage.items()
-        if value.HasField("number_value") and 0 <= value.number_value < 2**53
+        if value.HasField("number_value") and 0 <= value.number_value < _MAX_COUNT
     }
 
 

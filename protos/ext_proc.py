@@ -98,11 +98,19 @@ def headers_reply(
     )
 
 
-def body_reply(set_headers: Mapping[str, str], metadata: Mapping[str, Any] | None) -> ProcessingResponse:
-    """Answer to the body message: the body stays as it is, and is not sent back."""
-    return ProcessingResponse(
-        request_body=BodyResponse(response=_common(set_headers, ())), dynamic_metadata=_struct(metadata)
-    )
+def body_reply(
+    set_headers: Mapping[str, str],
+    remove_headers: Iterable[str],
+    metadata: Mapping[str, Any] | None,
+    new_body: bytes | None = None,
+) -> ProcessingResponse:
+    """Answer to the body message. The body is sent back only when it changes, with its length, as Envoy wants it."""
+    if new_body is not None:
+        set_headers = {**set_headers, "content-length": str(len(new_body))}
+    common = _common(set_headers, remove_headers)
+    if new_body is not None:
+        common.body_mutation.body = new_body
+    return ProcessingResponse(request_body=BodyResponse(response=common), dynamic_metadata=_struct(metadata))
 
 
 def empty_reply(kind: str) -> ProcessingResponse | None:

@@ -1,36 +1,45 @@
 """How much a user may: requests and tokens per minute, decided in one atomic step.
 
-A user's record says how much (`users`, `limits`). A sliding-window counter says how much was spent in the last minute
-(`window`). An admission checks both limits, then debits both or neither (`admission`, `decision`). Tokens of a response
-are settled later, once per charge id. `MemoryStore` and `RedisStore` do this behind the same protocols (`store`).
+A user's record says how much (`users`, `limits`), a window what was spent in the last minute (`window`). An admission
+checks every scope, then debits all or none, and reserves tokens (`admission`, `decision`). What a response really cost
+is settled later, once per charge id (`charges`). `MemoryStore` and `RedisStore` do this behind the same protocols
+(`store`), and keep API keys (`api_keys`).
 """
 
 from __future__ import annotations
 
-from ratelimit.decision import Cost, Decision, Outcome, Settlement, Usage
+from ratelimit.api_keys import ApiKey, NewKey, TooManyKeys, secret_sha256
+from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits, effective_limits
 from ratelimit.memory import MemoryStore
 from ratelimit.redis_store import RedisStore
-from ratelimit.store import LimitStore, StoreUnavailable, UserStore
+from ratelimit.store import BatchStore, ChangeFeed, KeyStore, LimitStore, StoreUnavailable, UserStore
 from ratelimit.users import CorruptUserRecord, InvalidUserName, UserRecord, check_user_name
 
 __all__ = [
     "AIBRIX_DEFAULTS",
+    "Admission",
+    "ApiKey",
+    "BatchStore",
+    "ChangeFeed",
     "CorruptUserRecord",
-    "Cost",
     "Decision",
     "InvalidUserName",
+    "KeyStore",
     "LimitDefaults",
     "LimitStore",
     "Limits",
     "MemoryStore",
+    "NewKey",
     "Outcome",
     "RedisStore",
     "Settlement",
     "StoreUnavailable",
+    "TooManyKeys",
     "Usage",
     "UserRecord",
     "UserStore",
     "check_user_name",
     "effective_limits",
+    "secret_sha256",
 ]

@@ -1,63 +1,111 @@
-"""The admission rule, and the account of a decision.
+"""The admission rule, for a store that counts in this process; `lua/admit.lua` is the same rule on a server.
 
-    requests: refused when used + cost > limit
-    tokens:   refused when used >= limit, or when a cost is given and used + cost > limit
+    reservation = min(wanted, smallest token limit)
+    requests: refused when used + 1 > limit              in any scope: the user, and the user with the model
+    tokens:   refused when used + max(reservation, 1) > limit     in any scope
+    parallel: refused when every slot is taken
+    model:    refused when it was admitted `model_requests_per_second` times in the last second
 
-All limits are checked before any is debited, so a refusal costs nothing. When both are spent, requests are named, as
-AIBrix does. The wait that a refusal suggests is the longer of both; a cost of zero tokens waits for room for one, so
-that it is admitted then. `lua/admit.lua` judges by the same rule on the server; the rest is told here for every store.
+All are checked before any is debited, so a refusal costs nothing. When several are spent, the first in this order is
+named; the wait that a refusal suggests is the longest of all, so that waiting it out is enough unless others spend. A
+slot is given back at no known time: the wait for it is 1 s.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimit.decision import NOTHING, Cost, Decision, Outcome, Usage
-from ratelimit.window import Counter, seconds_until_fits, used
+from ratelimit.decision import Decision, Outcome
+from ratelimit.limits import Limits
+from ratelimit.window import NO_LIMIT, Window
 
 if TYPE_CHECKING:
-    from ratelimit.limits import Limits
+    from collections.abc import Sequence
+
+    from ratelimit.users import UserRecord
+
+PARALLEL_RETRY_SECONDS = 1.0
 
 
-class Reading(NamedTuple):
-    """A user's counters before an admission, `elapsed_seconds` into the current window."""
+class Scope(NamedTuple):
+    """Who is limited, to what, and what was spent."""
 
-    requests: Counter
-    tokens: Counter
-    elapsed_seconds: float
-
-
-def judge(reading: Reading, limits: Limits, cost: Cost) -> Outcome:
-    if used(reading.requests, reading.elapsed_seconds) + cost.requests > limits.requests_per_minute:
-        return Outcome.REQUESTS_EXCEEDED
-    tokens_used = used(reading.tokens, reading.elapsed_seconds)
-    if tokens_used >= limits.tokens_per_minute or tokens_used + cost.tokens > limits.tokens_per_minute:
-        return Outcome.TOKENS_EXCEEDED
-    return Outcome.ADMITTED
+    requests_limit: int
+    tokens_limit: int
+    requests: Window
+    tokens: Window
 
 
-def account(outcome: Outcome, reading: Reading, limits: Limits, cost: Cost) -> Decision:
-    admitted = outcome is Outcome.ADMITTED
-    debit = cost if admitted else NOTHING
+class Question(NamedTuple):
+    """An admission, and everything that decides about it."""
+
+    scopes: Sequence[Scope]
+    reservation: int
+    slots_taken: int
+    max_parallel: int
+    model_wait_seconds: float
+
+
+def refused_by_record(record: UserRecord, model: str) -> Outcome | None:
+    """Why the record alone forbids it. No model named: nothing to forbid."""
+    if record.disabled:
+        return Outcome.DISABLED
+    if model and record.models and model not in record.models:
+        return Outcome.MODEL_NOT_ALLOWED
+    return None
+
+
+def override_of(record: UserRecord, model: str) -> tuple[int, int] | None:
+    """(requests, tokens) per minute that hold for this model on top, or None."""
+    override = record.overrides.get(model) if model else None
+    return override and (override[0] or NO_LIMIT, override[1] or NO_LIMIT)
+
+
+def judge(question: Question) -> Outcome:
+    for scope in question.scopes:
+        if scope.requests.used + 1 > scope.requests_limit:
+            return Outcome.REQUESTS_EXCEEDED
+    needed = max(question.reservation, 1)
+    for scope in question.scopes:
+        if scope.tokens.used + needed > scope.tokens_limit:
+            return Outcome.TOKENS_EXCEEDED
+    if 0 < question.max_parallel <= question.slots_taken:
+        return Outcome.PARALLEL_EXCEEDED
+    return Outcome.MODEL_RATE_EXCEEDED if question.model_wait_seconds > 0 else Outcome.ADMITTED
+
+
+def wait_seconds(question: Question, now_seconds: float) -> float:
+    needed = max(question.reservation, 1)
+    waits = [question.model_wait_seconds]
+    for scope in question.scopes:
+        waits.append(scope.requests.seconds_until_fits(now_seconds, 1, scope.requests_limit))
+        waits.append(scope.tokens.seconds_until_fits(now_seconds, needed, scope.tokens_limit))
+    if 0 < question.max_parallel <= question.slots_taken:
+        waits.append(PARALLEL_RETRY_SECONDS)
+    return max(waits)
+
+
+def account(
+    outcome: Outcome, scopes: Sequence[Scope], max_parallel: int, now_seconds: float, *, reserved: int, wait: float
+) -> Decision:
+    """The decision, told by the scope with the least left, for requests and tokens each."""
+    requests = scopes[0] if len(scopes) == 1 else min(scopes, key=_requests_left)
+    tokens = scopes[0] if len(scopes) == 1 else min(scopes, key=_tokens_left)
     return Decision(
-        outcome=outcome,
-        limits=limits,
-        requests_used=used(reading.requests, reading.elapsed_seconds) + debit.requests,
-        tokens_used=used(reading.tokens, reading.elapsed_seconds) + debit.tokens,
-        retry_after_seconds=0.0 if admitted else _wait_seconds(reading, limits, cost),
+        outcome,
+        Limits(requests.requests_limit, tokens.tokens_limit, max_parallel),
+        requests.requests.used,
+        tokens.tokens.used,
+        wait,
+        reserved,
+        requests.requests.seconds_until_empty(now_seconds),
+        tokens.tokens.seconds_until_empty(now_seconds),
     )
 
 
-def usage_of(decision: Decision) -> Usage | None:
-    """What a decision about a cost of nothing says about the user."""
-    if decision.limits is None:
-        return None
-    return Usage(decision.limits, decision.requests_used, decision.tokens_used)
+def _requests_left(scope: Scope) -> int:
+    return scope.requests_limit - scope.requests.used
 
 
-def _wait_seconds(reading: Reading, limits: Limits, cost: Cost) -> float:
-    elapsed = reading.elapsed_seconds
-    return max(
-        seconds_until_fits(reading.requests, elapsed, cost.requests, limits.requests_per_minute),
-        seconds_until_fits(reading.tokens, elapsed, max(cost.tokens, 1), limits.tokens_per_minute),
-    )
+def _tokens_left(scope: Scope) -> int:
+    return scope.tokens_limit - scope.tokens.used

@@ -1,4 +1,4 @@
-"""What an admission costs, and what was decided about it."""
+"""What an admission asks for, what was decided about it, and what it turned out to cost."""
 
 from __future__ import annotations
 
@@ -14,40 +14,56 @@ if TYPE_CHECKING:
 class Outcome(Enum):
     ADMITTED = "admitted"
     UNKNOWN_USER = "unknown_user"
+    DISABLED = "disabled"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
     REQUESTS_EXCEEDED = "requests_exceeded"
     TOKENS_EXCEEDED = "tokens_exceeded"
+    PARALLEL_EXCEEDED = "parallel_exceeded"
+    MODEL_RATE_EXCEEDED = "model_rate_exceeded"
 
 
-class Cost(msgspec.Struct, frozen=True):
-    """What an admission debits. Zero tokens: they are settled once the response has told how many there were."""
+class Admission(msgspec.Struct, frozen=True):
+    """One request that wants in. `tokens` is the reservation it would like; a rate of zero is no limit."""
 
-    requests: int = 1
+    user: str
+    charge_id: str
+    model: str = ""
     tokens: int = 0
+    model_requests_per_second: int = 0
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The outcome, the user's limits (None when unknown) and what is used, this admission included if admitted."""
+    """The outcome, and for requests and tokens each the scope (user, or user and model) that has least left.
+
+    What is used includes this admission if it was admitted. `reset` is the time until the window is empty again. Limits
+    are None, and only the wait is told, where the user's were not reached: unknown, disabled, model not allowed, and in
+    a cluster the model's rate.
+    """
 
     outcome: Outcome
     limits: Limits | None
-    requests_used: float
-    tokens_used: float
-    retry_after_seconds: float
-
-
-class Usage(msgspec.Struct, frozen=True):
-    limits: Limits
-    requests_used: float
-    tokens_used: float
+    requests_used: float = 0.0
+    tokens_used: float = 0.0
+    retry_after_seconds: float = 0.0
+    reserved_tokens: int = 0
+    requests_reset_seconds: float = 0.0
+    tokens_reset_seconds: float = 0.0
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """The tokens that one admitted exchange turned out to cost. `charge_id` makes charging it twice harmless."""
+    """The tokens that an exchange turned out to cost, and what its admission had reserved of them."""
 
     user: str
     charge_id: str
     tokens: int
+    reserved: int = 0
+    model: str = ""
 
 
-NOTHING = Cost(requests=0, tokens=0)
-UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None, 0.0, 0.0, 0.0)
+class Usage(msgspec.Struct, frozen=True):
+    """What a user has spent in the last minute, over all models, and how many requests hold a slot now."""
+
+    limits: Limits
+    requests_used: float
+    tokens_used: float
+    parallel: int = 0

@@ -1,8 +1,11 @@
 """Redis keys: the user's record under AIBrix's name, and our counters in the record's cluster slot.
 
-    aibrix-users/<name>                          the record
-    gateway:{aibrix-users/<name>}:requests:<w>   requests of window number w; tokens alike, each with its own expiry
-    gateway:{aibrix-users/<name>}:settled:<id>   one settled charge
+    aibrix-users/<name>                      the record
+    gateway:{aibrix-users/<name>}:requests   what was spent, by bucket; tokens alike, each with its own expiry
+    gateway:{aibrix-users/<name>}:parallel   the charges that hold a slot
+    gateway:{aibrix-users/<name>}:charge:<id>
+    gateway:model:{<model>}:rate             the model's requests of the last second, in a slot of its own
+    gateway-keys/<SHA-256>                   whose an API key is
 
 A cluster hashes what stands between the first `{` and the next `}` (the tag), or the whole key when nothing does. So
 the record's key serves as tag, unless the name has braces of its own. If those make a tag, it is used, and shared with
@@ -33,6 +36,18 @@ def counter_prefix(record: str) -> str:
     if tag is None and "}" not in record:
         return f"gateway:{{{record}}}"
     return f"gateway:{{{tag or _tags_by_slot()[_slot(record)]}}}:{quote(record)}"
+
+
+def charge_key(prefix: str, charge_id: str) -> str:
+    return f"{prefix}:charge:{charge_id}"
+
+
+def model_rate_key(model: str) -> str:
+    return f"gateway:model:{{{quote(model)}}}:rate"
+
+
+def secret_key(sha256: str) -> str:
+    return f"gateway-keys/{sha256}"
 
 
 def _hash_tag(key: str) -> str | None:

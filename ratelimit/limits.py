@@ -1,7 +1,7 @@
 """What a user may spend in a minute, after defaults.
 
 rpm 0 -> the default of 100 requests; tpm 0 -> 1000 tokens for each request the user may make. Both are AIBrix's rules.
-`lua/admit.lua` applies the same two lines on the server.
+max_parallel 0 -> no limit. `lua/record.lua` applies the same rules on the server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Limits(msgspec.Struct, frozen=True):
     requests_per_minute: int
     tokens_per_minute: int
+    max_parallel: int = 0
 
 
 class LimitDefaults(msgspec.Struct, frozen=True):
@@ -29,4 +30,4 @@ AIBRIX_DEFAULTS = LimitDefaults()
 
 def effective_limits(record: UserRecord, defaults: LimitDefaults) -> Limits:
     requests = record.rpm or defaults.requests_per_minute
-    return Limits(requests, record.tpm or requests * defaults.tokens_per_request)
+    return Limits(requests, record.tpm or requests * defaults.tokens_per_request, record.max_parallel)

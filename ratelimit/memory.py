@@ -1,58 +1,113 @@
-"""Limits and users in this process: exact for one replica, gone when it ends.
+"""Limits, users and keys in this process: exact for one replica, gone when it ends.
 
-Counters live in one map per window and go with it, so what is held is bounded by the users of the last two windows.
-Settled charges are forgotten after 180 s, or earlier, oldest first, when there are more than `max_settled` of them: a
-duplicate that arrives later than that is charged again.
+What is held is bounded by the users, their limits, and `max_charges` (see `charges`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ratelimit.admission import Reading, account, judge, usage_of
-from ratelimit.decision import NOTHING, UNKNOWN_USER, Cost, Decision, Outcome, Settlement, Usage
+from ratelimit.admission import Question, Scope, account, judge, override_of, refused_by_record, wait_seconds
+from ratelimit.api_keys import MemoryKeys
+from ratelimit.charges import Charges, Closed, Open
+from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits
-from ratelimit.store import SETTLED_SECONDS
+from ratelimit.spending import Accounts, ModelRates, Slots
 from ratelimit.users import UserRecord, check_user_name
-from ratelimit.window import Counter, window_at
+from ratelimit.window import bucket_at, counts_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_UNSPENT = (0, 0)
+    from ratelimit.window import Window
+
+_UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
 
 
-class MemoryStore:
-    """`LimitStore` and `UserStore`; `clock` gives seconds since the epoch."""
+class MemoryStore(MemoryKeys):
+    """`LimitStore`, `UserStore` and `KeyStore`; `clock` gives seconds since the epoch."""
 
     def __init__(
-        self, clock: Callable[[], float], defaults: LimitDefaults = AIBRIX_DEFAULTS, *, max_settled: int = 100_000
+        self, clock: Callable[[], float], defaults: LimitDefaults = AIBRIX_DEFAULTS, *, max_charges: int = 100_000
     ) -> None:
+        super().__init__(clock)
         self._clock = clock
         self._defaults = defaults
         self._users: dict[str, UserRecord] = {}
-        self._counters = _Counters()
-        self._settled = _SettledCharges(max_settled)
+        self._accounts = Accounts()
+        self._slots = Slots()
+        self._rates = ModelRates()
+        self._charges = Charges(max_charges)
 
     def __repr__(self) -> str:
-        return f"MemoryStore({len(self._users)} users, {self._counters!r}, {self._settled!r})"
+        return f"MemoryStore({len(self._users)} users, {len(self._accounts)} accounts, {self._charges!r})"
 
-    def admit(self, user: str, cost: Cost) -> Decision:
-        check_user_name(user)
-        record = self._users.get(user)
+    def admit(self, admission: Admission) -> Decision:
+        check_user_name(admission.user)
+        record = self._users.get(admission.user)
         if record is None:
-            return UNKNOWN_USER
-        limits = effective_limits(record, self._defaults)
-        now = self._clock()
-        reading = self._counters.read(user, now)
-        outcome = judge(reading, limits, cost)
-        if outcome is Outcome.ADMITTED:
-            self._counters.spend(user, now, cost.requests, cost.tokens)
-        return account(outcome, reading, limits, cost)
+            return _UNKNOWN_USER
+        refusal = refused_by_record(record, admission.model)
+        if refusal:
+            return Decision(refusal, None)
+        return self._judge(admission, record, self._clock())
 
-    async def settle(self, user: str, charge_id: str, tokens: int) -> bool:
-        return await self.settle_many([Settlement(user, charge_id, tokens)]) == 1
+    def _judge(self, admission: Admission, record: UserRecord, now: float) -> Decision:
+        charge = self._charges.get((admission.user, admission.charge_id), now)
+        scopes = self._scopes(record, admission.model, bucket_at(now))
+        reserved, wait = 0, 0.0
+        if isinstance(charge, Open):
+            outcome, reserved = Outcome.ADMITTED, charge.reserved
+        elif charge and charge.admitted:
+            outcome = Outcome.ADMITTED
+        else:
+            question = self._question(admission, record, scopes, charge, now)
+            outcome = judge(question)
+            if outcome is Outcome.ADMITTED:
+                reserved = question.reservation
+                self._debit(admission, question, charge, now)
+            else:
+                wait = wait_seconds(question, now)
+        return account(outcome, scopes, record.max_parallel, now, reserved=reserved, wait=wait)
+
+    def _scopes(self, record: UserRecord, model: str, bucket: int) -> list[Scope]:
+        limits = effective_limits(record, self._defaults)
+        spent = self._accounts.spent(record.name, "", bucket)
+        scopes = [Scope(limits.requests_per_minute, limits.tokens_per_minute, *spent)]
+        override = override_of(record, model)
+        if override:
+            scopes.append(Scope(*override, *self._accounts.spent(record.name, model, bucket)))
+        return scopes
+
+    def _question(
+        self, admission: Admission, record: UserRecord, scopes: list[Scope], charge: Closed | None, now: float
+    ) -> Question:
+        wanted = charge.owed if charge and charge.settled else max(admission.tokens, 0)
+        return Question(
+            scopes,
+            min(wanted, *[scope.tokens_limit for scope in scopes]),
+            self._slots.taken(record.name, now) if record.max_parallel and charge is None else 0,
+            record.max_parallel,
+            self._rates.wait_seconds(admission.model, admission.model_requests_per_second, now),
+        )
+
+    def _debit(self, admission: Admission, question: Question, charge: Closed | None, now: float) -> None:
+        bucket = bucket_at(now)
+        for scope in question.scopes:
+            scope.requests.add(bucket, 1)
+            scope.tokens.add(bucket, question.reservation)
+        if question.max_parallel and charge is None:
+            self._slots.take(admission.user, admission.charge_id, now)
+        if admission.model_requests_per_second:
+            self._rates.admit(admission.model, now)
+        key = (admission.user, admission.charge_id)
+        if charge and charge.settled:
+            self._charges.close(key, Closed(settled=True, admitted=True), now)
+        else:
+            self._charges.open(key, Open(bucket, question.reservation), now)
+
+    async def settle(self, settlement: Settlement) -> bool:
+        return await self.settle_many([settlement]) == 1
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         for settlement in settlements:
@@ -61,13 +116,48 @@ class MemoryStore:
         return sum(self._settle(settlement, now) for settlement in settlements)
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
-        if not self._settled.add((settlement.user, settlement.charge_id), now):
+        key = (settlement.user, settlement.charge_id)
+        charge = self._charges.get(key, now)
+        if isinstance(charge, Closed) and charge.settled:
             return False
-        self._counters.spend(settlement.user, now, 0, max(settlement.tokens, 0))
+        tokens = max(settlement.tokens, 0)
+        if isinstance(charge, Open):
+            self._book(settlement, charge.bucket, tokens - charge.reserved, bucket_at(now))
+            self._charges.close(key, Closed(settled=True, admitted=True), now)
+        else:
+            owed = min(tokens, max(settlement.reserved, 0))
+            self._book(settlement, bucket_at(now), tokens - owed, bucket_at(now))
+            self._charges.close(key, Closed(settled=True, owed=owed), now)
+        self._slots.give_back(*key)
         return True
 
+    def _book(self, settlement: Settlement, at: int, tokens: int, bucket: int) -> None:
+        if not counts_at(at, bucket):
+            # The reservation counts no more: there is nothing to give back, and more than that is spent now.
+            at, tokens = bucket, max(tokens, 0)
+        for window in self._token_windows(settlement, bucket) if tokens else ():
+            window.add(at, tokens)
+
+    def _token_windows(self, settlement: Settlement, bucket: int) -> list[Window]:
+        user, model = settlement.user, settlement.model
+        record = self._users.get(user)
+        models = ["", model] if record and override_of(record, model) else [""]
+        return [self._accounts.spent(user, model, bucket).tokens for model in models]
+
+    def release(self, user: str, charge_id: str) -> None:
+        check_user_name(user)
+        key, now = (user, charge_id), self._clock()
+        if not self._slots.give_back(*key) and self._charges.get(key, now) is None:
+            self._charges.close(key, Closed(settled=False), now)
+
     async def usage(self, user: str) -> Usage | None:
-        return usage_of(self.admit(user, NOTHING))
+        record = await self.read(user)
+        if record is None:
+            return None
+        now = self._clock()
+        spent = self._accounts.spent(user, "", bucket_at(now))
+        limits = effective_limits(record, self._defaults)
+        return Usage(limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
 
     async def ping(self) -> None:
         """There is nothing that could be away."""
@@ -95,70 +185,10 @@ class MemoryStore:
 
     async def delete(self, name: str) -> bool:
         check_user_name(name)
-        self._counters.drop(name)
+        self._accounts.drop(name)
+        self._slots.drop(name)
+        self._drop_keys(name)
         return self._users.pop(name, None) is not None
 
     async def names(self, limit: int) -> list[str]:
         return sorted(self._users)[:limit]
-
-
-class _Counters:
-    """(requests, tokens) per user, in the previous and in the current window."""
-
-    def __init__(self) -> None:
-        self._window = 0
-        self._previous: dict[str, tuple[int, int]] = {}
-        self._current: dict[str, tuple[int, int]] = {}
-
-    def __repr__(self) -> str:
-        return f"{len(self._previous)} + {len(self._current)} counters"
-
-    def read(self, user: str, now: float) -> Reading:
-        elapsed = self._roll(now)
-        requests, tokens = zip(self._previous.get(user, _UNSPENT), self._current.get(user, _UNSPENT), strict=True)
-        return Reading(Counter(*requests), Counter(*tokens), elapsed)
-
-    def spend(self, user: str, now: float, requests: int, tokens: int) -> None:
-        if not requests and not tokens:
-            return
-        self._roll(now)
-        spent = self._current.get(user, _UNSPENT)
-        self._current[user] = (spent[0] + requests, spent[1] + tokens)
-
-    def drop(self, user: str) -> None:
-        self._previous.pop(user, None)
-        self._current.pop(user, None)
-
-    def _roll(self, now: float) -> float:
-        window, elapsed = window_at(now)
-        if window != self._window:
-            # A clock that was set back by a window finds that window's counters where it left them.
-            known = {self._window - 1: self._previous, self._window: self._current}
-            self._previous, self._current = known.get(window - 1, {}), known.get(window, {})
-            self._window = window
-        return elapsed
-
-
-class _SettledCharges:
-    """The charges of the last 180 s, oldest first."""
-
-    def __init__(self, max_charges: int) -> None:
-        self._max_charges = max_charges
-        self._settled_at: OrderedDict[tuple[str, str], float] = OrderedDict()
-
-    def __repr__(self) -> str:
-        return f"{len(self._settled_at)} settled"
-
-    def add(self, charge: tuple[str, str], now: float) -> bool:
-        """False when the charge is remembered already."""
-        self._forget_until(now - SETTLED_SECONDS)
-        if charge in self._settled_at:
-            return False
-        if len(self._settled_at) >= self._max_charges:
-            self._settled_at.popitem(last=False)
-        self._settled_at[charge] = now
-        return True
-
-    def _forget_until(self, time: float) -> None:
-        while self._settled_at and next(iter(self._settled_at.values())) <= time:
-            self._settled_at.popitem(last=False)

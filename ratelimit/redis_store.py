@@ -1,50 +1,59 @@
-"""Limits and users on a Redis or Valkey server, shared by all replicas of the gateway and with AIBrix.
+"""Limits, users and keys on a Redis or Valkey server, shared by all replicas of the gateway and with AIBrix.
 
-An admission is one round trip: `lua/admit.lua` reads the record, judges and debits by the server's clock, and returns
-the counters, from which the waiting time is told here. Nothing is retried: a debit whose answer was lost may have
-happened.
+An admission is one round trip, and many are one pipeline: `lua/admit.lua` reads the record, judges and debits by the
+server's clock. Repeating a call whose answer was lost is safe, by its charge id.
 
-Every call ends within `timeout_seconds`, waiting for a connection included, and fails as `StoreUnavailable`.
+In a cluster a model's rate lives in another slot than the user, so no script can see both. Only there, and only for a
+model that has a rate, the model is asked first and the user second, in a round trip of its own; when the user is
+refused, the model gets its request back. So nobody is ever admitted beyond a limit; for a moment a request that will be
+refused takes a place. Where both would refuse, the model's rate is named.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio import RedisCluster
 
-from ratelimit.admission import Reading, account, usage_of
-from ratelimit.decision import NOTHING, UNKNOWN_USER, Cost, Decision, Outcome, Settlement, Usage
-from ratelimit.keys import RECORD_PREFIX, counter_prefix, record_key
+from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
+from ratelimit.keys import charge_key, counter_prefix, model_rate_key, record_key
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
-from ratelimit.scripts import Script
-from ratelimit.store import SETTLED_SECONDS, StoreUnavailable
-from ratelimit.users import CorruptUserRecord, UserRecord, decode_record, encode_record
-from ratelimit.window import WINDOW_SECONDS, Counter
+from ratelimit.redis_edge import text
+from ratelimit.redis_users import RedisKeys, RedisUsers
+from ratelimit.replicas import GONE_SECONDS
+from ratelimit.scripts import Script, run, run_many
+from ratelimit.urls import connect
+from ratelimit.users import CorruptUserRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
-_ADMIT, _SETTLE, _DELETE = Script("admit.lua"), Script("settle.lua"), Script("delete.lua")
-_SCAN_COUNT = 1000
+    from ratelimit.scripts import Call
+    from ratelimit.urls import Server
+
+_ADMIT = Script("window.lua", "record.lua", "model_rate.lua", "admit.lua")
+_SETTLE = Script("window.lua", "record.lua", "settle.lua")
+_USAGE = Script("window.lua", "record.lua", "usage.lua")
+_MODEL_ADMIT = Script("window.lua", "model_rate.lua", "model_admit.lua")
+_RELEASE = Script("release.lua")
+_BEAT = Script("replicas.lua")
+_REPLICAS_KEY = "gateway:replicas"
 
 
-class RedisStore:
-    """`LimitStore` and `UserStore`. `address` names the server in errors and must not hold a password."""
+class RedisStore(RedisUsers, RedisKeys):
+    """`BatchStore`, `UserStore`, `KeyStore` and `ChangeFeed`."""
 
     def __init__(
-        self, client: Redis, address: str, defaults: LimitDefaults = AIBRIX_DEFAULTS, *, timeout_seconds: float = 0.5
+        self,
+        server: Server,
+        defaults: LimitDefaults = AIBRIX_DEFAULTS,
+        *,
+        timeout_seconds: float = 0.5,
+        max_connections: int = 32,
     ) -> None:
-        self.address = address
-        self._client = client
-        self._defaults = defaults
-        self._timeout_seconds = timeout_seconds
+        super().__init__(server, timeout_seconds, max_connections)
+        self._is_cluster = isinstance(server.client, RedisCluster)
+        self._defaults = (defaults.requests_per_minute, defaults.tokens_per_request)
 
     @classmethod
     def from_url(
@@ -55,137 +64,128 @@ class RedisStore:
         timeout_seconds: float = 0.5,
         max_connections: int = 32,
     ) -> RedisStore:
-        """`redis://[user:password@]host:port/db`, `rediss://` for TLS, `unix://`; connects at the first call."""
-        try:
-            address = _address(url)
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=max_connections,
-                timeout=timeout_seconds,
-                socket_connect_timeout=timeout_seconds,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:
-            # The URL is not quoted: what makes it unreadable is usually its password.
-            raise ValueError("not a Redis URL; / # ? @ in a password must be percent-encoded") from None
-        return cls(Redis.from_pool(pool), address, defaults, timeout_seconds=timeout_seconds)
+        """See `urls`; connects at the first call."""
+        server = connect(url, timeout_seconds)
+        return cls(server, defaults, timeout_seconds=timeout_seconds, max_connections=max_connections)
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address})"
 
-    async def admit(self, user: str, cost: Cost) -> Decision:
-        key = record_key(user)
-        arguments = (
-            cost.requests,
-            cost.tokens,
-            self._defaults.requests_per_minute,
-            self._defaults.tokens_per_request,
-            WINDOW_SECONDS,
-        )
+    async def beat(self, replica: str) -> int:
+        """`ReplicaStore`."""
         async with self._edge():
-            answer = await _ADMIT.run(self._client, (key, counter_prefix(key)), arguments)
-        return _decision(answer, key, cost)
+            return int(await run(self._client, _BEAT.call([_REPLICAS_KEY], [replica, GONE_SECONDS])))
 
-    async def settle(self, user: str, charge_id: str, tokens: int) -> bool:
-        return await self.settle_many([Settlement(user, charge_id, tokens)]) == 1
+    async def admit(self, admission: Admission) -> Decision:
+        answer = (await self.admit_many([admission]))[0]
+        if isinstance(answer, CorruptUserRecord):
+            raise answer
+        return answer
+
+    async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
+        calls = [self._admit_call(admission) for admission in admissions]
+        async with self._edge():
+            if self._is_cluster and any(admission.model_requests_per_second for admission in admissions):
+                return await self._admit_in_two_steps(admissions, calls)
+            return await self._ask(admissions, calls)
+
+    async def _ask(self, admissions: Sequence[Admission], calls: Sequence[Call]) -> list[Decision | CorruptUserRecord]:
+        answers = await run_many(self._client, calls)
+        return [_decision(admission, answer) for admission, answer in zip(admissions, answers, strict=True)]
+
+    async def _admit_in_two_steps(
+        self, admissions: Sequence[Admission], calls: Sequence[Call]
+    ) -> list[Decision | CorruptUserRecord]:
+        waits_us = await self._ask_models(admissions)
+        passed = [position for position in range(len(admissions)) if not waits_us.get(position)]
+        asked = await self._ask([admissions[at] for at in passed], [calls[at] for at in passed])
+        answers: dict[int, Decision | CorruptUserRecord] = dict(zip(passed, asked, strict=True))
+        refused = [admissions[at] for at in passed if at in waits_us and not _is_admitted(answers[at])]
+        await self._give_back_to_models(refused)
+        return [answers.get(at) or _model_refusal(waits_us[at]) for at in range(len(admissions))]
+
+    async def _ask_models(self, admissions: Sequence[Admission]) -> dict[int, int]:
+        """How long each model asks to wait, by the position of the admission; 0: it has taken the request."""
+        limited = [at for at, admission in enumerate(admissions) if admission.model_requests_per_second]
+        answers = await run_many(self._client, [_model_call(admissions[at]) for at in limited])
+        return dict(zip(limited, answers, strict=True))
+
+    async def _give_back_to_models(self, admissions: Sequence[Admission]) -> None:
+        for admission in admissions:
+            await self._client.zrem(model_rate_key(admission.model), _charge(admission))
+
+    def _admit_call(self, admission: Admission) -> Call:
+        record = record_key(admission.user)
+        prefix = counter_prefix(record)
+        rate = admission.model_requests_per_second
+        keys = [record, prefix, charge_key(prefix, admission.charge_id)]
+        if rate and not self._is_cluster:
+            keys.append(model_rate_key(admission.model))
+        tokens = max(admission.tokens, 0)
+        return _ADMIT.call(keys, (*self._defaults, admission.charge_id, admission.model, tokens, rate))
+
+    async def settle(self, settlement: Settlement) -> bool:
+        return await self.settle_many([settlement]) == 1
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
-        calls = [_settle_call(settlement) for settlement in settlements]
+        calls = [self._settle_call(settlement) for settlement in settlements]
         async with self._edge():
-            return sum(await _SETTLE.run_many(self._client, calls))
+            return sum(await run_many(self._client, calls))
+
+    def _settle_call(self, settlement: Settlement) -> Call:
+        record = record_key(settlement.user)
+        prefix = counter_prefix(record)
+        tokens, reserved = max(settlement.tokens, 0), max(settlement.reserved, 0)
+        keys = (record, prefix, charge_key(prefix, settlement.charge_id))
+        return _SETTLE.call(keys, (*self._defaults, settlement.charge_id, settlement.model, tokens, reserved))
+
+    async def release(self, user: str, charge_id: str) -> None:
+        prefix = counter_prefix(record_key(user))
+        call = _RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))
+        async with self._edge():
+            await run_many(self._client, [call])
 
     async def usage(self, user: str) -> Usage | None:
-        return usage_of(await self.admit(user, NOTHING))
-
-    async def ping(self) -> None:
+        record = record_key(user)
         async with self._edge():
-            await self._client.ping()
-
-    async def close(self) -> None:
-        async with self._edge():
-            await self._client.aclose()
-
-    async def create(self, record: UserRecord) -> bool:
-        key = record_key(record.name)
-        async with self._edge():
-            return bool(await self._client.set(key, encode_record(record), nx=True))
-
-    async def read(self, name: str) -> UserRecord | None:
-        key = record_key(name)
-        async with self._edge():
-            try:
-                raw = await self._client.get(key)
-            except ResponseError as error:
-                if str(error).startswith("WRONGTYPE"):
-                    raise CorruptUserRecord(key) from None
-                raise
-        return None if raw is None else decode_record(raw, key)
-
-    async def update(self, record: UserRecord) -> bool:
-        key = record_key(record.name)
-        async with self._edge():
-            return bool(await self._client.set(key, encode_record(record), xx=True))
-
-    async def delete(self, name: str) -> bool:
-        key = record_key(name)
-        async with self._edge():
-            return bool(await _DELETE.run(self._client, (key, counter_prefix(key)), (WINDOW_SECONDS,)))
-
-    async def names(self, limit: int) -> list[str]:
-        """Walks the whole key space in steps, each with its own timeout, until `limit` names are found."""
-        found: set[str] = set()
-        cursor = 0
-        while len(found) < limit:
-            async with self._edge():
-                cursor, keys = await self._client.scan(cursor, match=f"{RECORD_PREFIX}*", count=_SCAN_COUNT)
-            found.update(_text(key).removeprefix(RECORD_PREFIX) for key in keys)
-            if not cursor:
-                break
-        return sorted(found)[:limit]
-
-    @asynccontextmanager
-    async def _edge(self) -> AsyncIterator[None]:
-        """Where the client library's errors become ours; their own text is kept out of chained tracebacks."""
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                yield
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(self.address, self._reason(error)) from None
-
-    def _reason(self, error: Exception) -> str:
-        if isinstance(error, TimeoutError):
-            return f"no answer within {self._timeout_seconds:g} s"
-        # Some servers quote the arguments of a command that they do not understand, AUTH among them.
-        password = self._client.connection_pool.connection_kwargs.get("password")
-        text = f"{type(error).__name__}: {error}"
-        return text.replace(password, "***") if password else text
+            answer = (await run_many(self._client, [_USAGE.call((record, counter_prefix(record)), self._defaults)]))[0]
+        name = text(answer[0])
+        if name == "corrupt_record":
+            raise CorruptUserRecord(record)
+        if name == Outcome.UNKNOWN_USER.value:
+            return None
+        return Usage(_limits(answer), *answer[4:7])
 
 
-def _decision(answer: list[Any], key: str, cost: Cost) -> Decision:
-    name = _text(answer[0])
+def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUserRecord:
+    name = text(answer[0])
     if name == "corrupt_record":
-        raise CorruptUserRecord(key)
-    outcome = Outcome(name)
-    if outcome is Outcome.UNKNOWN_USER:
-        return UNKNOWN_USER
-    reading = Reading(Counter(*answer[3:5]), Counter(*answer[5:7]), answer[7] / 1_000_000)
-    return account(outcome, reading, Limits(int(answer[1]), int(answer[2])), cost)
+        return CorruptUserRecord(record_key(admission.user))
+    if len(answer) == 1:
+        return Decision(Outcome(name), None)
+    requests, tokens, wait_us, reserved, requests_us, tokens_us = answer[4:]
+    return Decision(
+        Outcome(name), _limits(answer), requests, tokens, wait_us / 1e6, reserved, requests_us / 1e6, tokens_us / 1e6
+    )
 
 
-def _text(value: bytes | str) -> str:
-    # A URL may ask the client to decode.
-    return value if isinstance(value, str) else value.decode(errors="replace")
+def _limits(answer: list[Any]) -> Limits:
+    return Limits(int(answer[1]), int(answer[2]), int(answer[3]))
 
 
-def _settle_call(settlement: Settlement) -> tuple[tuple[str, str], tuple[int, int, int]]:
-    prefix = counter_prefix(record_key(settlement.user))
-    keys = (f"{prefix}:settled:{settlement.charge_id}", prefix)
-    return keys, (settlement.tokens, SETTLED_SECONDS, WINDOW_SECONDS)
+def _is_admitted(answer: Decision | CorruptUserRecord) -> bool:
+    return isinstance(answer, Decision) and answer.outcome is Outcome.ADMITTED
 
 
-def _address(url: str) -> str:
-    """The URL without credentials, which may stand before the host and in the query."""
-    parts = urlsplit(url)
-    if "@" in parts.path + parts.query + parts.fragment:
-        raise ValueError("credentials are not where they belong")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def _model_refusal(wait_us: int) -> Decision:
+    return Decision(Outcome.MODEL_RATE_EXCEEDED, None, retry_after_seconds=wait_us / 1e6)
+
+
+def _charge(admission: Admission) -> str:
+    """What a model's rate knows a charge by: as in `lua/admit.lua`, unique among all users."""
+    return charge_key(counter_prefix(record_key(admission.user)), admission.charge_id)
+
+
+def _model_call(admission: Admission) -> Call:
+    arguments = (_charge(admission), admission.model_requests_per_second)
+    return _MODEL_ADMIT.call((model_rate_key(admission.model),), arguments)

@@ -1,54 +1,84 @@
 """Lua scripts on a Redis server: sent by hash, and in full only to a server that does not have them yet.
 
 A server forgets its scripts when it restarts or fails over, so any call may find them gone; the full text then runs and
-stays there. A call that the server refused with NOSCRIPT has had no effect, so repeating it is safe.
+stays there. A call that the server refused with NOSCRIPT has had no effect, so repeating it is safe. The text is the
+constants, the shared parts that a script names, and the script itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from redis.exceptions import NoScriptError
+
+from ratelimit.api_keys import MAX_KEYS_PER_USER
+from ratelimit.store import PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
+from ratelimit.window import BUCKET_SECONDS, BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
-Call: TypeAlias = "tuple[Sequence[str], Sequence[str | int]]"
+    Client: TypeAlias = Redis | RedisCluster
+
+_CONSTANTS = {
+    "BUCKET_SECONDS": BUCKET_SECONDS,
+    "BUCKETS": BUCKETS,
+    "RESERVATION_SECONDS": RESERVATION_SECONDS,
+    "SETTLED_SECONDS": SETTLED_SECONDS,
+    "PARALLEL_SECONDS": PARALLEL_SECONDS,
+    "MAX_KEYS": MAX_KEYS_PER_USER,
+}
 
 
 class Script:
-    """One file of `ratelimit/lua`. A call is its keys and its arguments."""
+    """Files of `ratelimit/lua`, the last of which is the script."""
 
-    def __init__(self, file_name: str) -> None:
-        self._text = resources.files("ratelimit").joinpath("lua", file_name).read_text(encoding="utf-8")
-        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+    def __init__(self, *file_names: str) -> None:
+        folder = resources.files("ratelimit").joinpath("lua")
+        parts = [f"local {name} = {value}" for name, value in _CONSTANTS.items()]
+        parts += [folder.joinpath(name).read_text(encoding="utf-8") for name in file_names]
+        self.text = "\n".join(parts)
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, client: Redis, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:  # noqa: ANN401
-        try:
-            return await client.evalsha(self._sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await client.eval(self._text, len(keys), *keys, *arguments)
-
-    async def run_many(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
-        """All calls in one pipeline; the first error is raised when all have been answered."""
-        answers = await _pipeline(client, ("EVALSHA", self._sha), calls)
-        missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
-            again = await _pipeline(client, ("EVAL", self._text), [calls[position] for position in missing])
-            for position, answer in zip(missing, again, strict=True):
-                answers[position] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+    def call(self, keys: Sequence[str], arguments: Sequence[str | int] = ()) -> Call:
+        return Call(self, (len(keys), *keys, *arguments))
 
 
-async def _pipeline(client: Redis, command: tuple[str, str], calls: Sequence[Call]) -> list[Any]:
+class Call(NamedTuple):
+    """A script, and what it is called with: how many keys, the keys, the arguments."""
+
+    script: Script
+    operands: tuple[str | int, ...]
+
+
+async def run(client: Client, call: Call) -> Any:  # noqa: ANN401
+    try:
+        return await client.execute_command("EVALSHA", call.script.sha, *call.operands)
+    except NoScriptError:
+        return await client.execute_command("EVAL", call.script.text, *call.operands)
+
+
+async def run_many(client: Client, calls: Sequence[Call]) -> list[Any]:
+    """All calls in one pipeline; the first error is raised when all have been answered."""
+    answers = await _pipeline(client, [("EVALSHA", call.script.sha, *call.operands) for call in calls])
+    missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if missing:
+        again = [("EVAL", calls[at].script.text, *calls[at].operands) for at in missing]
+        for position, answer in zip(missing, await _pipeline(client, again), strict=True):
+            answers[position] = answer
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+async def _pipeline(client: Client, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
     pipeline = client.pipeline(transaction=False)
-    for keys, arguments in calls:
-        pipeline.execute_command(*command, len(keys), *keys, *arguments)
-    return await pipeline.execute(raise_on_error=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    return answers

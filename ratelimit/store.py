@@ -1,4 +1,4 @@
-"""What the service asks of a store of limits and users; `memory` and `redis_store` answer, and pass the same tests.
+"""What the service asks of a store of limits, users and keys: `memory` and `redis_store`, which pass the same tests.
 
 Every verb raises `InvalidUserName` for a name no user can have, before it changes anything, and `StoreUnavailable` when
 the store cannot answer in time. `admit`, `usage` and `read` raise `CorruptUserRecord` for a record they cannot read.
@@ -9,13 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from ratelimit.decision import Cost, Decision, Settlement, Usage
-    from ratelimit.users import UserRecord
+    from ratelimit.api_keys import ApiKey, NewKey
+    from ratelimit.decision import Admission, Decision, Settlement, Usage
+    from ratelimit.users import CorruptUserRecord, UserRecord
 
+# How long an admission waits for its settlement. A later one is charged what exceeds the reservation it names.
+RESERVATION_SECONDS = 600
 # Longer than an access log entry may lag behind its exchange, retries of its delivery included.
 SETTLED_SECONDS = 180
+# A slot whose exchange never told its end.
+PARALLEL_SECONDS = 3600
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state of the store, not a mistake of the caller
@@ -28,16 +33,20 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state of the store, not a m
 
 
 class LimitStore(Protocol):
-    def admit(self, user: str, cost: Cost) -> Decision | Awaitable[Decision]:
-        """Check every limit, then debit all of them or none. A store without I/O answers at once."""
+    def admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
+        """Check every scope, then debit all of them or none; once per `charge_id`. Without I/O it answers at once."""
         ...
 
-    async def settle(self, user: str, charge_id: str, tokens: int) -> bool:
-        """Charge tokens once per `charge_id`, remembered for 180 s; False when it was settled before."""
+    async def settle(self, settlement: Settlement) -> bool:
+        """Charge what was used instead of what was reserved, once per `charge_id`; False when it was settled before."""
         ...
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         """`settle` for a batch; how many had not been settled before. Safe to repeat when it failed."""
+        ...
+
+    def release(self, user: str, charge_id: str) -> Awaitable[None] | None:
+        """Give the parallel slot back: the exchange ended. Safe to repeat, and before the admission."""
         ...
 
     async def usage(self, user: str) -> Usage | None: ...
@@ -45,6 +54,14 @@ class LimitStore(Protocol):
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+class BatchStore(LimitStore, Protocol):
+    """A store that answers many admissions in one round trip."""
+
+    async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
+        """One answer each, in order. A corrupt record is returned in its place: it spoils no other admission."""
+        ...
 
 
 class UserStore(Protocol):
@@ -59,9 +76,35 @@ class UserStore(Protocol):
         ...
 
     async def delete(self, name: str) -> bool:
-        """Drop the record and the user's counters; False when there is no record."""
+        """Drop the record, the user's counters and keys; False when there is no record."""
         ...
 
     async def names(self, limit: int) -> list[str]:
         """At most `limit` names, sorted; which ones, when there are more, is the store's choice."""
+        ...
+
+
+class KeyStore(Protocol):
+    async def create_key(self, user: str, label: str = "") -> NewKey:
+        """A new secret, told only here; `TooManyKeys` beyond 100. Whether the user exists is not asked."""
+        ...
+
+    async def keys(self, user: str) -> list[ApiKey]:
+        """Oldest first."""
+        ...
+
+    async def revoke_key(self, user: str, key_id: str) -> bool:
+        """False when the user has no such key."""
+        ...
+
+    async def user_of_key(self, secret_sha256: str) -> str | None: ...
+
+
+class ChangeFeed(Protocol):
+    """How replicas that share a store tell each other that what they remember of a user is out of date."""
+
+    async def announce(self, user: str) -> None: ...
+
+    def changes(self) -> AsyncIterator[str]:
+        """Names that were announced since the first step; raises `StoreUnavailable` when the connection ends."""
         ...

@@ -1,7 +1,9 @@
 """Users and what they may spend, as AIBrix stores them.
 
-A record is the JSON `{"name","rpm","tpm"}`; 0 means "the default" (see `limits`). Fields that others added are passed
-over and are not written back. Limits reach up to the largest signed 64-bit number, which Go callers use for "no limit".
+A record is the JSON `{"name","rpm","tpm"}`; 0 means "the default" (see `limits`). Our own fields are written only when
+they say something: `max_parallel` (0: no limit), `models` (empty: all), `disabled`, and `overrides`, which maps a model
+to [rpm, tpm] that hold for it on top of the user's own (0: no such limit). Fields that others added are passed over and
+are not written back. Limits reach up to the largest signed 64-bit number, which Go callers use for "no limit".
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ class UserRecord(msgspec.Struct, frozen=True):
     name: str
     rpm: Limit = 0
     tpm: Limit = 0
+    max_parallel: Limit = 0
+    models: tuple[str, ...] = ()
+    disabled: bool = False
+    overrides: dict[str, tuple[Limit, Limit]] = {}
 
 
 def check_user_name(name: str) -> None:
@@ -50,7 +56,9 @@ _decoder = msgspec.json.Decoder(UserRecord)
 
 
 def encode_record(record: UserRecord) -> bytes:
-    return msgspec.json.encode(record)
+    ours = {name: getattr(record, name) for name in ("max_parallel", "models", "disabled", "overrides")}
+    written = {name: value for name, value in ours.items() if value}
+    return msgspec.json.encode({"name": record.name, "rpm": record.rpm, "tpm": record.tpm, **written})
 
 
 def decode_record(raw: bytes | str, key: str) -> UserRecord:

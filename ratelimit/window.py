@@ -1,55 +1,83 @@
-"""The sliding-window counter: a smooth minute from two numbers.
+"""A minute in buckets of five seconds: what was spent in the last 60 s is never told too low.
 
-Time is cut into fixed windows of 60 s, aligned to the clock. What was spent in the last 60 s is estimated from the
-previous window's count, weighted by the part of it that the last 60 s still cover, plus the current window's count:
+A bucket holds what was spent in [5 b, 5 b + 5) of the clock. Every bucket that overlaps the last 60 s counts in full:
 
-    used = previous * (1 - elapsed / 60) + current        elapsed: seconds since the current window began
+    used(now) = sum of the buckets b with  now // 5 - 13 < b
 
-Example: previous 80, current 30, 15 s into the window: used = 80 * 0.75 + 30 = 90. Under a limit of 100 a cost of 10
-fits and a cost of 20 does not: it needs 80 * (1 - elapsed / 60) <= 50, so elapsed 22.5, so a wait of 7.5 s.
+which are the current bucket and the twelve before it: between 60 and 65 s. So whatever is admitted under a limit, no
+span of 60 s, wherever it begins, holds more than the limit; two weighted windows of 60 s would let through up to twice
+of it. The price: what was spent blocks up to 5 s longer than a minute.
 
-Degradation: the estimate assumes that the previous window was spent evenly. It never lets a full second quota through
-at a window's edge, as a plain fixed window does.
+Example: 70 spent at 3 s, 30 at 48 s, limit 100. At 50 s a cost of 20 does not fit. The bucket of 3 s (b = 0) counts
+until 65 s, so the wait is 15 s; a cost of 80 also needs the bucket of 48 s (b = 9) to go, at 110 s: 60 s.
+
+Degradation: after a clock was set back, buckets of up to 65 s in the future still count; later ones are dropped.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 WINDOW_SECONDS = 60
-MAX_RETRY_SECONDS = 120.0
+BUCKET_SECONDS = 5
+BUCKETS = WINDOW_SECONDS // BUCKET_SECONDS + 1
+NO_LIMIT = 2**63 - 1
 
 
-class Counter(NamedTuple):
-    """What was spent in the previous and in the current window."""
+class Window:
+    """What one scope spent of one kind, by bucket."""
 
-    previous: int
-    current: int
+    __slots__ = ("_bucket", "_counts", "_pruned_at", "used")
+
+    def __init__(self) -> None:
+        self._bucket = self._pruned_at = 0
+        self._counts: dict[int, int] = {}
+        self.used = 0
+
+    def roll(self, bucket: int) -> None:
+        """Makes `used` what it is when `bucket` is the current one."""
+        if bucket != self._bucket:
+            self._bucket = bucket
+            self.used = sum(self._counting().values())
+
+    def add(self, bucket: int, count: int) -> None:
+        """Spends, or gives back when negative, at most what the bucket holds."""
+        if self._pruned_at != self._bucket:
+            self._pruned_at = self._bucket
+            self._counts = self._counting()
+        before = self._counts.get(bucket, 0)
+        after = max(0, before + count)
+        self.used += after - before
+        if after:
+            self._counts[bucket] = after
+        else:
+            self._counts.pop(bucket, None)
+
+    def seconds_until_fits(self, now_seconds: float, cost: int, limit: int) -> float:
+        """How long until `used + cost <= limit` when nothing else is spent; a larger cost waits for an empty window."""
+        excess = self.used + min(cost, limit) - limit
+        wait_seconds = 0.0
+        for bucket, count in sorted(self._counting().items()):
+            if excess <= 0:
+                break
+            excess -= count
+            wait_seconds = _end_seconds(bucket) - now_seconds
+        return wait_seconds
+
+    def seconds_until_empty(self, now_seconds: float) -> float:
+        return _end_seconds(max(self._counting())) - now_seconds if self.used else 0.0
+
+    def _counting(self) -> dict[int, int]:
+        return {at: count for at, count in self._counts.items() if counts_at(at, self._bucket)}
 
 
-def window_at(now_seconds: float) -> tuple[int, float]:
-    """The current window's number, and the seconds since it began."""
-    window = int(now_seconds // WINDOW_SECONDS)
-    return window, now_seconds - window * WINDOW_SECONDS
+def bucket_at(now_seconds: float) -> int:
+    return int(now_seconds // BUCKET_SECONDS)
 
 
-def used(counter: Counter, elapsed_seconds: float) -> float:
-    return counter.previous * (1 - elapsed_seconds / WINDOW_SECONDS) + counter.current
+def counts_at(bucket: int, current: int) -> bool:
+    """Does a bucket count when another is the current one?"""
+    return current - BUCKETS < bucket <= current + BUCKETS
 
 
-def seconds_until_fits(counter: Counter, elapsed_seconds: float, cost: int, limit: int) -> float:
-    """How long until `used + cost <= limit` when nothing else is spent; 120 s when `cost` can never fit.
-
-    `used` only falls while nobody spends. In this window the previous count drains; in the next one the current count
-    does, having become the previous one, so that 120 s empty both.
-    """
-    room = limit - cost
-    if room < 0:
-        return MAX_RETRY_SECONDS
-    if used(counter, elapsed_seconds) + cost <= limit:
-        return 0.0
-    if counter.current <= room:
-        drained = WINDOW_SECONDS * (1 - (room - counter.current) / counter.previous)
-        return max(0.0, drained - elapsed_seconds)
-    drained = WINDOW_SECONDS * (1 - room / counter.current)
-    return WINDOW_SECONDS - elapsed_seconds + drained
+def _end_seconds(bucket: int) -> float:
+    """When a bucket stops counting."""
+    return float((bucket + BUCKETS) * BUCKET_SECONDS)

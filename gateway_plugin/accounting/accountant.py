@@ -13,9 +13,9 @@ from ratelimit import Settlement, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway_plugin.limiting import Limiting
     from gateway_plugin.metrics import Metrics
     from protos.access_log import FinishedExchange
-    from ratelimit import LimitStore
     from routing.pods import PodTable
     from routing.router import Router
 
@@ -27,8 +27,8 @@ _CLIENT_CLOSED_REQUEST = 499
 class Accountant:
     """Books finished exchanges, from whichever replica's Envoy log they come."""
 
-    def __init__(self, limits: LimitStore, pods: PodTable, router: Router, metrics: Metrics) -> None:
-        self._limits = limits
+    def __init__(self, limiter: Limiting, pods: PodTable, router: Router, metrics: Metrics) -> None:
+        self._limiter = limiter
         self._pods = pods
         self._router = router
         self._metrics = metrics
@@ -41,15 +41,17 @@ class Accountant:
             if entry is None:
                 continue
             self._observe(entry)
-            tokens = total_tokens(entry)
-            if entry.user and tokens:
-                charges.append(Settlement(entry.user, entry.charge_id, tokens))
+            if entry.user:
+                charge = Settlement(
+                    entry.user, entry.charge_id, charged_tokens(entry), entry.reserved_tokens, entry.model
+                )
+                charges.append(charge)
         if charges:
             await self._settle(charges)
 
     async def _settle(self, charges: list[Settlement]) -> None:
         try:
-            settled = await self._limits.settle_many(charges)
+            settled = await self._limiter.settle_many(charges)
         except StoreUnavailable as error:
             self._metrics.settlements.labels("lost").inc(len(charges))
             logger.warning("%d token charges are lost: %s", len(charges), error)
@@ -88,10 +90,17 @@ class Accountant:
         self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
 
 
-def total_tokens(entry: FinishedExchange) -> int:
-    """Tokens to charge: the response's own total, else the sum of its parts, else 0."""
+def charged_tokens(entry: FinishedExchange) -> int:
+    """What an exchange costs its user.
+
+    The response's own total, else the sum of its parts. A response that named none, because it was cut off or because
+    nobody asked, costs its reservation if it ended well, its prompt if anything of it reached the client, else nothing.
+    """
     tokens = entry.tokens
-    return tokens.get("total_tokens") or tokens.get("prompt_tokens", 0) + tokens.get("completion_tokens", 0)
+    named = tokens.get("total_tokens") or tokens.get("prompt_tokens", 0) + tokens.get("completion_tokens", 0)
+    if named or entry.status >= 400 or not entry.response_bytes:
+        return named
+    return entry.prompt_tokens_estimate if entry.client_aborted else entry.reserved_tokens
 
 
 def tpot_seconds(entry: FinishedExchange) -> float | None:

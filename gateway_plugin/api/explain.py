@@ -73,7 +73,7 @@ def _headers(request: Request, path: str) -> dict[str, str]:
 
 def _intent(headers: dict[str, str], rules: Rules) -> Intent:
     intent = read_intent(headers, rules, lambda: "explained")
-    if intent is None:
+    if intent.kind is None:
         raise ApiError(400, "path: not an inference endpoint", reason="bad_path", param="path")
     return intent
 
@@ -82,7 +82,7 @@ def _explain(intent: Intent, model: str, prompt: Prompt | None, router: Router, 
     try:
         router.check(model)
         plan = make_plan(intent, model, rules, router, prompt)
-        request = routing_request(intent, model, plan, router, prompt)
+        request = routing_request(intent, intent.claim.user, model, plan, router, prompt)
         candidates = router.explain(plan.policy, request, intent.selector) if plan.policy else []
     except UnknownModelError:
         raise rejections.unknown_model(model) from None

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from ratelimit import StoreUnavailable
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway_plugin.metrics import Metrics
-    from ratelimit import LimitStore
     from routing.columns import FloatColumn
     from routing.pods import PodTable
     from routing.spec import PodSpec
@@ -46,7 +42,12 @@ class Readiness(BaseModel):
     checks: dict[str, str]
 
 
-def ops_router(pods: PodTable, limits: LimitStore, metrics: Metrics, draining: Callable[[], bool]) -> APIRouter:
+LimiterHealth = Callable[[], Awaitable[tuple[bool, str]]]
+
+
+def ops_router(
+    pods: PodTable, limiter_health: LimiterHealth, metrics: Metrics, draining: Callable[[], bool]
+) -> APIRouter:
     """Everything on the operations port."""
     router = APIRouter(tags=["operations"])
 
@@ -60,12 +61,13 @@ def ops_router(pods: PodTable, limits: LimitStore, metrics: Metrics, draining: C
 
     @router.get("/readyz")
     async def ready(response: Response) -> Readiness:
+        can_decide, limiter = await limiter_health()
         checks = {
             "draining": "yes" if draining() else "ok",
             "models": "ok" if pods.models() else "no model is known yet",
-            "limiter": await _ping(limits),
+            "limiter": limiter,
         }
-        is_ready = all(text == "ok" for text in checks.values())
+        is_ready = can_decide and not draining() and bool(pods.models())
         response.status_code = 200 if is_ready else 503
         return Readiness(ready=is_ready, checks=checks)
 
@@ -74,14 +76,6 @@ def ops_router(pods: PodTable, limits: LimitStore, metrics: Metrics, draining: C
         return [_state(pods, row, spec) for row, spec in pods.items()]
 
     return router
-
-
-async def _ping(limits: LimitStore) -> str:
-    try:
-        await limits.ping()
-    except StoreUnavailable as error:
-        return str(error)
-    return "ok"
 
 
 def _state(pods: PodTable, row: int, spec: PodSpec) -> PodState:

@@ -79,15 +79,16 @@ async def run_checks(stack: Stack, console: Console) -> int:
 
 async def models_listed(clients: Clients) -> str:
     """The openai SDK lists the models."""
-    listed = [model.id async for model in clients.openai().models.list()]
+    async with clients.openai() as client:
+        listed = [model.id async for model in client.models.list()]
     expect(listed == sorted(clients.stack.ports.pods), listed)
     return ", ".join(listed)
 
 
 async def chat_answered(clients: Clients) -> str:
     """The openai SDK gets an answer, from the pod that the gateway chose."""
-    client = clients.openai(**{"routing-strategy": "least-request"})
-    raw = await client.chat.completions.with_raw_response.create(model=clients.model, messages=_HELLO, max_tokens=8)
+    async with clients.openai(**{"routing-strategy": "least-request"}) as client:
+        raw = await client.chat.completions.with_raw_response.create(model=clients.model, messages=_HELLO, max_tokens=8)
     answer = raw.parse()
     expect(answer.usage is not None and answer.usage.completion_tokens == 8, answer)
     expect(raw.headers["target-pod"] == raw.headers["x-inference-pod"], dict(raw.headers))
@@ -97,14 +98,16 @@ async def chat_answered(clients: Clients) -> str:
 
 async def stream_streams(clients: Clients) -> str:
     """A stream arrives token by token."""
-    stream = await clients.openai().chat.completions.create(
-        model=clients.model,
-        messages=_HELLO,
-        max_tokens=32,
-        stream=True,
-        stream_options={"include_usage": True},
-    )
-    arrivals = [time.monotonic() async for chunk in stream if chunk.choices]
+    async with clients.openai() as client:
+        stream = await client.chat.completions.create(
+            model=clients.model,
+            messages=_HELLO,
+            max_tokens=32,
+            extra_body={"ignore_eos": True},
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        arrivals = [time.monotonic() async for chunk in stream if chunk.choices]
     spread_seconds = arrivals[-1] - arrivals[0]
     expect(len(arrivals) >= 32 and spread_seconds > 0.05, f"{len(arrivals)} chunks in {spread_seconds:.3f} s")
     return f"{len(arrivals)} chunks over {spread_seconds * 1000:.0f} ms"
@@ -183,10 +186,11 @@ async def targets_not_spoofed(clients: Clients) -> str:
 
 async def other_endpoints(clients: Clients) -> str:
     """Completions, embeddings, responses and messages answer."""
-    client, model = clients.openai(), clients.model
-    completion = await client.completions.create(model=model, prompt="Hello", max_tokens=4)
-    embedding = await client.embeddings.create(model=model, input="Hello", encoding_format="float")
-    response = await client.responses.create(model=model, input="Hello", max_output_tokens=4)
+    model = clients.model
+    async with clients.openai() as client:
+        completion = await client.completions.create(model=model, prompt="Hello", max_tokens=4)
+        embedding = await client.embeddings.create(model=model, input="Hello", encoding_format="float")
+        response = await client.responses.create(model=model, input="Hello", max_output_tokens=4)
     body = {"model": model, "messages": _HELLO, "max_tokens": 4}
     message = await clients.http.post(f"{clients.stack.gateway_url}/v1/messages?beta=true", json=body)
     expect(completion.choices and embedding.data and response.output and message.status_code == 200, message.text)

@@ -7,6 +7,7 @@ client -> Envoy :10080 -> ext_proc :50052 (plugin) -> Valkey :6379
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -96,6 +97,7 @@ class Stack:
     async def start(self) -> None:
         """Everything, in order of dependence; raises ProcessError or EnvoyError."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.directory / "valkey", ignore_errors=True)
         self.endpoints_file.write_text(yaml.safe_dump(self._endpoints(), sort_keys=False))
         await asyncio.gather(self._start_pods(), self.start_redis())
         await self.start_plugin()
@@ -123,11 +125,13 @@ class Stack:
     async def start_redis(self) -> None:
         """Valkey, unless limits live in memory."""
         if self.options.redis:
-            self._valkey = ValkeyServer(port=self.ports.redis, host=HOST)
+            data = self.directory / "valkey"
+            config = {"appendonly": "yes"}
+            self._valkey = ValkeyServer(port=self.ports.redis, host=HOST, data_dir=data, config=config, persist=True)
             await asyncio.to_thread(self._valkey.start)
 
     async def stop_redis(self) -> None:
-        """Ends Valkey, if it runs; its data goes with it."""
+        """Ends Valkey, if it runs; its data stays until the stack starts anew."""
         if self._valkey is not None:
             await asyncio.to_thread(self._valkey.stop)
             self._valkey = None

@@ -1,12 +1,13 @@
-"""One HTTP exchange as a sans-IO state machine: ext_proc messages in, replies out.
+"""One HTTP exchange as a sans-IO state machine: ext_proc messages in, steps out.
 
-    HEADERS --request_headers--> BODY | ADMITTING | HELD | DONE
-    BODY    --request_body-----> ADMITTING | HELD
-    ADMITTING --admitted-------> HELD
-    any     --end--------------> DONE, and whatever was booked is given back
+    HEADERS     --request_headers--> IDENTIFYING | BODY | ADMITTING | HELD | DONE
+    IDENTIFYING --identified-------> BODY | ADMITTING | HELD
+    BODY        --request_body-----> ADMITTING | HELD
+    ADMITTING   --admitted---------> HELD
+    any         --refused, failed, end--> DONE, and whatever was booked is given back
 
-The machine knows neither gRPC nor Redis. When it needs an admission it says so (`Admit`), and whoever carries it calls
-`admitted` or `refused`. Choosing a pod and booking it happen in one synchronous step after the admission.
+The machine knows neither gRPC nor Redis. What it cannot decide alone it asks for (`Identify`, `Admit`), and whoever
+carries it calls back. Choosing a pod and booking it happen in one synchronous step after the admission.
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gateway_plugin.extproc import replies
+from gateway_plugin.extproc.replies import Forward
+from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, check_token, read_intent
+from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent
+from gateway_plugin.intent.identity import check_anonymous, known_user
 from gateway_plugin.intent.plan import Plan, make_plan, routing_request
+from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
+from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 from protos import ext_proc
-from protos.ext_proc import Mode
-from ratelimit import Cost, Outcome
+from ratelimit import Admission, Outcome
 from routing.policies.session_affinity import SessionAffinity, token_of
 from routing.router import Booking, NoReadyPodError, Router, UnknownModelError
 
@@ -30,18 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.metrics import Metrics
+    from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
-    from protos.ext_proc import ProcessingRequest, ProcessingResponse
+    from protos.ext_proc import ProcessingRequest
     from ratelimit import Decision
     from routing.policy import Policy
 
 logger = logging.getLogger(__name__)
-
-# Headers by which Envoy and the pods obey the gateway: a client's own never get past it.
-CONTROL_HEADERS = ("target-pod", "target-pod-ip")
-# Usage is read from the response's text as it passes through Envoy, so it must not be compressed.
-REMOVED_HEADERS = (*CONTROL_HEADERS, "accept-encoding")
-_WENT_THROUGH = {"x-went-into-req-headers": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +54,17 @@ class Services:
     metrics: Metrics
     new_id: Callable[[], str]
     clock: Callable[[], float]
+    refusal: Callable[[str, str], Decision | None] = lambda user, model: None
+    """A refusal of a user (for a model) that still holds, without asking anybody."""
     outcomes_are_told: bool = True
     """False when no access log will tell how exchanges ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Send this; `final` means that nothing more will be said and the stream may be closed."""
-
-    message: ProcessingResponse
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Admit:
-    """Ask the limiter, then call `admitted` or `refused`."""
-
-    user: str
-    cost: Cost
-
-
-_ASK_FOR_BODY = Reply(ext_proc.headers_reply(_WENT_THROUGH, REMOVED_HEADERS, mode=Mode.BUFFERED_BODY))
 
 
 class Phase(Enum):
     """Where an exchange stands."""
 
     HEADERS = "headers"
+    IDENTIFYING = "identifying"
     BODY = "body"
     ADMITTING = "admitting"
     HELD = "held"
@@ -92,16 +77,21 @@ class Exchange:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.phase = Phase.HEADERS
+        self._has_body = False
         self._asked_by_body = False
         self._intent: Intent | None = None
-        self._model = ""
+        self._user = ""
+        self._limited = False
+        self._removed_headers: tuple[str, ...] = ()
+        self._head: RequestHead | None = None
         self._prompt: Prompt | None = None
+        self._body = b""
         self._plan: Plan | None = None
-        self._booking: Booking | None = None
-        self._charge_id = ""
+        self._forward: Forward | None = None
+        self._admission: Decision | None = None
         self._busy_seconds = 0.0
 
-    def receive(self, message: ProcessingRequest) -> Reply | Admit | None:
+    def receive(self, message: ProcessingRequest) -> Step | None:
         """The step that answers a message of Envoy; None when nothing is to be said."""
         kind = ext_proc.kind_of(message)
         if (self.phase, kind) == (Phase.HEADERS, "request_headers"):
@@ -112,12 +102,16 @@ class Exchange:
         reply = ext_proc.empty_reply(kind)
         return Reply(reply) if reply is not None else None
 
-    def admitted(self, decision: Decision) -> Reply | Admit:
-        """The limiter's answer to `Admit`."""
+    def identified(self, key_owner: str | None) -> Step:
+        """The answer to `Identify`: whose key it is, None for nobody's."""
+        return self._run(lambda: self._on_identified(key_owner))
+
+    def admitted(self, decision: Decision) -> Step:
+        """The answer to `Admit`."""
         return self._run(lambda: self._on_decision(decision))
 
     def refused(self, error: ApiError) -> Reply:
-        """The limiter could not decide; the client gets the error."""
+        """What was asked for could not be decided; the client gets the error."""
         return self._reject(error)
 
     def failed(self) -> Reply:
@@ -125,20 +119,40 @@ class Exchange:
         self._services.metrics.errors.inc()
         return self._reject(rejections.internal_error())
 
-    def end(self) -> None:
-        """The HTTP exchange is over, whatever the cause. Safe to call again."""
-        if self.phase is Phase.HELD:
+    def end(self) -> GiveBack | None:
+        """The HTTP exchange is over, whatever the cause. Safe to call again; returns what is to be given back."""
+        reached_a_pod = self.phase is Phase.HELD
+        self._close()
+        forward, admission, self._admission = self._forward, self._admission, None
+        if forward is None or admission is None:
+            return None
+        slot = admission.limits is not None and admission.limits.max_parallel > 0
+        if reached_a_pod and not slot:
+            return None
+        return GiveBack(
+            forward.user, forward.charge_id, forward.model, slot, not reached_a_pod, forward.reserved_tokens
+        )
+
+    def _close(self) -> None:
+        """Gives back the lease and leaves the gauges."""
+        if self.phase is Phase.HELD and self._forward is not None:
             self._services.metrics.in_flight.dec()
-            self._services.metrics.model_in_flight.labels(self._model).dec()
+            self._services.metrics.model_in_flight.labels(self._forward.model).dec()
         self.phase = Phase.DONE
-        if self._booking is not None and self._booking.lease.release() and not self._services.outcomes_are_told:
-            self._services.router.assume_success(self._charge_id)
+        booking = self._booking
+        if booking is not None and booking.lease.release() and not self._services.outcomes_are_told:
+            assert self._forward is not None
+            self._services.router.assume_success(self._forward.charge_id)
+
+    @property
+    def _booking(self) -> Booking | None:
+        return self._forward.booking if self._forward is not None else None
 
     def __repr__(self) -> str:
         pods = ",".join(pod.address for pod in self._booking.pods) if self._booking else "-"
-        return f"<Exchange {self.phase.value} model={self._model or '-'} pods={pods}>"
+        return f"<Exchange {self.phase.value} model={self._forward.model if self._forward else '-'} pods={pods}>"
 
-    def _run(self, step: Callable[[], Reply | Admit]) -> Reply | Admit:
+    def _run(self, step: Callable[[], Step]) -> Step:
         started = self._services.clock()
         try:
             return step()
@@ -149,119 +163,141 @@ class Exchange:
             if self.phase is Phase.HELD:
                 self._services.metrics.decision_seconds.observe(self._busy_seconds)
 
-    def _on_headers(self, message: ProcessingRequest) -> Reply | Admit:
-        services = self._services
+    def _on_headers(self, message: ProcessingRequest) -> Step:
         headers = ext_proc.headers_of(message, WANTED_HEADERS)
-        check_token(headers, services.rules)
-        self._intent = intent = read_intent(headers, services.rules, services.new_id)
-        if intent is None:
-            return self._pass_through()
-        if intent.model:
-            plan = make_plan(intent, intent.model, services.rules, services.router, None)
+        self._has_body = not ext_proc.headers_end_stream(message)
+        self._intent = intent = read_intent(headers, self._services.rules, self._services.new_id)
+        if intent.claim.key_sha256:
+            self.phase = Phase.IDENTIFYING
+            return Identify(intent.claim.key_sha256)
+        return self._with_user(intent, intent.claim.user)
+
+    def _on_identified(self, key_owner: str | None) -> Step:
+        assert self._intent is not None
+        return self._with_user(self._intent, known_user(self._intent.claim, key_owner))
+
+    def _with_user(self, intent: Intent, user: str) -> Step:
+        rules = self._services.rules
+        if intent.claim.key_sha256 and not rules.identity.forward_api_keys:
+            self._removed_headers = ("authorization",)
+        if intent.kind is None:
+            self._services.metrics.passed.inc()
+            self.phase = Phase.DONE
+            return replies.pass_through(self._removed_headers)
+        check_anonymous(user, rules.identity)
+        self._user = user or intent.source_user
+        self._limited = rules.limited and bool(self._user)
+        if self._limited:
+            self._check_exhausted(intent.model)
+        elif intent.model:
+            plan = make_plan(intent, intent.model, rules, self._services.router, None)
             if not plan.needs_body:
                 return self._admit(intent, intent.model, plan)
-        if ext_proc.headers_end_stream(message):
+        if not self._has_body:
             return self._on_body(b"")
         self.phase = Phase.BODY
-        return _ASK_FOR_BODY
+        return replies.ASK_FOR_BODY
 
-    def _on_body(self, body: bytes) -> Reply | Admit:
+    def _on_body(self, body: bytes) -> Step:
         intent = self._intent
         assert intent is not None
-        head, self._prompt = intent.read_body(body)
-        plan = make_plan(intent, head.model, self._services.rules, self._services.router, self._prompt)
-        return self._admit(intent, head.model, plan)
+        self._body = body
+        self._head, self._prompt = intent.read_body(body)
+        plan = make_plan(intent, self._head.model, self._services.rules, self._services.router, self._prompt)
+        return self._admit(intent, self._head.model, plan)
 
-    def _admit(self, intent: Intent, model: str, plan: Plan) -> Reply | Admit:
-        self._model, self._plan = model, plan
-        self._check_pods()
-        if not intent.user:
-            return self._route(intent, plan)
+    def _admit(self, intent: Intent, model: str, plan: Plan) -> Step:
+        self._plan = plan
+        self._check_pods(model)
+        self._forward = forward = Forward(model, intent.request_id, self._services.new_id(), self._user)
+        forward.new_path = intent.path if intent.path_changed else ""
+        forward.removed_headers = self._removed_headers
+        if not self._limited:
+            return self._route(intent, plan, forward)
+        self._ask_for_usage(intent, forward)
+        forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt else 0
         self.phase = Phase.ADMITTING
-        return Admit(intent.user, Cost())
+        rate = plan.resolved.requests_per_second
+        return Admit(Admission(self._user, forward.charge_id, model, self._wanted_tokens(intent, model), rate))
+
+    def _wanted_tokens(self, intent: Intent, model: str) -> int:
+        if self._prompt is None:
+            return 0
+        if not intent.generates_text:
+            return int(self._prompt.tokens)
+        maximum = self._prompt.max_output_tokens
+        output = maximum if maximum is not None else self._services.router.outputs.expected(model, None)
+        return int(self._prompt.tokens + output)
+
+    def _ask_for_usage(self, intent: Intent, forward: Forward) -> None:
+        mode = self._services.rules.stream_usage
+        hides = self._head is not None and self._head.stream and intent.may_hide_usage
+        if mode == "estimate" or not hides or self._prompt is None or asks_for_usage(self._prompt.stream_options):
+            return
+        if mode == "require":
+            raise rejections.usage_not_asked_for()
+        forward.new_body = with_usage(self._body, self._prompt.stream_options)
+
+    def _check_exhausted(self, model: str) -> None:
+        decision = self._services.refusal(self._user, model)
+        if decision is not None:
+            raise rejections.refused(self._user, model, 0, decision)
 
     def _on_decision(self, decision: Decision) -> Reply:
-        assert self._intent is not None
-        assert self._plan is not None
+        intent, plan, forward = self._intent, self._plan, self._forward
+        assert intent is not None
+        assert plan is not None
+        assert forward is not None
         if decision.outcome is not Outcome.ADMITTED:
-            raise rejections.refused(self._intent.user, decision)
+            rate = plan.resolved.requests_per_second
+            raise rejections.refused(self._user, forward.model, rate, decision)
+        self._admission = decision
+        forward.reserved_tokens = decision.reserved_tokens
+        forward.response_headers |= rejections.decision_headers(decision)
         # Pods may have gone while the limiter was asked.
-        self._check_pods()
-        return self._route(self._intent, self._plan)
+        self._check_pods(forward.model)
+        return self._route(intent, plan, forward)
 
-    def _check_pods(self) -> None:
+    def _check_pods(self, model: str) -> None:
         try:
-            self._services.router.check(self._model)
+            self._services.router.check(model)
         except UnknownModelError:
-            raise rejections.unknown_model(self._model) from None
+            raise rejections.unknown_model(model) from None
         except NoReadyPodError:
-            raise rejections.no_ready_pod(self._model) from None
+            raise rejections.no_ready_pod(model) from None
 
-    def _route(self, intent: Intent, plan: Plan) -> Reply:
-        metrics, self._charge_id = self._services.metrics, self._services.new_id()
-        strategy = plan.policy.name if plan.policy else "none"
+    def _route(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
+        metrics, strategy = self._services.metrics, plan.policy.name if plan.policy else "none"
         if plan.policy is not None:
-            self._booking = self._book(plan.policy, intent, plan)
-            metrics.decisions.labels(self._model, strategy, self._booking.branch).inc()
-        reply = self._reply_with_target(intent, plan)
+            forward.strategy = plan.strategy
+            forward.booking = booking = self._book(plan.policy, intent, plan, forward)
+            metrics.decisions.labels(forward.model, strategy, booking.branch).inc()
+            if SessionAffinity.name in plan.strategy:
+                forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
+        if plan.resolved.auto and plan.resolved.profile_name:
+            forward.response_headers["x-aibrix-config-profile"] = plan.resolved.profile_name
+        reply = forward.reply(to_body=self._asked_by_body)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
         self.phase = Phase.HELD
-        metrics.requests.labels(self._model, strategy).inc()
+        self._body, self._prompt, forward.new_body = b"", None, None
+        metrics.requests.labels(forward.model, strategy).inc()
         metrics.in_flight.inc()
-        metrics.model_in_flight.labels(self._model).inc()
+        metrics.model_in_flight.labels(forward.model).inc()
         return reply
 
-    def _book(self, policy: Policy, intent: Intent, plan: Plan) -> Booking:
+    def _book(self, policy: Policy, intent: Intent, plan: Plan, forward: Forward) -> Booking:
         router = self._services.router
-        request = routing_request(intent, self._model, plan, router, self._prompt)
+        request = routing_request(intent, self._user, forward.model, plan, router, self._prompt)
         try:
-            return router.book(policy, request, self._charge_id, intent.selector)
+            return router.book(policy, request, forward.charge_id, intent.selector)
         except NoReadyPodError:
-            raise rejections.no_matching_pod(self._model) from None
-
-    def _reply_with_target(self, intent: Intent, plan: Plan) -> Reply:
-        set_headers = {"model": self._model, "x-request-id": intent.request_id}
-        if intent.path_changed:
-            set_headers[":path"] = intent.path
-        metadata: dict[str, Any] = {
-            "request_id": intent.request_id,
-            "user": intent.user,
-            "model": self._model,
-            "charge_id": self._charge_id,
-        }
-        if self._booking is not None:
-            pods = {pod.address: pod.name for pod in self._booking.pods}
-            set_headers |= {"routing-strategy": plan.strategy, "target-pod": ",".join(pods)}
-            metadata |= {"strategy": plan.strategy, "pods": pods}
-        response_headers = self._response_headers(plan)
-        if response_headers:
-            metadata["headers"] = response_headers
-        if self._asked_by_body:
-            return Reply(ext_proc.body_reply(set_headers, metadata))
-        removed = [name for name in REMOVED_HEADERS if name not in set_headers]
-        message = ext_proc.headers_reply(_WENT_THROUGH | set_headers, removed, mode=Mode.HOLD, metadata=metadata)
-        return Reply(message)
-
-    def _response_headers(self, plan: Plan) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        if SessionAffinity.name in plan.strategy and self._booking is not None:
-            headers["x-session-id"] = token_of(self._booking.pods[0].address)
-        if plan.resolved.auto and plan.resolved.profile_name:
-            headers["x-aibrix-config-profile"] = plan.resolved.profile_name
-        return headers
-
-    def _pass_through(self) -> Reply:
-        self._services.metrics.passed.inc()
-        self.phase = Phase.DONE
-        return Reply(ext_proc.headers_reply({}, CONTROL_HEADERS), final=True)
+            raise rejections.no_matching_pod(forward.model) from None
 
     def _reject(self, error: ApiError) -> Reply:
-        self.end()
+        self._close()
         self._services.metrics.rejections.labels(error.reason, str(error.status)).inc()
         # Exhausted users come in floods; the counter above is enough of them.
         level = logging.DEBUG if error.status == 429 else logging.INFO
         request_id = self._intent.request_id if self._intent else "-"
         logger.log(level, "rejected request_id=%s status=%d reason=%s", request_id, error.status, error.reason)
-        headers = {"content-type": "application/json", **error.headers}
-        details = f"gateway_plugin_{error.reason}"
-        return Reply(ext_proc.immediate_reply(error.status, headers, error.body, details), final=True)
+        return replies.rejection(error)

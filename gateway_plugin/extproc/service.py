@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gateway_plugin.extproc.exchange import Admit, Exchange, Reply
+from gateway_plugin.extproc.steps import Admit, Identify
 from gateway_plugin.intent import rejections
 from protos import ext_proc
 from protos.ext_proc import ProcessingRequest, ProcessingResponse
 from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from ratelimit import LimitStore
+    from gateway_plugin.extproc.exchange import Exchange
+    from gateway_plugin.extproc.steps import Reply, Step
+    from gateway_plugin.limiting import GiveBack, Limiting
 
     Context = grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]
 
@@ -31,9 +33,10 @@ logger = logging.getLogger(__name__)
 class ExternalProcessor:
     """`envoy.service.ext_proc.v3.ExternalProcessor`: one call per HTTP request."""
 
-    def __init__(self, new_exchange: Callable[[], Exchange], limits: LimitStore) -> None:
+    def __init__(self, new_exchange: Callable[[], Exchange], limiter: Limiting) -> None:
         self._new_exchange = new_exchange
-        self._limits = limits
+        self._limiter = limiter
+        self._giving_back: set[asyncio.Task[None]] = set()
         self.open_exchanges = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -63,30 +66,35 @@ class ExternalProcessor:
             self.open_exchanges -= 1
             if not self.open_exchanges:
                 self.idle.set()
-            exchange.end()
+            self._give_back(exchange.end())
 
     async def _answer(self, exchange: Exchange, message: ProcessingRequest) -> Reply | None:
         try:
             step = exchange.receive(message)
-            while isinstance(step, Admit):
-                step = await self._admit(exchange, step)
+            while isinstance(step, Admit | Identify):
+                step = await self._ask(exchange, step)
         except Exception:
             # One exchange must never end the process, and its client must get an answer.
             logger.exception("exchange failed: %r", exchange)
             return exchange.failed()
         return step
 
-    async def _admit(self, exchange: Exchange, ask: Admit) -> Reply | Admit:
+    async def _ask(self, exchange: Exchange, step: Admit | Identify) -> Step:
         try:
-            decision = await _settled(self._limits.admit(ask.user, ask.cost))
+            if isinstance(step, Identify):
+                return exchange.identified(await self._limiter.owner_of_key(step.key_sha256))
+            answer = self._limiter.admit(step.admission)
+            return exchange.admitted(answer if isinstance(answer, Decision) else await answer)
         except StoreUnavailable as error:
-            logger.warning("limiter unavailable: %s", error)
+            logger.debug("limiter unavailable: %s", error)
             return exchange.refused(rejections.limiter_unavailable())
         except CorruptUserRecord as error:
             logger.error("user cannot be admitted: %s", error)
             return exchange.refused(rejections.corrupt_user())
-        return exchange.admitted(decision)
 
-
-async def _settled(decision: Decision | Awaitable[Decision]) -> Decision:
-    return decision if isinstance(decision, Decision) else await decision
+    def _give_back(self, back: GiveBack | None) -> None:
+        if back is not None:
+            # In a task of its own: this one may be under cancellation.
+            task = asyncio.get_running_loop().create_task(self._limiter.give_back(back))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
 import re
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from gateway_plugin.intent import rejections
+from gateway_plugin.intent.identity import Claim, IdentityRules, read_claim
 from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
 from gateway_plugin.openai.multipart import read_multipart_head
 from gateway_plugin.openai.prompt import Prompt, read_json_prompt
-from ratelimit import InvalidUserName, check_user_name
 from routing.selector import SelectorError, parse_selector
 
 if TYPE_CHECKING:
@@ -34,11 +32,15 @@ WANTED_HEADERS = frozenset(
         "routing-strategy",
         "user",
         "x-aibrix-session-key",
+        "x-forwarded-for",
         "x-request-id",
         "x-session-id",
     }
 )
 ANY_KEY = "*"
+ANONYMOUS_PREFIX = "anonymous/"
+"""Users that stand for a source address."""
+StreamUsage = Literal["inject", "require", "estimate"]
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES = ("application/json", "text/json")
 _MAX_SESSION_CHARACTERS = 256
@@ -49,20 +51,24 @@ class Rules:
     """What the operator configured for all requests."""
 
     default_strategy: str = ""
-    bearer_token: str = ""
+    identity: IdentityRules = field(default_factory=IdentityRules)
+    limited: bool = True
+    """False when nobody's limits are enforced."""
+    stream_usage: StreamUsage = "inject"
     filter_keys: frozenset[str] = frozenset({ANY_KEY})
     """Pod labels that clients may select by; "*" is all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An inference request as far as its headers tell."""
+    """A request as far as its headers tell."""
 
-    kind: BodyKind
+    kind: BodyKind | None
+    """None: not an inference request; it passes through, and nothing else here matters."""
     path: str
     """As the engine shall see it; differs from the client's only by trailing slashes."""
     path_changed: bool
-    user: str
+    claim: Claim
     strategy: str
     profile: str
     session: str
@@ -71,12 +77,25 @@ class Intent:
     request_id: str
     content_type: str
     content_encoding: str
+    source_user: str = ""
+    """Stands for the source address, where those without a user are limited by it."""
+
+    @property
+    def generates_text(self) -> bool:
+        """Whether the answer costs output tokens."""
+        return self.kind in (BodyKind.CHAT, BodyKind.COMPLETION, BodyKind.RESPONSES)
+
+    @property
+    def may_hide_usage(self) -> bool:
+        """Whether streams of this endpoint tell their tokens only when they are asked to."""
+        return self.kind is BodyKind.COMPLETION or self.path.startswith("/v1/chat/")
 
     def read_body(self, body: bytes) -> tuple[RequestHead, Prompt]:
         """Head and prompt of the body; raises ApiError."""
         if self.content_encoding not in ("", "identity"):
             raise rejections.compressed_body(self.content_encoding)
         media_type = self.content_type.partition(";")[0].strip().lower()
+        assert self.kind is not None
         if self.kind is BodyKind.MULTIPART:
             if media_type in _JSON_TYPES or media_type == "":
                 raise rejections.audio_wants_multipart()
@@ -86,48 +105,33 @@ class Intent:
         return read_json_prompt(self.kind, body)
 
 
-def check_token(headers: Mapping[str, str], rules: Rules) -> None:
-    """Raises ApiError 401 unless the request carries the configured bearer token; compares in constant time."""
-    if not rules.bearer_token:
-        return
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    expected, given = sha256(rules.bearer_token.encode()), sha256(token.strip().encode())
-    if scheme.lower() != "bearer" or not hmac.compare_digest(expected.digest(), given.digest()):
-        raise rejections.bad_bearer_token()
-
-
-def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], str]) -> Intent | None:
-    """The intent of an inference request, or None for a request that passes through; raises ApiError."""
+def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], str]) -> Intent:
+    """What a request wants; raises ApiError."""
+    claim = read_claim(headers, rules.identity)
     path = without_trailing_slash(headers.get(":path", ""))
     kind = endpoint_of(path) if headers.get(":method") == "POST" else None
-    if kind is None:
-        return None
     request_id = headers.get("x-request-id", "")
     session = headers.get("x-session-id") or headers.get("x-aibrix-session-key", "")
     return Intent(
         kind=kind,
         path=path,
-        path_changed=path != headers[":path"],
-        user=_user(headers),
+        path_changed=path != headers.get(":path", ""),
+        claim=claim,
         strategy=headers.get("routing-strategy", "").strip(),
         profile=headers.get("config-profile", "").strip(),
         session=session[:_MAX_SESSION_CHARACTERS],
-        selector=_selector(headers.get("external-filter", ""), rules),
+        selector=_selector(headers.get("external-filter", ""), rules) if kind is not None else None,
         model=headers.get("model", "").strip(),
         request_id=request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id(),
         content_type=headers.get("content-type", ""),
         content_encoding=headers.get("content-encoding", "").strip().lower(),
+        source_user=_source(headers) if rules.identity.anonymous == "limit" else "",
     )
 
 
-def _user(headers: Mapping[str, str]) -> str:
-    user = headers.get("user", "").strip()
-    if user:
-        try:
-            check_user_name(user)
-        except InvalidUserName as error:
-            raise rejections.bad_user_name(str(error)) from None
-    return user
+def _source(headers: Mapping[str, str]) -> str:
+    # The last address is the one that Envoy saw itself; those before it are hearsay.
+    return ANONYMOUS_PREFIX + (headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or "unknown")
 
 
 def _selector(text: str, rules: Rules) -> Selector | None:

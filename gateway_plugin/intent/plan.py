@@ -49,7 +49,9 @@ def make_plan(intent: Intent, model: str, rules: Rules, router: Router, prompt: 
     return Plan(policy, strategy, resolved, needs_body=wants_body or is_auto(intent.profile))
 
 
-def routing_request(intent: Intent, model: str, plan: Plan, router: Router, prompt: Prompt | None) -> RoutingRequest:
+def routing_request(
+    intent: Intent, user: str, model: str, plan: Plan, router: Router, prompt: Prompt | None
+) -> RoutingRequest:
     """What the policy is told; hashes the prompt only for a policy that asks for it."""
     keys, tokens, output_tokens = _NO_KEYS, 0.0, 0.0
     if prompt is not None and plan.policy is not None:
@@ -59,7 +61,7 @@ def routing_request(intent: Intent, model: str, plan: Plan, router: Router, prom
             keys = prefix_keys(prefix_seed(model, cache_salt=prompt.cache_salt), prompt.key)
     return RoutingRequest(
         model=model,
-        user=intent.user,
+        user=user,
         session=intent.session,
         prompt_tokens=tokens,
         output_tokens=output_tokens,

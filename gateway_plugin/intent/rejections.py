@@ -6,10 +6,12 @@ user is 401 and not 500, and a limiter that cannot be reached is 503 and says so
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
 from gateway_plugin.openai.errors import ApiError
+from gateway_plugin.openai.limit_headers import limit_headers
 from ratelimit import Outcome
 
 if TYPE_CHECKING:
@@ -21,6 +23,25 @@ _MAX_ECHO_CHARACTERS = 200
 def bad_bearer_token() -> ApiError:
     """401: the Authorization header does not carry the configured token."""
     return ApiError(401, "Incorrect API key provided", reason="bad_token", code="invalid_api_key", param="api_key")
+
+
+def anonymous() -> ApiError:
+    """401: the operator serves only users."""
+    message = "who are you? send an API key or a user header"
+    return ApiError(401, message, reason="anonymous", code="user_required", headers={"x-error-user": "true"})
+
+
+def foreign_user() -> ApiError:
+    """403: the user header names somebody else than the API key's owner."""
+    message = "the user header contradicts the API key"
+    return ApiError(403, message, reason="foreign_user", code="user_mismatch", headers={"x-error-user": "true"})
+
+
+def usage_not_asked_for() -> ApiError:
+    """400: a limited user's stream must report its tokens, where the operator wants clients to say so."""
+    message = "include usage for stream options not set"
+    headers = {"x-error-no-stream-options-include-usage": message}
+    return ApiError(400, message, reason="no_usage", param="stream_options", headers=headers)
 
 
 def bad_user_name(why: str) -> ApiError:
@@ -116,24 +137,70 @@ def internal_error() -> ApiError:
     return ApiError(500, "internal error in the gateway", reason="internal_error")
 
 
-def refused(user: str, decision: Decision) -> ApiError:
+def refused(user: str, model: str, model_requests_per_second: int, decision: Decision) -> ApiError:
     """The answer to an admission decision that was not "admitted"."""
-    if decision.outcome is Outcome.UNKNOWN_USER or decision.limits is None:
-        message = f"user: {_short(user)} does not exist"
-        return ApiError(401, message, reason="unknown_user", code="invalid_user", headers={"x-error-user": "true"})
-    tokens = decision.outcome is Outcome.TOKENS_EXCEEDED
-    name = "TPM" if tokens else "RPM"
-    limit = decision.limits.tokens_per_minute if tokens else decision.limits.requests_per_minute
-    return ApiError(
-        429,
-        f"user: {_short(user)} has exceeded {name}: {limit}",
-        reason=f"{name.lower()}_exceeded",
-        code="rate_limit_exceeded",
-        headers={
-            f"x-error-{name.lower()}-exceeded": "true",
-            "retry-after": str(max(1, ceil(decision.retry_after_seconds))),
-        },
+    refusal = _REFUSALS[decision.outcome]
+    limits = decision.limits
+    message = refusal.message.format(
+        user=_short(user),
+        model=_short(model),
+        rpm=limits.requests_per_minute if limits else 0,
+        tpm=limits.tokens_per_minute if limits else 0,
+        parallel=limits.max_parallel if limits else 0,
+        rps=model_requests_per_second,
     )
+    headers = {refusal.header: "true"}
+    if refusal.status == 429:
+        headers |= {"retry-after": str(max(1, ceil(decision.retry_after_seconds))), **decision_headers(decision)}
+    return ApiError(refusal.status, message, reason=refusal.reason, code=refusal.code, headers=headers)
+
+
+def decision_headers(decision: Decision) -> dict[str, str]:
+    """What a limited user has left."""
+    limits = decision.limits
+    if limits is None:
+        return {}
+    return limit_headers(
+        "requests", limits.requests_per_minute, decision.requests_used, decision.requests_reset_seconds
+    ) | limit_headers("tokens", limits.tokens_per_minute, decision.tokens_used, decision.tokens_reset_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    status: int
+    message: str
+    header: str
+    reason: str
+    code: str
+
+
+_REFUSALS = {
+    Outcome.UNKNOWN_USER: _Refusal(401, "user: {user} does not exist", "x-error-user", "unknown_user", "invalid_user"),
+    Outcome.DISABLED: _Refusal(403, "user: {user} is disabled", "x-error-user", "disabled_user", "user_disabled"),
+    Outcome.MODEL_NOT_ALLOWED: _Refusal(
+        403, "user: {user} may not use model {model}", "x-error-user", "model_not_allowed", "model_not_allowed"
+    ),
+    Outcome.REQUESTS_EXCEEDED: _Refusal(
+        429, "user: {user} has exceeded RPM: {rpm}", "x-error-rpm-exceeded", "rpm_exceeded", "rate_limit_exceeded"
+    ),
+    Outcome.TOKENS_EXCEEDED: _Refusal(
+        429, "user: {user} has exceeded TPM: {tpm}", "x-error-tpm-exceeded", "tpm_exceeded", "rate_limit_exceeded"
+    ),
+    Outcome.PARALLEL_EXCEEDED: _Refusal(
+        429,
+        "user: {user} has exceeded parallel requests: {parallel}",
+        "x-error-parallel-exceeded",
+        "parallel_exceeded",
+        "rate_limit_exceeded",
+    ),
+    Outcome.MODEL_RATE_EXCEEDED: _Refusal(
+        429,
+        "model: {model} has exceeded RPS: {rps}",
+        "x-error-model-rps-exceeded",
+        "model_rps_exceeded",
+        "rate_limit_exceeded",
+    ),
+}
 
 
 def _short(text: str) -> str:

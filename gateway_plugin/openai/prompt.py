@@ -53,6 +53,8 @@ class Prompt:
     cache_salt: str
     max_output_tokens: int | None
     """The client's own limit; None when there is none, or none that an engine could accept."""
+    stream_options: bytes = b""
+    """As they stand in the body; empty when they do not."""
 
     @property
     def tokens(self) -> float:
@@ -66,11 +68,13 @@ class _ChatPrompt(ChatHead):
     cache_salt: str | None = None
     max_tokens: _Number = None
     max_completion_tokens: _Number = None
+    stream_options: Raw = _ABSENT
 
 
 class _CompletionPrompt(CompletionHead):
     cache_salt: str | None = None
     max_tokens: _Number = None
+    stream_options: Raw = _ABSENT
 
 
 class _InputPrompt(InputHead):
@@ -100,7 +104,12 @@ def read_json_prompt(kind: BodyKind, body: bytes) -> tuple[RequestHead, Prompt]:
 def _prompt(kind: BodyKind, body: PlainHead) -> Prompt:
     parts = _PARTS.get(kind)
     key = b"\0".join(parts(body)) if parts is not None else b""
-    return Prompt(_media_by_fingerprint(key), getattr(body, "cache_salt", None) or "", _max_output_tokens(body))
+    return Prompt(
+        key=_media_by_fingerprint(key),
+        cache_salt=getattr(body, "cache_salt", None) or "",
+        max_output_tokens=_max_output_tokens(body),
+        stream_options=bytes(getattr(body, "stream_options", _ABSENT)),
+    )
 
 
 def _max_output_tokens(body: object) -> int | None:

@@ -1,94 +1,125 @@
--- Admit one request of one user: read the record, apply defaults, check all limits, debit all or nothing.
+-- Admit one request: read the record, check every scope, debit all or nothing. admission.py has the rule, charges.py the
+-- states of a charge: here 'open <bucket> <reserved>', 'owed <tokens>' (settled first), 'done', 'ended'.
 --
--- KEYS[1] the user's record    KEYS[2] the prefix of the user's counters, in the record's slot
--- ARGV    request cost, token cost, default requests per minute, default tokens per request, window seconds
+-- KEYS[1] the user's record      KEYS[2] the prefix of the user's counters    KEYS[3] the charge
+-- KEYS[4] the model's rate, only where it may be reached from here
+-- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, model requests per second
 --
--- The counters' keys end in the number of the window, which is known only here, by the server's clock. They are derived
--- from KEYS[2], whose hash tag keeps them in the slot that the script was sent to.
---
--- Returns {outcome}, or {outcome, rpm, tpm, requests previous, current, tokens previous, current, elapsed microseconds}
--- with the counters as they were before the debit. The limits are text: they may exceed what a Lua number holds exactly.
+-- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
+-- tokens reset us}. Limits are text: they may exceed what a Lua number holds exactly.
 
-local MAX_LIMIT = 2 ^ 63
+local record, answer = read_record()
+if not record then
+  return answer
+end
+local charge_id, model, wanted, model_limit = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local function limit(value)
-  if value == nil then
-    return 0
+local function allows(models)
+  for _, name in ipairs(models) do
+    if name == model then
+      return true
+    end
   end
-  if type(value) == 'number' and value >= 0 and value <= MAX_LIMIT and value == math.floor(value) then
-    return value
-  end
-  return nil
+  return #models == 0 or model == ''
 end
 
-local function read_limits(raw)
-  local decoded, record = pcall(cjson.decode, raw)
-  if not decoded or type(record) ~= 'table' or type(record.name) ~= 'string' then
-    return nil
-  end
-  local rpm, tpm = limit(record.rpm), limit(record.tpm)
-  if not rpm or not tpm then
-    return nil
-  end
-  if rpm == 0 then
-    rpm = tonumber(ARGV[3])
-  end
-  if tpm == 0 then
-    tpm = rpm * tonumber(ARGV[4])
-  end
-  return rpm, tpm
+if record.disabled then
+  return {'disabled'}
+elseif not allows(record.models) then
+  return {'model_not_allowed'}
 end
 
-local raw = redis.pcall('GET', KEYS[1])
-if not raw then
-  return {'unknown_user'}
+local requests_key, tokens_key, slots_key = KEYS[2] .. ':requests', KEYS[2] .. ':tokens', KEYS[2] .. ':parallel'
+local override = override_of(record, model)
+local fields = override and {'', model} or {''}
+local limits = {{record.rpm, record.tpm}, override}
+local scopes = {}
+local requests = redis.call('HMGET', requests_key, unpack(fields))
+local tokens = redis.call('HMGET', tokens_key, unpack(fields))
+for i, field in ipairs(fields) do
+  scopes[i] = {
+    field = field, rpm = limits[i][1], tpm = limits[i][2],
+    requests = parse_window(requests[i]), tokens = parse_window(tokens[i]),
+  }
 end
-if type(raw) == 'table' then
-  if string.find(raw.err, 'WRONGTYPE', 1, true) then
-    return {'corrupt_record'}
+
+-- The scope with the least left tells about each kind.
+local function tightest(kind, limit)
+  local best = scopes[1]
+  for _, scope in ipairs(scopes) do
+    if scope[limit] - scope[kind].used < best[limit] - best[kind].used then
+      best = scope
+    end
   end
-  return raw
-end
-local rpm, tpm = read_limits(raw)
-if not rpm then
-  return {'corrupt_record'}
+  return string.format('%.0f', best[limit]), best[kind].used, us_until_empty(best[kind])
 end
 
-local span = tonumber(ARGV[5])
-local time = redis.call('TIME')
-local window = math.floor(time[1] / span)
-local elapsed_us = (time[1] - window * span) * 1000000 + time[2]
-local weight = 1 - elapsed_us / 1000000 / span
-
-local requests_key = KEYS[2] .. ':requests:' .. window
-local tokens_key = KEYS[2] .. ':tokens:' .. window
-local counts = redis.call('MGET',
-  KEYS[2] .. ':requests:' .. window - 1, requests_key,
-  KEYS[2] .. ':tokens:' .. window - 1, tokens_key)
-for i = 1, 4 do
-  counts[i] = tonumber(counts[i] or 0)
+local function told(outcome, wait_us, reserved)
+  local rpm, requests_used, requests_reset = tightest('requests', 'rpm')
+  local tpm, tokens_used, tokens_reset = tightest('tokens', 'tpm')
+  return {outcome, rpm, tpm, string.format('%.0f', record.max_parallel), requests_used, tokens_used,
+          wait_us, reserved, requests_reset, tokens_reset}
 end
 
-local request_cost, token_cost = tonumber(ARGV[1]), tonumber(ARGV[2])
-local requests_used = counts[1] * weight + counts[2]
-local tokens_used = counts[3] * weight + counts[4]
-local outcome = 'admitted'
-if requests_used + request_cost > rpm then
-  outcome = 'requests_exceeded'
-elseif tokens_used >= tpm or tokens_used + token_cost > tpm then
-  outcome = 'tokens_exceeded'
+local charge = redis.call('GET', KEYS[3])
+if charge == 'done' then
+  return told('admitted', 0, 0)
+elseif charge and string.sub(charge, 1, 4) == 'open' then
+  return told('admitted', 0, tonumber(string.match(charge, ' (%d+)$')))
 end
 
-local function debit(key, cost)
-  if cost > 0 then
-    redis.call('INCRBY', key, cost)
-    redis.call('EXPIRE', key, 2 * span)
+local owed = charge and string.match(charge, '^owed (%d+)$')
+local reservation = tonumber(owed) or wanted
+for _, scope in ipairs(scopes) do
+  reservation = math.min(reservation, scope.tpm)
+end
+local needed = math.max(reservation, 1)
+
+local takes_slot = record.max_parallel > 0 and not charge
+local is_full = takes_slot
+  and redis.call('ZCOUNT', slots_key, string.format('(%.0f', now_us), '+inf') >= record.max_parallel
+local model_us = KEYS[4] and model_limit > 0 and model_wait_us(KEYS[4], model_limit, KEYS[3]) or 0
+
+local function judge()
+  for _, scope in ipairs(scopes) do
+    if scope.requests.used + 1 > scope.rpm then
+      return 'requests_exceeded'
+    end
+  end
+  for _, scope in ipairs(scopes) do
+    if scope.tokens.used + needed > scope.tpm then
+      return 'tokens_exceeded'
+    end
+  end
+  return is_full and 'parallel_exceeded' or model_us > 0 and 'model_rate_exceeded' or 'admitted'
+end
+
+local outcome = judge()
+if outcome ~= 'admitted' then
+  local wait = math.max(model_us, is_full and 1000000 or 0)
+  for _, scope in ipairs(scopes) do
+    wait = math.max(wait, us_until_fits(scope.requests, 1, scope.rpm), us_until_fits(scope.tokens, needed, scope.tpm))
+  end
+  return told(outcome, wait, 0)
+end
+
+for _, scope in ipairs(scopes) do
+  book(requests_key, scope.field, scope.requests, current, 1)
+  if reservation > 0 then
+    book(tokens_key, scope.field, scope.tokens, current, reservation)
   end
 end
-
-if outcome == 'admitted' then
-  debit(requests_key, request_cost)
-  debit(tokens_key, token_cost)
+if takes_slot then
+  redis.call('ZREMRANGEBYSCORE', slots_key, '-inf', string.format('%.0f', now_us))
+  redis.call('ZADD', slots_key, string.format('%.0f', now_us + PARALLEL_SECONDS * 1000000), charge_id)
+  redis.call('EXPIRE', slots_key, PARALLEL_SECONDS)
 end
-return {outcome, string.format('%.0f', rpm), string.format('%.0f', tpm),
-        counts[1], counts[2], counts[3], counts[4], elapsed_us}
+if KEYS[4] and model_limit > 0 then
+  model_admit(KEYS[4], KEYS[3])
+end
+if owed then
+  redis.call('SET', KEYS[3], 'done', 'EX', SETTLED_SECONDS)
+else
+  redis.call('SET', KEYS[3], string.format('open %d %.0f', current, reservation), 'EX', RESERVATION_SECONDS)
+end
+return told('admitted', 0, reservation)

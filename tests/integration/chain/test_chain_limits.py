@@ -75,3 +75,47 @@ async def test_who_is_unknown_is_told_so(limited: Gateway):
 async def test_without_a_user_nothing_is_limited(limited: Gateway):
     answers = await asyncio.gather(*(limited.post() for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_what_is_left_is_told(limited: Gateway):
+    await limited.create_user("told", rpm=5, tpm=1000)
+    answer = await limited.post(user="told")
+    assert answer.headers["x-ratelimit-limit-requests"] == "5"
+    assert answer.headers["x-ratelimit-remaining-requests"] == "4"
+    assert answer.headers["x-ratelimit-limit-tokens"] == "1000"
+    assert 0 < int(answer.headers["x-ratelimit-remaining-tokens"]) < 1000
+
+
+async def test_the_lines_that_aibrix_users_type(limited: Gateway):
+    async def call(verb: str, **body: object) -> int:
+        return (await limited.http.post(f"{limited.stack.api_url}/{verb}", json=body)).status_code
+
+    assert await call("CreateUser", name="typed", rpm=100, tpm=1000) == 200
+    assert await call("ReadUser", name="typed") == 200
+    assert await call("UpdateUser", name="typed", rpm=3, tpm=1000) == 200
+    sent = {"model": "m", "messages": [{"role": "user", "content": "Say this is a test!"}], "temperature": 0.7}
+    assert [(await limited.post(sent, user="typed")).status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+async def test_a_stream_is_charged_although_its_client_did_not_ask_for_usage(limited: Gateway):
+    await limited.create_user("streaming", rpm=1000, tpm=100_000)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50, "ignore_eos": True}
+    answer = await limited.post(body | {"stream": True}, user="streaming")
+    assert '"completion_tokens":50' in answer.text.replace(" ", "")
+    reserved = int(answer.headers["x-ratelimit-remaining-tokens"])
+    deadline = time.monotonic() + 10
+    while True:
+        left = int(
+            (await limited.post(body | {"max_tokens": 1}, user="streaming")).headers["x-ratelimit-remaining-tokens"]
+        )
+        if left < reserved - 1 or time.monotonic() > deadline:
+            break
+    assert left < reserved - 1
+
+
+async def test_a_burst_cannot_pass_a_token_limit(limited: Gateway):
+    await limited.create_user("burst-tokens", rpm=1000, tpm=300)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 90}
+    answers = await asyncio.gather(*(limited.post(body, user="burst-tokens") for _ in range(20)))
+    passed = [answer for answer in answers if answer.status_code == 200]
+    assert 1 <= len(passed) <= 3, "each reserves about a hundred tokens"

@@ -70,21 +70,41 @@ async def test_a_client_that_leaves_before_its_body_is_complete(own: Gateway):
     assert (await own.post()).status_code == 200
 
 
-async def test_a_limiter_that_goes_away_is_503_and_comes_back(own: Gateway):
-    await own.create_user("kim", rpm=100)
-    await own.stack.stop_redis()
-    started = time.monotonic()
-    refused = await own.post(user="kim")
-    assert time.monotonic() - started < 2
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    assert refused.json()["error"]["type"] == "overloaded_error"
-    assert (await own.post()).status_code == 200, "requests without a user need no limiter"
-    ready = await own.http.get(f"{own.stack.ops_url}/readyz")
-    assert ready.status_code == 503
-    assert ready.json()["checks"]["limiter"] != "ok"
-    await own.stack.start_redis()
-    await own.create_user("kim", rpm=100)
+async def test_a_store_that_goes_away_is_replaced_and_comes_back(own: Gateway):
+    await own.create_user("kim", rpm=1000)
+    await own.create_user("three", rpm=3)
     assert (await own.post(user="kim")).status_code == 200
+    assert (await own.post(user="three")).status_code == 200
+    stopped = asyncio.Event()
+    waits: list[float] = []
+
+    async def load() -> None:
+        while not stopped.is_set():
+            started = time.monotonic()
+            answer = await own.post(user="kim")
+            waits.append(time.monotonic() - started)
+            assert answer.status_code == 200, answer.text
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(load())
+        await asyncio.sleep(0.5)
+        await own.stack.stop_redis()
+        await asyncio.sleep(0.5)
+        ready = await own.http.get(f"{own.stack.ops_url}/readyz")
+        assert ready.status_code == 200
+        assert ready.json()["checks"]["limiter"].startswith("store_down: local")
+        statuses = [(await own.post(user="three")).status_code for _ in range(4)]
+        assert 429 in statuses, "the last known limits hold"
+        await own.stack.start_redis()
+        await asyncio.sleep(2)
+        ready = await own.http.get(f"{own.stack.ops_url}/readyz")
+        assert ready.json()["checks"]["limiter"] == "ok", "two seconds after its return the store decides again"
+        stopped.set()
+    assert len(waits) > 20
+    assert max(waits) < 2, "an answer takes a fraction of a second; nobody waits for the store"
+    await own.create_user("two", rpm=2)
+    assert [(await own.post(user="two")).status_code for _ in range(3)] == [200, 200, 429]
 
 
 async def test_a_stopping_plugin_lets_streams_finish(own: Gateway):

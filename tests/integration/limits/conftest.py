@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -38,13 +38,25 @@ class Server:
         with redis.Redis(port=self.port) as client:
             yield client
 
-    async def clear_of_the_edge(self, seconds: float = 2.0) -> None:
-        """Wait for the next window if this one ends within `seconds`, for tests that count on being in one window."""
+    def clear(self) -> None:
         with self.client() as client:
-            now, microseconds = client.time()
-        left = 60 - now % 60 - microseconds / 1e6
-        if left < seconds:
-            time.sleep(left + 0.01)  # noqa: ASYNC251 - nothing else runs in this test yet
+            client.flushall()
+            client.script_flush()
+
+
+@dataclass
+class ThreeNodes:
+    """A cluster; its slots are spread evenly."""
+
+    nodes: list[Server]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def clear(self) -> None:
+        for node in self.nodes:
+            node.clear()
 
 
 def free_port() -> int:
@@ -55,9 +67,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def run_server(binary: str, directory: Path, *options: str) -> Iterator[Server]:
+def run_server(binary: str, directory: Path, *options: str, config: Path | None = None) -> Iterator[Server]:
     port = free_port()
-    command = [binary, "--port", str(port), "--cluster-port", str(free_port()), "--bind", "127.0.0.1"]
+    command = [
+        binary,
+        *([str(config)] if config else []),
+        "--port",
+        str(port),
+        "--cluster-port",
+        str(free_port()),
+        "--bind",
+        "127.0.0.1",
+    ]
     command += ["--dir", str(directory), "--save", "", *options]
     with (directory / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         server = Server(port, process)
@@ -78,17 +99,48 @@ def wait_until_it_listens(server: Server) -> None:
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def run_cluster(binary: str, directory: Path) -> Iterator[ThreeNodes]:
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        for number in range(3):
+            folder = directory / f"{number}"
+            folder.mkdir()
+            nodes.append(stack.enter_context(run_server(binary, folder, "--cluster-enabled", "yes")))
+        clients: list[Any] = [stack.enter_context(node.client()) for node in nodes]
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 5461, number * 5461 + 5460 + (number == 2))
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            bus_port = int(clients[0].config_get("cluster-port")["cluster-port"])
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, bus_port)
+        deadline = time.monotonic() + 20
+        while not all(is_complete(client) for client in clients):
+            assert time.monotonic() < deadline, "the nodes do not find each other"
+            time.sleep(0.05)
+        yield ThreeNodes(nodes)
+
+
+def is_complete(client: Any) -> bool:
+    info = client.execute_command("CLUSTER INFO")
+    return bool(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3")
+
+
 @pytest.fixture(scope="session")
-def shared_servers(tmp_path_factory) -> Iterator[Callable[[str], Server]]:
+def shared_servers(tmp_path_factory) -> Iterator[Callable[[str], Server | ThreeNodes]]:
     """Started when first asked for."""
-    running: dict[str, Server] = {}
+    running: dict[str, Server | ThreeNodes] = {}
     with contextlib.ExitStack() as stack:
 
-        def get(kind: str) -> Server:
-            binary = SERVERS[kind]
-            assert binary is not None
+        def get(kind: str) -> Server | ThreeNodes:
             if kind not in running:
-                running[kind] = stack.enter_context(run_server(binary, tmp_path_factory.mktemp(kind)))
+                binary = SERVERS["valkey" if kind == "cluster" else kind]
+                assert binary is not None
+                folder = tmp_path_factory.mktemp(kind)
+                if kind == "cluster":
+                    running[kind] = stack.enter_context(run_cluster(binary, folder))
+                else:
+                    running[kind] = stack.enter_context(run_server(binary, folder))
+            running[kind].clear()
             return running[kind]
 
         yield get
@@ -98,23 +150,39 @@ def shared_servers(tmp_path_factory) -> Iterator[Callable[[str], Server]]:
 def server(request, shared_servers) -> Server:
     """A shared server, empty and without scripts."""
     server: Server = shared_servers(request.param)
-    with server.client() as client:
-        client.flushall()
-        client.script_flush()
     return server
 
 
-@pytest.fixture(params=["memory", *KINDS])
+@pytest.fixture
+def cluster(shared_servers) -> ThreeNodes:
+    """Three shared nodes, empty and without scripts."""
+    nodes: ThreeNodes = shared_servers("cluster")
+    return nodes
+
+
+@pytest.fixture(params=["memory", *KINDS, pytest.param("cluster", marks=pytest.mark.redis)])
 async def store(request, shared_servers):
     if request.param == "memory":
         yield MemoryStore(time.time)
         return
-    server: Server = shared_servers(request.param)
-    with server.client() as client:
-        client.flushall()
-    store = RedisStore.from_url(server.url, timeout_seconds=5)
+    store = RedisStore.from_url(shared_servers(request.param).url, timeout_seconds=5)
     yield store
     await store.close()
+
+
+@pytest.fixture
+def sentinel(tmp_path) -> Callable[[str], contextlib.AbstractContextManager[Server]]:
+    """Start a Valkey that watches the service which a configuration names."""
+
+    def run(configuration: str) -> contextlib.AbstractContextManager[Server]:
+        folder = tmp_path / "sentinel"
+        folder.mkdir()
+        (folder / "conf").write_text(configuration)
+        binary = SERVERS["valkey"]
+        assert binary is not None
+        return run_server(binary, folder, "--sentinel", config=folder / "conf")
+
+    return run
 
 
 @pytest.fixture(params=KINDS)

@@ -61,7 +61,10 @@ async def test_a_taken_port(env: dict[str, str], port: str):
         ({"GATEWAY_DEFAULT_STRATEGY": "best"}, ["default_strategy = 'best'", "allowed: least-busy-time, "]),
         ({"GATEWAY_ENDPOINTS_FILE": ""}, ["endpoints_file", "GATEWAY_ENDPOINTS_FILE"]),
         ({"GATEWAY_ENDPOINTS_FILE": "/nowhere.yaml"}, ["/nowhere.yaml", "missing"]),
-        ({"GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1"}, ["redis cannot be reached", "127.0.0.1:1"]),
+        (
+            {"GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1", "GATEWAY_STORE_DOWN": "closed"},
+            ["redis cannot be reached", "127.0.0.1:1"],
+        ),
         ({"GATEWAY_REDIS_URL": "ftp://x"}, ["redis_url"]),
         ({"GATEWAY_BIND_HOST": "203.0.113.7"}, ["cannot listen on 203.0.113.7"]),
     ],
@@ -88,6 +91,14 @@ async def test_it_starts_and_stops_cleanly(env: dict[str, str], tmp_path: Path):
     log = process.log.read_text()
     assert "serving ext_proc on 127.0.0.1:" in log
     assert "Traceback" not in log
+
+
+async def test_it_starts_without_its_store_and_says_so(env: dict[str, str], tmp_path: Path):
+    argv = [script("gateway-plugin"), "serve"]
+    process = await Process.start("plugin", argv, tmp_path, env | {"GATEWAY_REDIS_URL": "redis://127.0.0.1:1"})
+    await process.wait_ready(f"http://127.0.0.1:{env['GATEWAY_OPS_PORT']}/readyz")
+    await process.stop()
+    assert "redis cannot be reached: redis://127.0.0.1:1" in process.log.read_text()
 
 
 async def test_config_shows_values_and_origins(env: dict[str, str]):

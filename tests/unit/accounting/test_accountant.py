@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway_plugin.accounting.accountant import Accountant, total_tokens, tpot_seconds
+from gateway_plugin.accounting.accountant import Accountant, charged_tokens, tpot_seconds
 from gateway_plugin.metrics import Metrics
 from protos.access_log import FinishedExchange, StreamAccessLogsMessage, entries_of
-from ratelimit import LimitDefaults, MemoryStore, StoreUnavailable, UserRecord
+from ratelimit import LimitDefaults, MemoryStore, Settlement, StoreUnavailable, UserRecord
 from routing.pods import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
@@ -41,7 +41,10 @@ class Office:
         self.pods.apply(ClusterState((PodSpec("pod", "10.0.0.1:8000", ("m",)),), frozenset()))
         self.metrics = Metrics()
         self.router = Router(self.pods, np.random.default_rng(0))
-        self.accountant = Accountant(self.limits, self.pods, self.router, self.metrics)
+        self.accountant = Accountant(self, self.pods, self.router, self.metrics)  # type: ignore[arg-type]
+
+    async def settle_many(self, charges: list[Settlement]) -> int:
+        return await self.limits.settle_many(charges)
 
     async def used(self) -> float:
         usage = await self.limits.usage("kim")
@@ -103,16 +106,21 @@ async def test_a_limiter_that_is_away_loses_charges_and_says_so(office: Office, 
 
 
 @pytest.mark.parametrize(
-    ("tokens", "total"),
+    ("changes", "charged"),
     [
-        ({"total_tokens": 9}, 9),
-        ({"prompt_tokens": 3, "completion_tokens": 4}, 7),
-        ({"total_tokens": 0, "prompt_tokens": 3}, 3),
-        ({}, 0),
+        ({"tokens": {"total_tokens": 9}}, 9),
+        ({"tokens": {"prompt_tokens": 3, "completion_tokens": 4}}, 7),
+        ({"tokens": {"total_tokens": 0, "prompt_tokens": 3}}, 3),
+        ({"tokens": {"total_tokens": 9}, "status": 500}, 9),
+        ({"tokens": {}}, 100),
+        ({"tokens": {}, "client_aborted": True}, 30),
+        ({"tokens": {}, "client_aborted": True, "response_bytes": 0}, 0),
+        ({"tokens": {}, "status": 503}, 0),
     ],
 )
-def test_totals(tokens: dict[str, int], total: int):
-    assert total_tokens(entry(tokens=tokens)) == total
+def test_charges(changes: dict[str, Any], charged: int):
+    base = {"response_bytes": 10, "reserved_tokens": 100, "prompt_tokens_estimate": 30}
+    assert charged_tokens(entry(**(base | changes))) == charged
 
 
 @pytest.mark.parametrize(

@@ -5,89 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.extproc.exchange import Admit, Exchange, Phase, Reply, Services
-from gateway_plugin.intent.headers import Rules
+from gateway_plugin.extproc.exchange import Phase
+from gateway_plugin.extproc.steps import Admit
+from gateway_plugin.intent.identity import IdentityRules
 from gateway_plugin.intent.rejections import limiter_unavailable
-from gateway_plugin.metrics import Metrics
 from protos.ext_proc import ProcessingRequest
-from ratelimit import Decision, Limits, Outcome
-from routing.pods import PodTable
-from routing.profiles import parse_profiles
-from routing.router import Router
-from routing.spec import ClusterState, PodSpec
-
-BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
-LIMITS = Limits(3, 3000)
-ADMITTED = Decision(Outcome.ADMITTED, LIMITS, 1.0, 0.0, 0.0)
-
-
-class Bench:
-    """An exchange factory over two pods of model "m"; "empty" has none."""
-
-    def __init__(self, config: dict[str, Any] | None = None, **rules: Any) -> None:
-        self.pods = PodTable(lambda: 0.0)
-        specs = tuple(
-            PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",), labels={"gpu": gpu}) for i, gpu in enumerate(("a10", "l4"))
-        )
-        configs = {"m": parse_profiles(config)} if config else {}
-        self.pods.apply(ClusterState(specs, frozenset({"empty"}), configs))
-        self.metrics = Metrics()
-        self.router = Router(self.pods, np.random.default_rng(1), 2)
-        self.services = Services(self.router, Rules(**rules), self.metrics, lambda: "id-1", lambda: 0.0)
-
-    def exchange(self) -> Exchange:
-        return Exchange(self.services)
-
-    def inflight(self) -> float:
-        return float(self.pods.view("m").inflight_requests.sum())
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-def headers(end_of_stream: bool = False, /, **values: str) -> ProcessingRequest:
-    message = ProcessingRequest()
-    message.request_headers.end_of_stream = end_of_stream
-    defaults = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "application/json"}
-    for key, value in (defaults | {k.replace("_", "-"): v for k, v in values.items()}).items():
-        header = message.request_headers.headers.headers.add()
-        header.key, header.raw_value = key, value.encode()
-    return message
-
-
-def body(content: bytes = BODY) -> ProcessingRequest:
-    message = ProcessingRequest()
-    message.request_body.body = content
-    message.request_body.end_of_stream = True
-    return message
-
-
-def reply(step: object) -> Reply:
-    assert isinstance(step, Reply), step
-    return step
-
-
-def mutation(step: object) -> tuple[dict[str, str], list[str]]:
-    message = reply(step).message
-    common = getattr(message, message.WhichOneof("response")).response
-    assert common.clear_route_cache
-    changed = {h.header.key: h.header.raw_value.decode() for h in common.header_mutation.set_headers}
-    assert not any(h.header.value for h in common.header_mutation.set_headers), "`value` arrives empty at Envoy"
-    return changed, list(common.header_mutation.remove_headers)
-
-
-def error(step: object) -> tuple[int, dict[str, Any], dict[str, str]]:
-    message = reply(step).message.immediate_response
-    assert reply(step).final
-    found = {h.header.key: h.header.raw_value.decode() for h in message.headers.set_headers}
-    assert found["content-type"] == "application/json"
-    assert message.details.startswith("gateway_plugin_")
-    return message.status.code, json.loads(message.body)["error"], found
+from ratelimit import Decision, Outcome
+from tests.unit.extproc.bench import ADMITTED, BODY, Bench, body, error, headers, mutation, reply
 
 
 def test_a_chat_request_is_routed_by_its_body():
@@ -165,49 +93,6 @@ def test_other_requests_pass_through(path: str, method: str):
     assert not reply(step).message.HasField("mode_override")
 
 
-def test_a_user_is_admitted_before_a_pod_is_booked():
-    bench = Bench(default_strategy="random")
-    exchange = bench.exchange()
-    exchange.receive(headers(user="lgy"))
-    step = exchange.receive(body())
-    assert isinstance(step, Admit)
-    assert step.user == "lgy"
-    assert bench.inflight() == 0
-    assert "target-pod" in mutation(exchange.admitted(ADMITTED))[0]
-    assert bench.inflight() == 1
-
-
-@pytest.mark.parametrize(
-    ("decision", "status", "message", "header"),
-    [
-        (
-            Decision(Outcome.REQUESTS_EXCEEDED, LIMITS, 3.0, 0.0, 17.2),
-            429,
-            "user: lgy has exceeded RPM: 3",
-            "x-error-rpm-exceeded",
-        ),
-        (
-            Decision(Outcome.TOKENS_EXCEEDED, LIMITS, 0.0, 3000.0, 0.2),
-            429,
-            "user: lgy has exceeded TPM: 3000",
-            "x-error-tpm-exceeded",
-        ),
-        (Decision(Outcome.UNKNOWN_USER, None, 0.0, 0.0, 0.0), 401, "user: lgy does not exist", "x-error-user"),
-    ],
-)
-def test_refusals(decision: Decision, status: int, message: str, header: str):
-    bench = Bench(default_strategy="random")
-    exchange = bench.exchange()
-    exchange.receive(headers(user="lgy"))
-    exchange.receive(body())
-    code, found, response_headers = error(exchange.admitted(decision))
-    assert (code, found["message"], response_headers[header]) == (status, message, "true")
-    if status == 429:
-        assert found["type"] == "rate_limit_error"
-        assert response_headers["retry-after"] == {17.2: "18", 0.2: "1"}[decision.retry_after_seconds]
-    assert bench.inflight() == 0
-
-
 def test_an_unreachable_limiter_is_503():
     bench = Bench(default_strategy="random")
     exchange = bench.exchange()
@@ -257,7 +142,7 @@ def test_a_request_without_body_or_model_is_told_so():
     ("authorization", "passes"), [("Bearer t0p", True), ("bearer t0p", True), ("t0p", False), ("Bearer x", False)]
 )
 def test_bearer_token(authorization: str, passes: bool):
-    exchange = Bench(bearer_token="t0p").exchange()
+    exchange = Bench(identity=IdentityRules(bearer_token="t0p")).exchange()
     step = exchange.receive(headers(authorization=authorization))
     if passes:
         assert not reply(step).final
@@ -267,7 +152,11 @@ def test_bearer_token(authorization: str, passes: bool):
 
 
 def test_the_token_is_needed_for_every_path():
-    step = Bench(bearer_token="t0p").exchange().receive(headers(**{":path": "/v1/models", ":method": "GET"}))
+    step = (
+        Bench(identity=IdentityRules(bearer_token="t0p"))
+        .exchange()
+        .receive(headers(**{":path": "/v1/models", ":method": "GET"}))
+    )
     assert error(step)[0] == 401
 
 
@@ -404,7 +293,7 @@ def test_no_order_of_events_leaks_a_lease(events: list[str]):
             exchange.admitted(ADMITTED)
             waiting = False
         elif event == "deny" and waiting:
-            error(exchange.admitted(Decision(Outcome.UNKNOWN_USER, None, 0.0, 0.0, 0.0)))
+            error(exchange.admitted(Decision(Outcome.UNKNOWN_USER, None)))
             waiting = False
         elif event == "fail":
             exchange.failed()

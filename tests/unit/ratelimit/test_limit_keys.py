@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from ratelimit import InvalidUserName
-from ratelimit.keys import counter_prefix, record_key
+from ratelimit.keys import charge_key, counter_prefix, model_rate_key, record_key, secret_key
 
 names = st.text(st.sampled_from("{}ab:/%é"), min_size=1, max_size=8)
 
@@ -32,7 +32,7 @@ def test_the_prefix_is_tagged_with_the_record(name, prefix):
 def test_counters_share_the_slot_of_their_record(name):
     record = record_key(name)
     prefix = counter_prefix(record)
-    for suffix in ("", ":tokens:28333333", ":settled:{x}"):
+    for suffix in ("", ":tokens", charge_key("", "{x}")):
         assert key_slot(f"{prefix}{suffix}".encode()) == key_slot(record.encode())
 
 
@@ -44,9 +44,14 @@ def test_no_two_users_share_a_counter(one, other):
     first, second = counter_prefix(record_key(one)) + ":", counter_prefix(record_key(other)) + ":"
     assert (first == second) is (one == other)
     # Nor can one user's prefix go on as another's with a kind of counter.
-    assert one == other or not first.startswith(tuple(second + kind for kind in ("requests:", "tokens:", "settled:")))
+    assert one == other or not first.startswith(tuple(second + kind for kind in ("requests", "tokens", "charge:")))
 
 
 def test_an_invalid_name_has_no_key():
     with pytest.raises(InvalidUserName):
         record_key("a\nb")
+
+
+def test_models_and_secrets_have_keys_of_their_own():
+    assert model_rate_key("meta/a{b}") == "gateway:model:{meta/a%7Bb%7D}:rate"
+    assert secret_key("ab12") == "gateway-keys/ab12"

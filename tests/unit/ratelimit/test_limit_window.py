@@ -4,56 +4,68 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.window import MAX_RETRY_SECONDS, WINDOW_SECONDS, Counter, seconds_until_fits, used, window_at
+from ratelimit.window import BUCKET_SECONDS, WINDOW_SECONDS, Window, bucket_at, counts_at
 
-counters = st.builds(Counter, st.integers(0, 10**7), st.integers(0, 10**7))
-elapsed_seconds = st.floats(0, 60, exclude_max=True, allow_nan=False)
-
-
-def used_after(counter: Counter, elapsed: float, wait: float) -> float:
-    """The formula, `wait` seconds later, when nothing more is spent."""
-    if elapsed + wait < WINDOW_SECONDS:
-        return used(counter, elapsed + wait)
-    if elapsed + wait < 2 * WINDOW_SECONDS:
-        return used(Counter(counter.current, 0), elapsed + wait - WINDOW_SECONDS)
-    return 0.0
+spendings = st.lists(st.tuples(st.floats(0, 300, allow_nan=False), st.integers(1, 1000)), max_size=20)
 
 
-@pytest.mark.parametrize(
-    ("now", "expected"), [(0.0, (0, 0.0)), (59.5, (0, 59.5)), (60.0, (1, 0.0)), (1_700_000_000.25, (28333333, 20.25))]
-)
-def test_windows_are_aligned_to_the_clock(now, expected):
-    assert window_at(now) == expected
+def spend(*spent: tuple[float, int]) -> Window:
+    window = Window()
+    for seconds, count in sorted(spent):
+        window.roll(bucket_at(seconds))
+        window.add(bucket_at(seconds), count)
+    return window
 
 
-def test_the_previous_window_counts_as_far_as_the_last_minute_covers_it():
-    assert used(Counter(80, 30), 0.0) == 110.0
-    assert used(Counter(80, 30), 15.0) == 90.0
-    assert used(Counter(80, 30), 45.0) == 50.0
+def used_at(window: Window, seconds: float) -> int:
+    window.roll(bucket_at(seconds))
+    return window.used
 
 
-@pytest.mark.parametrize(
-    ("counter", "elapsed", "cost", "limit", "expected"),
-    [
-        (Counter(80, 30), 15.0, 10, 100, 0.0),  # fits now
-        (Counter(80, 30), 15.0, 20, 100, 7.5),  # the docstring's example
-        (Counter(0, 100), 30.0, 1, 100, 30.6),  # the current window must become the previous one, and drain
-        (Counter(0, 5000), 30.0, 1, 1000, 78.012),  # charged far beyond the limit after the fact
-        (Counter(0, 100), 0.0, 100, 100, 120.0),  # the whole limit at once: both windows must be empty
-        (Counter(0, 0), 10.0, 101, 100, MAX_RETRY_SECONDS),  # never
-    ],
-)
-def test_the_wait_is_exact(counter, elapsed, cost, limit, expected):
-    assert seconds_until_fits(counter, elapsed, cost, limit) == pytest.approx(expected, abs=1e-9)
+def test_the_docstrings_example():
+    window = spend((3, 70), (48, 30))
+    assert used_at(window, 50.0) == 100
+    assert window.seconds_until_fits(50.0, 20, 100) == 15.0
+    assert window.seconds_until_fits(50.0, 80, 100) == 60.0
+    assert window.seconds_until_empty(50.0) == 60.0
+    assert used_at(window, 64.999) == 100
+    assert used_at(window, 65.0) == 30
+    assert used_at(window, 110.0) == 0
+    assert window.seconds_until_empty(110.0) == 0.0
 
 
-@given(counters, elapsed_seconds, st.integers(1, 10**6), st.integers(1, 10**6))
-def test_the_cost_fits_after_the_wait_and_not_before(counter, elapsed, cost, limit):
-    wait = seconds_until_fits(counter, elapsed, cost, limit)
-    assert 0 <= wait <= MAX_RETRY_SECONDS
-    if cost > limit:
-        assert wait == MAX_RETRY_SECONDS
-        return
-    assert used_after(counter, elapsed, wait + 1e-6) + cost <= limit
-    if wait > 1e-3:
-        assert used_after(counter, elapsed, wait - 1e-3) + cost > limit
+@given(spendings, st.floats(0, 120, allow_nan=False))
+def test_all_of_the_last_minute_counts_and_nothing_older_than_a_bucket_more(spent, later):
+    now = max((seconds for seconds, _ in spent), default=0.0) + later
+    used = used_at(spend(*spent), now)
+    assert used >= sum(count for seconds, count in spent if seconds > now - WINDOW_SECONDS)
+    assert used <= sum(count for seconds, count in spent if seconds > now - WINDOW_SECONDS - BUCKET_SECONDS)
+
+
+@given(spendings, st.integers(1, 2000), st.integers(1, 2000))
+def test_a_cost_fits_after_the_wait_and_not_before(spent, cost, limit):
+    window = spend(*spent)
+    now = max((seconds for seconds, _ in spent), default=0.0)
+    wait = window.seconds_until_fits(now, cost, limit)
+    assert 0 <= wait <= WINDOW_SECONDS + BUCKET_SECONDS
+    if wait:
+        assert used_at(window, now + wait - 1e-6) + min(cost, limit) > limit
+    assert used_at(window, now + wait + 1e-6) + min(cost, limit) <= limit
+
+
+def test_what_is_given_back_is_at_most_what_the_bucket_holds():
+    window = spend((0, 10), (7, 5))
+    window.add(0, -4)
+    assert window.used == 11
+    window.add(1, -100)
+    assert window.used == 6
+
+
+@pytest.mark.parametrize(("bucket", "expected"), [(87, False), (88, True), (100, True), (113, True), (114, False)])
+def test_a_clock_that_was_set_back_forgives_only_what_it_cannot_know(bucket, expected):
+    assert counts_at(bucket, 100) is expected
+
+
+def test_a_window_holds_a_bounded_number_of_buckets():
+    window = spend(*((float(seconds), 1) for seconds in range(0, 3600, 5)))
+    assert len(window._counts) == 13

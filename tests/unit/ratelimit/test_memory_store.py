@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratelimit import (
-    Cost,
+    Admission,
     Decision,
     InvalidUserName,
     LimitDefaults,
@@ -34,112 +38,181 @@ def store(clock) -> MemoryStore:
     return MemoryStore(clock)
 
 
+def ask(charge_id: str, tokens: int = 0, **more) -> Admission:
+    return Admission("lgy", charge_id, tokens=tokens, **more)
+
+
 async def test_a_refusal_tells_the_exact_state_and_wait(store, clock):
     await store.create(UserRecord("lgy", rpm=3, tpm=10))
     limits = Limits(3, 10)
-    clock.now += 30
-    for count in (1.0, 2.0, 3.0):
-        assert store.admit("lgy", Cost(1, 2)) == Decision(Outcome.ADMITTED, limits, count, 2 * count, 0.0)
-    # Room for one of three: 30 s to the window's end, then a third of the next one.
-    wait = 30 + 60 * (1 - 2 / 3)
-    assert store.admit("lgy", Cost(1, 2)) == Decision(Outcome.REQUESTS_EXCEEDED, limits, 3.0, 6.0, wait)
+    for count in (1, 2, 3):
+        clock.now += 10
+        reset = 65.0
+        assert store.admit(ask(f"{count}", 2)) == Decision(
+            Outcome.ADMITTED, limits, count, 2 * count, 0.0, 2, reset, reset
+        )
+    clock.now += 1
+    # Room for one of three: the bucket of 610 s counts until 675 s; the last one, of 630 s, until 695 s.
+    assert store.admit(ask("4", 2)) == Decision(Outcome.REQUESTS_EXCEEDED, limits, 3, 6, 44.0, 0, 64.0, 64.0)
 
 
 async def test_a_user_who_waits_as_told_is_admitted_and_not_earlier(store, clock):
     await store.create(UserRecord("lgy", rpm=3))
-    for _ in range(3):
-        store.admit("lgy", Cost())
-    wait = store.admit("lgy", Cost()).retry_after_seconds
+    clock.now += 3
+    for number in range(3):
+        store.admit(ask(f"{number}"))
+    wait = store.admit(ask("4")).retry_after_seconds
+    assert wait == 62.0
     clock.now += wait - 0.001
-    assert store.admit("lgy", Cost()).outcome is Outcome.REQUESTS_EXCEEDED
-    clock.now += 0.002
-    assert store.admit("lgy", Cost()).outcome is Outcome.ADMITTED
+    assert store.admit(ask("4")).outcome is Outcome.REQUESTS_EXCEEDED
+    clock.now += 0.001
+    assert store.admit(ask("4")).outcome is Outcome.ADMITTED
 
 
-async def test_a_refusal_on_tokens_debits_no_request(store):
-    await store.create(UserRecord("lgy", rpm=3, tpm=10))
-    assert store.admit("lgy", Cost(1, 11)).outcome is Outcome.TOKENS_EXCEEDED
-    assert await store.usage("lgy") == Usage(Limits(3, 10), 0.0, 0.0)
-
-
-async def test_tokens_are_refused_only_when_spent_if_their_cost_is_not_known(store):
-    await store.create(UserRecord("lgy", tpm=10))
-    await store.settle("lgy", "1", 9)
-    assert store.admit("lgy", Cost(1, 2)).outcome is Outcome.TOKENS_EXCEEDED
-    assert store.admit("lgy", Cost(1, 1)).outcome is Outcome.ADMITTED
-    assert store.admit("lgy", Cost(1, 0)).outcome is Outcome.TOKENS_EXCEEDED
-
-
-async def test_the_wait_is_the_longer_of_both_limits(store):
+async def test_the_wait_is_the_longest_of_all_limits(store, clock):
     await store.create(UserRecord("lgy", rpm=1, tpm=10))
-    store.admit("lgy", Cost())
-    await store.settle("lgy", "1", 30)
-    refused = store.admit("lgy", Cost())
+    store.admit(ask("1"))
+    clock.now += 10
+    await store.settle(Settlement("lgy", "2", 30))
+    # The settlement without an admission is spent now, 10 s later than the request.
+    refused = store.admit(ask("3"))
     assert refused.outcome is Outcome.REQUESTS_EXCEEDED
-    # Requests alone: 60 + 60. Tokens alone: 60 + 60 * (1 - 9 / 30).
-    assert refused.retry_after_seconds == 120.0
-    await store.update(UserRecord("lgy", rpm=2, tpm=10))
-    assert store.admit("lgy", Cost()).retry_after_seconds == pytest.approx(102.0)
+    assert refused.retry_after_seconds == 65.0
 
 
-async def test_requests_and_tokens_slide_over_the_windows_edge_together(store, clock):
-    await store.create(UserRecord("lgy", rpm=10, tpm=1000))
-    store.admit("lgy", Cost(4, 400))
-    clock.now += 75
-    assert store.admit("lgy", Cost(1, 100)) == Decision(Outcome.ADMITTED, Limits(10, 1000), 4.0, 400.0, 0.0)
-    clock.now += 60
-    assert await store.usage("lgy") == Usage(Limits(10, 1000), 0.75, 75.0)
-    clock.now += 60
-    assert await store.usage("lgy") == Usage(Limits(10, 1000), 0.0, 0.0)
+async def test_a_settlement_is_booked_where_its_admission_was(store, clock):
+    await store.create(UserRecord("lgy", tpm=100))
+    store.admit(ask("1", 80))
+    clock.now += 40
+    assert await store.settle(Settlement("lgy", "1", 30, reserved=80))
+    assert (await store.usage("lgy")).tokens_used == 30
+    clock.now += 25
+    assert (await store.usage("lgy")).tokens_used == 0
 
 
-async def test_usage_costs_nothing_and_is_told_above_the_limit_too(store):
-    await store.create(UserRecord("lgy", tpm=10))
-    await store.settle("lgy", "1", 5000)
-    assert await store.usage("lgy") == await store.usage("lgy") == Usage(Limits(100, 10), 0.0, 5000.0)
+@pytest.mark.parametrize(("tokens", "used"), [(30, 0), (80, 0), (95, 15)])
+@pytest.mark.parametrize("seconds", [100.0, 599.0, 600.0, 5000.0])
+async def test_a_settlement_after_the_window_books_only_what_exceeds_the_reservation(
+    store, clock, seconds, tokens, used
+):
+    # Giving back tokens that count no more would let the user spend more than the limit in the next minute.
+    await store.create(UserRecord("lgy", tpm=100))
+    store.admit(ask("1", 80))
+    clock.now += seconds
+    assert await store.settle(Settlement("lgy", "1", tokens, reserved=80))
+    assert (await store.usage("lgy")).tokens_used == used
 
 
-async def test_a_charge_is_remembered_for_180_seconds(store, clock):
-    assert await store.settle("lgy", "1", 5)
-    clock.now += 179.9
-    assert not await store.settle("lgy", "1", 5)
+async def test_a_reservation_nobody_settles_slides_out(store, clock):
+    await store.create(UserRecord("lgy", tpm=100))
+    store.admit(ask("1", 100))
+    clock.now += 64.9
+    assert store.admit(ask("2", 1)).outcome is Outcome.TOKENS_EXCEEDED
     clock.now += 0.1
-    assert await store.settle("lgy", "1", 5)
+    assert store.admit(ask("2", 1)).outcome is Outcome.ADMITTED
+
+
+async def test_slots_expire_after_an_hour(store, clock):
+    await store.create(UserRecord("lgy", max_parallel=1))
+    store.admit(ask("1"))
+    clock.now += 3599
+    assert store.admit(ask("2")).outcome is Outcome.PARALLEL_EXCEEDED
+    clock.now += 1
+    assert store.admit(ask("2")).outcome is Outcome.ADMITTED
+    assert (await store.usage("lgy")).parallel == 1
+
+
+async def test_a_models_second_slides(store, clock):
+    await store.create(UserRecord("lgy"))
+    asked: dict[str, Any] = {"model": "m", "model_requests_per_second": 2}
+    for charge, later in (("1", 0.0), ("2", 0.75)):
+        clock.now += later
+        assert store.admit(ask(charge, **asked)).outcome is Outcome.ADMITTED
+    refused = store.admit(ask("3", **asked))
+    assert (refused.outcome, refused.retry_after_seconds) == (Outcome.MODEL_RATE_EXCEEDED, 0.25)
+    clock.now += 0.25
+    assert store.admit(ask("3", **asked)).outcome is Outcome.ADMITTED
+    assert store.admit(ask("4", **asked)).retry_after_seconds == 0.75
+
+
+async def test_a_charge_is_remembered_for_180_seconds_after_its_settlement(store, clock):
+    assert await store.settle(Settlement("lgy", "1", 5))
+    clock.now += 179.9
+    assert not await store.settle(Settlement("lgy", "1", 5))
+    clock.now += 0.1
+    assert await store.settle(Settlement("lgy", "1", 5))
 
 
 async def test_what_is_held_is_bounded(clock):
-    store = MemoryStore(clock, max_settled=3)
+    store = MemoryStore(clock, max_charges=3)
     for number in range(5):
         await store.create(UserRecord(f"u{number}"))
-        store.admit(f"u{number}", Cost())
-        await store.settle(f"u{number}", "1", 5)
-    assert repr(store) == "MemoryStore(5 users, 0 + 5 counters, 3 settled)"
-    assert not await store.settle("u4", "1", 5)
-    clock.now += 120
+        store.admit(Admission(f"u{number}", "1"))
+        await store.settle(Settlement(f"u{number}", "2", 5))
+    assert repr(store) == "MemoryStore(5 users, 5 accounts, 3 open and 3 closed charges)"
+    assert not await store.settle(Settlement("u4", "2", 5))
+    clock.now += 130
     await store.usage("u0")
-    assert repr(store) == "MemoryStore(5 users, 0 + 0 counters, 3 settled)"
-    clock.now += 60
-    await store.settle("u0", "2", 0)
-    assert repr(store) == "MemoryStore(5 users, 0 + 0 counters, 1 settled)"
-
-
-async def test_a_clock_set_back_by_a_window_does_not_forgive(store, clock):
-    await store.create(UserRecord("lgy", rpm=1))
-    store.admit("lgy", Cost())
-    clock.now += 60
-    store.admit("lgy", Cost(0, 1))
-    clock.now -= 60
-    assert store.admit("lgy", Cost()).outcome is Outcome.REQUESTS_EXCEEDED
+    assert repr(store) == "MemoryStore(5 users, 1 accounts, 3 open and 3 closed charges)"
+    clock.now += 600
+    store.admit(Admission("u0", "3"))
+    await store.settle(Settlement("u0", "4", 5))
+    assert repr(store) == "MemoryStore(5 users, 1 accounts, 1 open and 1 closed charges)"
 
 
 async def test_defaults_are_the_stores(clock):
     store = MemoryStore(clock, LimitDefaults(requests_per_minute=2, tokens_per_request=3))
     await store.create(UserRecord("lgy"))
-    assert store.admit("lgy", Cost()).limits == Limits(2, 6)
+    assert store.admit(ask("1")).limits == Limits(2, 6)
 
 
 async def test_a_batch_with_an_invalid_name_charges_nobody(store):
     await store.create(UserRecord("lgy"))
     with pytest.raises(InvalidUserName):
         await store.settle_many([Settlement("lgy", "1", 5), Settlement("", "2", 5)])
-    assert await store.usage("lgy") == Usage(Limits(100, 100_000), 0.0, 0.0)
+    assert await store.usage("lgy") == Usage(Limits(100, 100_000), 0, 0)
+
+
+class Exchange(NamedTuple):
+    """`later` than the one before it is admitted, and `duration` later settled, having used a `share` of its tokens."""
+
+    later: float
+    max_tokens: int
+    duration: float
+    share: float
+
+
+exchanges = st.lists(
+    st.builds(Exchange, st.floats(0, 40), st.integers(1, 6000), st.floats(0, 90) | st.floats(0, 900), st.floats(0, 1)),
+    max_size=40,
+)
+
+
+@given(exchanges)
+def test_the_tokens_of_any_minute_never_exceed_the_limit(planned):
+    clock = Clock()
+    store = MemoryStore(clock)
+    finish(store.create(UserRecord("lgy", rpm=1000, tpm=10_000)))
+    charged: list[tuple[float, int]] = []
+    pending: list[tuple[float, Settlement]] = []
+    for number, exchange in enumerate(planned):
+        until = clock.now + exchange.later
+        for at, settlement in sorted(pending, key=lambda one: one[0]):
+            if at <= until:
+                clock.now = at
+                finish(store.settle(settlement))
+                pending.remove((at, settlement))
+        clock.now = until
+        decision = store.admit(ask(f"{number}", exchange.max_tokens))
+        if decision.outcome is Outcome.ADMITTED:
+            tokens = int(exchange.max_tokens * exchange.share)
+            charged.append((clock.now, tokens))
+            pending.append((clock.now + exchange.duration, Settlement("lgy", f"{number}", tokens, exchange.max_tokens)))
+    for began, _ in charged:
+        assert sum(tokens for at, tokens in charged if began <= at < began + 60) <= 10_000
+
+
+def finish(coroutine) -> None:
+    """Runs a coroutine that never waits."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)

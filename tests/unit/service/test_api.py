@@ -15,7 +15,7 @@ from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
-from ratelimit import LimitDefaults, MemoryStore, StoreUnavailable
+from ratelimit import LimitDefaults, MemoryStore
 from routing.pods import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
@@ -27,13 +27,17 @@ class Api:
         self.pods = PodTable(lambda: 0.0)
         self.pods.apply(ClusterState((PodSpec("p", "10.0.0.1:8000", ("org/m",)),), frozenset({"a"})))
         self.draining = False
+        self.limiter = (True, "ok")
         app = new_app("test", "test")
         app.include_router(users_router(self.store))
         app.include_router(models_router(self.pods))
         router = Router(self.pods, np.random.default_rng(0))
         app.include_router(explain_router(router, Rules(default_strategy="least-request")))
-        app.include_router(ops_router(self.pods, self.store, Metrics(), lambda: self.draining))
+        app.include_router(ops_router(self.pods, self.limiter_health, Metrics(), lambda: self.draining))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
+
+    async def limiter_health(self) -> tuple[bool, str]:
+        return self.limiter
 
     async def call(self, path: str, **body: object) -> tuple[int, dict[str, object]]:
         answer = await self.http.post(path, json=body)
@@ -111,13 +115,11 @@ async def test_models(api: Api):
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
-async def test_readiness_says_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch):
+async def test_readiness_says_what_is_wrong(api: Api):
     assert (await api.http.get("/readyz")).status_code == 200
-
-    async def away() -> None:
-        raise StoreUnavailable("redis:6379", "refused")
-
-    monkeypatch.setattr(api.store, "ping", away)
+    api.limiter = (True, "store_down: local; redis:6379: refused")
+    assert (await api.http.get("/readyz")).status_code == 200, "limits are decided here meanwhile"
+    api.limiter = (False, "redis:6379: refused")
     api.draining = True
     answer = await api.http.get("/readyz")
     assert answer.status_code == 503

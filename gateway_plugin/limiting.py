@@ -1,0 +1,182 @@
+"""The limiter as the gateway uses it: one store, what guards it, and what is remembered beside it.
+
+    redis:  ResilientLimits -> BatchingLimits -> RedisStore,  exhausted users and key owners remembered
+    memory: MemoryStore, which answers at once
+
+Users without a name may be limited by their source address; these limits are this process's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachetools import TTLCache
+
+from gateway_plugin.intent.headers import ANONYMOUS_PREFIX
+from ratelimit import Admission, Decision, LimitDefaults, MemoryStore, Outcome, RedisStore, Settlement, StoreUnavailable
+from ratelimit.batching import BatchingLimits
+from ratelimit.exhausted import ExhaustedUsers, scope_of
+from ratelimit.guard import StoreGuard
+from ratelimit.known_users import KnownUsers
+from ratelimit.local_limits import LocalLimits
+from ratelimit.replicas import Replicas
+from ratelimit.resilience import ResilientLimits, StoreDown
+from ratelimit.user_cache import UserCache
+from ratelimit.user_changes import UserChanges
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from gateway_plugin.settings import Settings
+    from ratelimit import LimitStore
+
+logger = logging.getLogger(__name__)
+
+_KEY_FRESH_SECONDS = 5.0
+_KEY_KNOWN_SECONDS = 3600.0
+_MAX_KEYS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """What an ended exchange holds of its user's limits; nobody waits for it."""
+
+    user: str
+    charge_id: str
+    model: str
+    slot: bool
+    """A parallel slot."""
+    refund: bool
+    """The reservation, because the request never reached a pod."""
+    reserved_tokens: int
+
+
+class Limiting:
+    """Admissions, key owners, and the background work behind them. Raises ValueError for a URL that is none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.defaults = LimitDefaults(settings.default_rpm, settings.default_tokens_per_request)
+        self.store: MemoryStore | RedisStore
+        self.limits: LimitStore
+        self.resilient: ResilientLimits | None = None
+        self.exhausted: ExhaustedUsers | None = None
+        self._users: UserCache | None = None
+        self._changes: UserChanges | None = None
+        self._replicas: Replicas | None = None
+        if settings.effective_redis_url:
+            self._use_redis(settings)
+        else:
+            self.store = self.limits = MemoryStore(time.time, self.defaults)
+        anonymous = LimitDefaults(settings.anonymous_rpm, settings.default_tokens_per_request)
+        self._anonymous = LocalLimits(time.time, KnownUsers(time.monotonic), lambda: 1, anonymous)
+        self._owners: TTLCache[str, str | None] = TTLCache(_MAX_KEYS, _KEY_FRESH_SECONDS)
+        self._last_owners: TTLCache[str, str | None] = TTLCache(_MAX_KEYS, _KEY_KNOWN_SECONDS)
+
+    def _use_redis(self, settings: Settings) -> None:
+        store = RedisStore.from_url(
+            settings.effective_redis_url, self.defaults, timeout_seconds=settings.redis_timeout_seconds
+        )
+        rng, known = random.Random(), KnownUsers(time.monotonic)
+        guard = StoreGuard(
+            store.ping, time.monotonic, rng, name=store.address, timeout_seconds=settings.limiter_timeout_seconds
+        )
+        replicas = self._replicas = Replicas(store, f"{settings.replica}-{secrets.token_hex(4)}")
+        local = LocalLimits(time.time, known, lambda: replicas.seen, self.defaults)
+        policy = StoreDown(settings.store_down)
+        self.resilient = ResilientLimits(BatchingLimits(store), guard, known, local, time.monotonic, policy)
+        self.exhausted = ExhaustedUsers(time.monotonic)
+        # A refusal by a share of the limits says nothing once the store decides again.
+        guard.recovered.append(self.exhausted.clear)
+        self._users = UserCache(store, guard, known, time.monotonic)
+        self._changes = UserChanges(
+            store,
+            time.monotonic,
+            rng,
+            changed=[self.exhausted.invalidate, self._users.invalidate],
+            missed=[self.exhausted.clear, self._users.invalidate_all],
+        )
+        self.store, self.limits = store, self.resilient
+
+    async def run(self) -> None:
+        """Follows users and replicas until cancelled; returns at once where there are no others."""
+        if self._changes is not None and self._replicas is not None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._changes.run())
+                group.create_task(self._replicas.run())
+
+    def refusal(self, user: str, model: str) -> Decision | None:
+        """A refusal that still holds, without asking anybody."""
+        return self.exhausted.refusal(user, model) if self.exhausted is not None else None
+
+    def admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
+        """As `LimitStore.admit`; a lasting refusal is remembered."""
+        if admission.user.startswith(ANONYMOUS_PREFIX):
+            return self._anonymous.admit(admission)
+        return self.limits.admit(admission) if self.exhausted is None else self._admit(admission, self.exhausted)
+
+    async def _admit(self, admission: Admission, exhausted: ExhaustedUsers) -> Decision:
+        decision = await _settled(self.limits.admit(admission))
+        if decision.outcome in (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED) and self._users is not None:
+            try:
+                record = await self._users.get(admission.user)
+            except StoreUnavailable:
+                return decision
+            scope = scope_of(record, admission.model)
+            exhausted.remember(admission.user, scope, decision, tokens=admission.tokens)
+        return decision
+
+    async def give_back(self, back: GiveBack) -> None:
+        """Never raises: what cannot be told now expires by itself."""
+        try:
+            if back.slot:
+                answer = self.limits.release(back.user, back.charge_id)
+                if answer is not None:
+                    await answer
+            if back.refund:
+                refund = Settlement(back.user, back.charge_id, 0, back.reserved_tokens, back.model)
+                await self.settle_many([refund])
+        except StoreUnavailable as error:
+            logger.debug("not given back: %s", error)
+
+    async def settle_many(self, settlements: Sequence[Settlement]) -> int:
+        """Charges what exchanges cost; how many had not been charged before. Raises StoreUnavailable."""
+        anonymous = [charge for charge in settlements if charge.user.startswith(ANONYMOUS_PREFIX)]
+        named = [charge for charge in settlements if not charge.user.startswith(ANONYMOUS_PREFIX)]
+        settled = await self._anonymous.settle_many(anonymous) if anonymous else 0
+        return settled + (await self.limits.settle_many(named) if named else 0)
+
+    async def owner_of_key(self, key_sha256: str) -> str | None:
+        """Whose API key this is; the last known answer while the store is away, else StoreUnavailable."""
+        if key_sha256 in self._owners:
+            return self._owners[key_sha256]
+        try:
+            owner = await self.store.user_of_key(key_sha256)
+        except StoreUnavailable:
+            if key_sha256 in self._last_owners:
+                return self._last_owners[key_sha256]
+            raise
+        self._owners[key_sha256] = self._last_owners[key_sha256] = owner
+        return owner
+
+    async def health(self) -> tuple[bool, str]:
+        """Whether admissions can be decided, and who decides them."""
+        try:
+            await self.limits.ping()
+        except StoreUnavailable as error:
+            policy = self.resilient.policy if self.resilient is not None else StoreDown.CLOSED
+            return policy is not StoreDown.CLOSED, f"store_down: {policy.value}; {error}"
+        return True, "ok"
+
+    async def close(self) -> None:
+        """Ends connections and tasks."""
+        await self.limits.close()
+
+
+async def _settled(answer: Decision | Awaitable[Decision]) -> Decision:
+    return answer if isinstance(answer, Decision) else await answer

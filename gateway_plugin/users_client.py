@@ -1,0 +1,118 @@
+"""A small HTTP client of the users API, for the command line. The standard library's: it starts fastest."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMEOUT_SECONDS = 10.0
+_PAGE_USERS = 1000
+
+
+Json = dict[str, Any]
+
+
+class UsersApiError(RuntimeError):
+    """The API refused a call; the text is the API's own."""
+
+
+class UsersApiUnreachableError(UsersApiError):
+    """No answer, or none that the users API gives."""
+
+
+class UsersApi:
+    """The REST face at `url`. Replies are the decoded JSON, empty when there is none."""
+
+    def __init__(self, url: str, admin_token: str = "") -> None:
+        self._url = url.rstrip("/")
+        self._connection, self._prefix = _dialler(self._url)
+        self._headers = {"authorization": f"Bearer {admin_token}".encode()} if admin_token else {}
+
+    def create(self, user: dict[str, object]) -> Json:
+        return self._call("POST", "/v1/users", user)
+
+    def read(self, name: str) -> Json:
+        return self._call("GET", user_path(name))
+
+    def update(self, name: str, changes: dict[str, object]) -> Json:
+        return self._call("PATCH", user_path(name), changes)
+
+    def delete(self, name: str) -> None:
+        self._call("DELETE", user_path(name))
+
+    def usage(self, name: str) -> Json:
+        return self._call("GET", user_path(name, "usage"))
+
+    def users(self) -> Json:
+        """All pages in one."""
+        query: dict[str, object] = {"limit": _PAGE_USERS}
+        whole: Json = {"object": "list", "data": [], "unreadable": [], "next_after": None}
+        while True:
+            page = self._call("GET", f"/v1/users?{urlencode(query)}")
+            whole["data"] += page["data"]
+            whole["unreadable"] += page["unreadable"]
+            if page["next_after"] is None:
+                return whole
+            query["after"] = page["next_after"]
+
+    def create_key(self, name: str, label: str) -> Json:
+        return self._call("POST", user_path(name, "keys"), {"label": label})
+
+    def keys(self, name: str) -> Json:
+        return self._call("GET", user_path(name, "keys"))
+
+    def revoke_key(self, name: str, key_id: str) -> None:
+        self._call("DELETE", user_path(name, "keys", key_id))
+
+    def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> Json:
+        content = None if body is None else json.dumps(body).encode()
+        headers = self._headers | ({"content-type": b"application/json"} if content else {})
+        connection = self._connection()
+        try:
+            connection.request(method, self._prefix + path, content, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, HTTPException, ValueError) as error:
+            raise UsersApiUnreachableError(
+                f"no users API answers at {self._url}: {str(error) or 'time is up'}"
+            ) from None
+        finally:
+            connection.close()
+        return self._reply(answer, text)
+
+    def _reply(self, answer: HTTPResponse, text: bytes) -> Json:
+        try:
+            reply: Json = json.loads(text or "{}")
+            if answer.status < 300:
+                return reply
+            message = str(reply["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            what = f"{answer.status} {answer.reason}".strip()
+            raise UsersApiUnreachableError(f"{self._url} does not answer as the users API does: {what}") from None
+        kind = UsersApiError if answer.status < 500 else UsersApiUnreachableError
+        raise kind(f"{answer.status}: {message}")
+
+
+def user_path(name: str, *below: str) -> str:
+    """The path of a user, or of something below; every character of a name may stand in it."""
+    # An argument that is not UTF-8 is for the API to refuse.
+    return "/".join(["/v1/users", *(quote(part, safe="", errors="surrogateescape") for part in (name, *below))])
+
+
+def _dialler(url: str) -> tuple[Callable[[], HTTPConnection], str]:
+    """What opens a connection to the URL's host, and the URL's path."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https"):
+        raise UsersApiUnreachableError(f"{url}: not an http:// or https:// address")
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    return partial(kind, host, port, timeout=TIMEOUT_SECONDS), parts.path

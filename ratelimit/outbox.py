@@ -1,0 +1,120 @@
+"""What a remote store has to be told once it can be: settlements, and the parallel slots that exchanges gave back.
+
+Kept while the store is away, told as soon as its guard lets calls pass again. Each may be told twice, or before the
+admission that it ends: both verbs are idempotent. A settlement that waited longer than a window is passed over: had the
+store been there, its charge would not count any more either. A slot would be held for an hour, so a release waits that
+long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from ratelimit.backlog import Backlog
+from ratelimit.breaker import State
+from ratelimit.store import PARALLEL_SECONDS, StoreUnavailable
+from ratelimit.window import BUCKET_SECONDS, WINDOW_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ratelimit.decision import Settlement
+    from ratelimit.guard import StoreGuard
+    from ratelimit.store import LimitStore
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# Small enough to be answered well within one deadline.
+SETTLEMENTS_PER_CALL = 100
+_RELEASES_PER_CALL = 16
+_RETRY_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 0.5
+
+
+class Release(NamedTuple):
+    user: str
+    charge_id: str
+
+
+class Outbox:
+    """`clock` is monotonic; `guard` guards `store`."""
+
+    def __init__(self, store: LimitStore, guard: StoreGuard, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._guard = guard
+        self._settlements: Backlog[Settlement] = Backlog(clock, max_age_seconds=WINDOW_SECONDS + BUCKET_SECONDS)
+        self._releases: Backlog[Release] = Backlog(clock, max_age_seconds=PARALLEL_SECONDS)
+        self._telling: asyncio.Task[None] | None = None
+        self._closing = False
+        guard.recovered.append(self._start)
+
+    def __len__(self) -> int:
+        return len(self._settlements) + len(self._releases)
+
+    @property
+    def dropped(self) -> int:
+        return self._settlements.dropped + self._releases.dropped
+
+    @property
+    def expired(self) -> int:
+        return self._settlements.expired + self._releases.expired
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        self._settlements.put(settlements)
+        self._start()
+
+    def release(self, release: Release) -> None:
+        self._releases.put([release])
+        self._start()
+
+    async def close(self) -> None:
+        """Tells what is left, if that is quickly done."""
+        self._closing = True
+        if self._telling is not None:
+            if self._guard.state is State.CLOSED:
+                await asyncio.wait([self._telling], timeout=_LAST_WORDS_SECONDS)
+            self._telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._telling
+        if self:
+            logger.warning("%d settlements and releases were never told to the limit store", len(self))
+
+    def _start(self) -> None:
+        """While the store is away there is nothing to start: its return does."""
+        running = self._telling is not None and not self._telling.done()
+        if self and not running and not self._closing and self._guard.state is State.CLOSED:
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while self and self._guard.state is State.CLOSED:
+            try:
+                await self._tell_some(self._settlements, SETTLEMENTS_PER_CALL, self._store.settle_many)
+                await self._tell_some(self._releases, _RELEASES_PER_CALL, self._release_all)
+            except StoreUnavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _tell_some(
+        self, backlog: Backlog[T], max_items: int, verb: Callable[[Sequence[T]], Awaitable[object]]
+    ) -> None:
+        taken = backlog.take(max_items)
+        if not taken:
+            return
+        try:
+            await self._guard.call(lambda: verb([item for _, item in taken]))
+        except (StoreUnavailable, asyncio.CancelledError):
+            backlog.put_back(taken)
+            raise
+        except Exception:
+            # It would go wrong again, and keep the others from being told.
+            backlog.dropped += len(taken)
+            logger.exception("%d settlements or releases were refused by the limit store", len(taken))
+
+    async def _release_all(self, releases: Sequence[Release]) -> None:
+        answers = [self._store.release(*release) for release in releases]
+        await asyncio.gather(*(answer for answer in answers if inspect.isawaitable(answer)))

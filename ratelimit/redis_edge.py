@@ -1,0 +1,102 @@
+"""The edge to a Redis or Valkey server: time limits, errors, and news of changed users.
+
+Every call ends within `timeout_seconds` (rarely twice that: see `urls`), waiting for a connection included, and fails
+as `StoreUnavailable`. At most `max_connections` calls are under way at once; the others wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import RedisCluster
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from ratelimit.store import StoreUnavailable
+from ratelimit.urls import close_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from redis.asyncio.client import PubSub
+
+    from ratelimit.urls import Server
+
+_CHANGES_CHANNEL = "gateway:user-changes"
+_SILENCE_SECONDS = 10.0
+
+
+class RedisEdge:
+    """What all parts of `RedisStore` share; `ChangeFeed`."""
+
+    def __init__(self, server: Server, timeout_seconds: float, max_connections: int) -> None:
+        self.address = server.address
+        self._client = server.client
+        self._password = server.password
+        self._timeout_seconds = timeout_seconds
+        self._calls = asyncio.Semaphore(max_connections)
+
+    async def ping(self) -> None:
+        async with self._edge():
+            await self._client.ping()
+
+    async def close(self) -> None:
+        async with self._edge():
+            await close_client(self._client)
+
+    async def announce(self, user: str) -> None:
+        async with self._edge():
+            await self._client.execute_command("PUBLISH", _CHANGES_CHANNEL, user)
+
+    async def changes(self) -> AsyncIterator[str]:
+        subscription = self._client.pubsub(ignore_subscribe_messages=True)
+        try:
+            async with self._edge():
+                if isinstance(self._client, RedisCluster):
+                    # It passes what is published on to all of its nodes, but must know one of them.
+                    await self._client.initialize()
+                await subscription.subscribe(_CHANGES_CHANNEL)
+            while True:
+                message = await self._next(subscription)
+                if message["type"] == "message":
+                    yield text(message["data"])
+        finally:
+            await subscription.aclose()  # type: ignore[no-untyped-call]
+
+    async def _next(self, subscription: PubSub) -> dict[str, Any]:
+        """A connection that has nothing to tell is asked whether it lives, and must answer in as much time again."""
+        with self._errors():
+            for _ in range(2):
+                message: dict[str, Any] | None = await subscription.get_message(timeout=_SILENCE_SECONDS)
+                if message is not None:
+                    return message
+                await subscription.ping()
+        raise StoreUnavailable(self.address, f"silent for {2 * _SILENCE_SECONDS:g} s")
+
+    @asynccontextmanager
+    async def _edge(self) -> AsyncIterator[None]:
+        with self._errors():
+            async with asyncio.timeout(self._timeout_seconds), self._calls:
+                yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Where the client library's errors become ours; their own text is kept out of chained tracebacks."""
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(self.address, self._reason(error)) from None
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError | RedisTimeout):
+            return f"no answer within {self._timeout_seconds:g} s"
+        # Some servers quote the arguments of a command that they do not understand, AUTH among them.
+        reason = f"{type(error).__name__}: {error}"
+        return reason.replace(self._password, "***") if self._password else reason
+
+
+def text(value: bytes | str) -> str:
+    # A URL may ask the client to decode.
+    return value if isinstance(value, str) else value.decode(errors="replace")

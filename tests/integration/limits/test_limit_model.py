@@ -1,0 +1,406 @@
+"""Every store against a model that keeps every booking and adds them up from the definition, in virtual time.
+
+A server keeps its own time. So its scripts run behind a shim, which tells them the test's clock, and lets keys expire
+by that clock, too. Time moves in quarters of a second, so that sums of floats are exact and can be compared with `==`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from ratelimit import Admission, Decision, Limits, MemoryStore, Outcome, RedisStore, Settlement, UserRecord
+from ratelimit import redis_store as scripts_of_limits
+from ratelimit import redis_users as scripts_of_users
+from ratelimit.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USERS = ("lgy", "用{户}")
+NO_LIMIT = 2**63 - 1
+START = 100_000.0
+
+SHIM = """
+local server = redis
+local clock = server.call('HMGET', 'test:clock', 'seconds', 'us')
+local clock_us = clock[1] * 1000000 + clock[2]
+for _, key in ipairs(server.call('ZRANGEBYSCORE', 'test:expiry', '-inf', string.format('%.0f', clock_us))) do
+  server.call('DEL', key)
+  server.call('ZREM', 'test:expiry', key)
+end
+local function expire(key, seconds)
+  server.call('ZADD', 'test:expiry', string.format('%.0f', clock_us + seconds * 1000000), key)
+  return 1
+end
+local redis = {pcall = server.pcall}
+function redis.call(command, ...)
+  local given = {...}
+  if command == 'TIME' then
+    return clock
+  elseif command == 'EXPIRE' then
+    return expire(given[1], given[2])
+  elseif command == 'SET' then
+    local reply = given[3] == 'NX' and server.call('SET', given[1], given[2], 'NX')
+      or given[3] ~= 'NX' and server.call('SET', given[1], given[2])
+    return reply and expire(given[1], given[#given]) and reply
+  end
+  return server.call(command, ...)
+end
+"""
+
+
+class Booking(NamedTuple):
+    user: str
+    model: str
+    kind: str
+    bucket: int
+    amount: int
+
+
+@dataclass
+class Charge:
+    admitted: bool = False
+    settled: bool = False
+    ended: bool = False
+    bucket: int = 0
+    reserved: int = 0
+    owed: int = 0
+    forgotten_at: float = 0.0
+
+
+@dataclass
+class Model:
+    now: float = START
+    latest: float = START
+    has_forgotten: bool = False
+    records: dict[str, UserRecord] = field(default_factory=dict)
+    bookings: list[Booking] = field(default_factory=list)
+    charges: dict[tuple[str, str], Charge] = field(default_factory=dict)
+    slots: dict[tuple[str, str], float] = field(default_factory=dict)
+    rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def buckets(self, user: str, model: str, kind: str, at: float) -> dict[int, int]:
+        current = int(at // 5)
+        found: dict[int, int] = defaultdict(int)
+        for one in self.bookings:
+            if one[:3] == (user, model, kind) and current - 13 < one.bucket <= current + 13:
+                found[one.bucket] += one.amount
+        return {bucket: count for bucket, count in found.items() if count}
+
+    def used(self, user: str, model: str, kind: str, at: float | None = None) -> int:
+        return sum(self.buckets(user, model, kind, self.now if at is None else at).values())
+
+    def book(self, user: str, model: str, kind: str, bucket: int, count: int) -> None:
+        held = self.buckets(user, model, kind, bucket * 5).get(bucket, 0)
+        self.bookings.append(Booking(user, model, kind, bucket, max(count, -held)))
+
+    def charge(self, key: tuple[str, str]) -> Charge:
+        charge = self.charges.get(key)
+        if charge and charge.forgotten_at <= self.now:
+            self.has_forgotten = True
+            charge = None
+        return charge or Charge()
+
+    def parallel(self, user: str) -> int:
+        return sum(until > self.now for (owner, _), until in self.slots.items() if owner == user)
+
+    def scopes(self, record: UserRecord, model: str) -> list[tuple[str, int, int]]:
+        found = [("", record.rpm, record.tpm)]
+        if model in record.overrides:
+            rpm, tpm = record.overrides[model]
+            found.append((model, rpm or NO_LIMIT, tpm or NO_LIMIT))
+        return found
+
+    def wait(self, user: str, scope: str, kind: str, cost: int, limit: int) -> float:
+        """The first moment at which it fits, found by trying all moments at which something changes."""
+        ends = sorted((bucket + 13) * 5.0 for bucket in self.buckets(user, scope, kind, self.now))
+        moments = [self.now, *ends]
+        return next(at for at in moments if self.used(user, scope, kind, at) + min(cost, limit) <= limit) - self.now
+
+    def reset(self, user: str, scope: str, kind: str) -> float:
+        buckets = self.buckets(user, scope, kind, self.now)
+        return (max(buckets) + 13) * 5.0 - self.now if buckets else 0.0
+
+    def admit(self, asked: Admission) -> Decision:
+        record = self.records.get(asked.user)
+        if record is None:
+            return Decision(Outcome.UNKNOWN_USER, None)
+        if record.disabled:
+            return Decision(Outcome.DISABLED, None)
+        if record.models and asked.model and asked.model not in record.models:
+            return Decision(Outcome.MODEL_NOT_ALLOWED, None)
+        key = (asked.user, asked.charge_id)
+        charge, scopes = self.charge(key), self.scopes(record, asked.model)
+        outcome, reserved, wait = Outcome.ADMITTED, charge.reserved, 0.0
+        if not charge.admitted:
+            reserved = min(charge.owed if charge.settled else asked.tokens, *(tpm for _, _, tpm in scopes))
+            outcome, wait = self.judge(asked, record, charge, scopes, reserved)
+            if outcome is Outcome.ADMITTED:
+                self.debit(asked, record, charge, scopes, reserved)
+            else:
+                reserved = 0
+        return self.told(outcome, record, scopes, wait, reserved)
+
+    def judge(self, asked, record, charge, scopes, reserved) -> tuple[Outcome, float]:
+        refusals: list[tuple[Outcome, float]] = []
+        for kind, cost, outcome in (
+            ("requests", 1, Outcome.REQUESTS_EXCEEDED),
+            ("tokens", max(reserved, 1), Outcome.TOKENS_EXCEEDED),
+        ):
+            for scope, rpm, tpm in scopes:
+                wait = self.wait(asked.user, scope, kind, cost, rpm if kind == "requests" else tpm)
+                refusals += [(outcome, wait)] if wait else []
+        starts_late = charge.settled or charge.ended
+        if record.max_parallel and not starts_late and self.parallel(asked.user) >= record.max_parallel:
+            refusals.append((Outcome.PARALLEL_EXCEEDED, 1.0))
+        limit = asked.model_requests_per_second
+        last_second = [at for at in sorted(self.rates[asked.model]) if at > self.now - 1]
+        if limit and len(last_second) >= limit:
+            refusals.append((Outcome.MODEL_RATE_EXCEEDED, last_second[-limit] + 1 - self.now))
+        return (refusals[0][0], max(wait for _, wait in refusals)) if refusals else (Outcome.ADMITTED, 0.0)
+
+    def debit(self, asked, record, charge, scopes, reserved) -> None:
+        key, bucket = (asked.user, asked.charge_id), int(self.now // 5)
+        for scope, _, _ in scopes:
+            self.book(asked.user, scope, "requests", bucket, 1)
+            self.book(asked.user, scope, "tokens", bucket, reserved)
+        if record.max_parallel and not charge.settled and not charge.ended:
+            self.slots[key] = self.now + 3600
+        if asked.model_requests_per_second:
+            self.rates[asked.model].append(self.now)
+        seconds = 180 if charge.settled else 600
+        self.charges[key] = Charge(
+            admitted=True,
+            settled=charge.settled,
+            bucket=bucket,
+            reserved=0 if charge.settled else reserved,
+            forgotten_at=self.now + seconds,
+        )
+
+    def told(self, outcome, record, scopes, wait, reserved) -> Decision:
+        user = record.name
+        by_requests = min(scopes, key=lambda one: one[1] - self.used(user, one[0], "requests"))
+        by_tokens = min(scopes, key=lambda one: one[2] - self.used(user, one[0], "tokens"))
+        return Decision(
+            outcome,
+            Limits(by_requests[1], by_tokens[2], record.max_parallel),
+            self.used(user, by_requests[0], "requests"),
+            self.used(user, by_tokens[0], "tokens"),
+            wait,
+            reserved,
+            self.reset(user, by_requests[0], "requests"),
+            self.reset(user, by_tokens[0], "tokens"),
+        )
+
+    def settle(self, one: Settlement) -> bool:
+        key, current = (one.user, one.charge_id), int(self.now // 5)
+        charge = self.charge(key)
+        if charge.settled:
+            return False
+        owed = 0 if charge.admitted else min(one.tokens, one.reserved)
+        booked = one.tokens - (charge.reserved if charge.admitted else owed)
+        bucket = charge.bucket if charge.admitted else current
+        if bucket <= current - 13:
+            bucket, booked = current, max(booked, 0)
+        record = self.records.get(one.user)
+        for scope in [scope for scope, _, _ in self.scopes(record, one.model)] if record else [""]:
+            self.book(one.user, scope, "tokens", bucket, booked)
+        self.slots.pop(key, None)
+        self.charges[key] = Charge(admitted=charge.admitted, settled=True, owed=owed, forgotten_at=self.now + 180)
+        return True
+
+    def release(self, user: str, charge_id: str) -> None:
+        key = (user, charge_id)
+        charge = self.charge(key)
+        if self.slots.pop(key, None) is None and charge == Charge():
+            self.charges[key] = Charge(ended=True, forgotten_at=self.now + 180)
+
+    def delete(self, user: str) -> bool:
+        self.bookings = [one for one in self.bookings if one.user != user]
+        self.slots = {key: until for key, until in self.slots.items() if key[0] != user}
+        return self.records.pop(user, None) is not None
+
+
+users = st.sampled_from(USERS)
+charge_ids = st.sampled_from(["a", "b", "c", "d"])
+models = st.sampled_from(["", "m", "n"])
+tokens = st.integers(0, 40)
+limits = st.integers(1, 60)
+records = st.builds(
+    UserRecord,
+    users,
+    rpm=st.integers(1, 6),
+    tpm=limits,
+    max_parallel=st.integers(0, 2),
+    models=st.sampled_from([(), (), ("m",)]),
+    disabled=st.sampled_from([False, False, False, True]),
+    overrides=st.dictionaries(st.just("m"), st.tuples(st.integers(0, 4), st.integers(0, 40))),
+)
+steps = st.sampled_from([0.25, 0.75, 2.5, 30.0, 60.0, 62.5, 120.0, 605.0, 3605.0])
+
+
+class StoreAgainstModel(RuleBasedStateMachine):
+    """`self.store` and `self.finish` come from the kind of store."""
+
+    store: Any
+    finish: Callable[[Any], Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+
+    def clock_moved(self) -> None:
+        """Tells the store's own clock."""
+
+    @initialize(rpm=st.integers(1, 6), tpm=limits, max_parallel=st.integers(0, 2))
+    def begin(self, rpm, tpm, max_parallel):
+        self.create(UserRecord(USERS[0], rpm, tpm, max_parallel, overrides={"m": (3, 20)}))
+        self.create(UserRecord(USERS[1], rpm, tpm))
+
+    @rule(step=steps)
+    def wait(self, step):
+        self.model.now += step
+        self.model.latest = max(self.model.latest, self.model.now)
+        self.clock_moved()
+
+    # What was forgotten comes back to no store for certain; a jump of more than half a minute is nobody's clock.
+    @precondition(lambda self: not self.model.has_forgotten and self.model.latest - self.model.now < 30)
+    @rule(step=st.sampled_from([0.25, 5.0, 7.5]))
+    def set_clock_back(self, step):
+        if not any(charge.forgotten_at <= self.model.latest for charge in self.model.charges.values()):
+            self.model.now -= step
+            self.clock_moved()
+
+    @rule(record=records)
+    def create(self, record):
+        assert self.finish(self.store.create(record)) is (record.name not in self.model.records)
+        self.model.records.setdefault(record.name, record)
+
+    @rule(record=records)
+    def update(self, record):
+        updated = self.finish(self.store.update(record))
+        assert updated is (record.name in self.model.records)
+        if updated:
+            self.model.records[record.name] = record
+
+    @rule(user=users)
+    def delete(self, user):
+        assert self.finish(self.store.delete(user)) is self.model.delete(user)
+
+    @rule(asked=st.builds(Admission, users, charge_ids, models, tokens, st.integers(0, 2)))
+    def admit(self, asked):
+        assert self.finish(self.store.admit(asked)) == self.model.admit(asked)
+
+    @rule(batch=st.lists(st.builds(Settlement, users, charge_ids, tokens, tokens, models), min_size=1, max_size=3))
+    def settle(self, batch):
+        assert self.finish(self.store.settle_many(batch)) == sum([self.model.settle(one) for one in batch])
+
+    @rule(user=users, charge_id=charge_ids)
+    def release(self, user, charge_id):
+        self.finish(self.store.release(user, charge_id))
+        self.model.release(user, charge_id)
+
+    @invariant()
+    def balances_agree(self) -> None:
+        for user in USERS:
+            usage = self.finish(self.store.usage(user))
+            assert (usage is None) is (user not in self.model.records)
+            if usage is not None:
+                assert usage.requests_used == self.model.used(user, "", "requests")
+                assert usage.tokens_used == self.model.used(user, "", "tokens")
+                assert usage.parallel == self.model.parallel(user)
+
+
+def walk_the_edges(machine: StoreAgainstModel) -> None:
+    """What the search does not always come upon."""
+    user = USERS[1]
+    machine.begin(rpm=6, tpm=40, max_parallel=0)
+    # All is spent, to the last token: a request of unknown cost is refused.
+    machine.admit(Admission(user, "a", tokens=40))
+    machine.admit(Admission(user, "b"))
+    # What is given back after its window takes nothing from what was spent since.
+    machine.wait(120.0)
+    machine.admit(Admission(user, "c", tokens=30))
+    machine.settle([Settlement(user, "a", 10, reserved=40)])
+    machine.balances_agree()
+    # Nor does what a deleted user had reserved.
+    machine.delete(user)
+    machine.create(UserRecord(user, 6, 40))
+    machine.admit(Admission(user, "d", tokens=5))
+    machine.settle([Settlement(user, "c", 0, reserved=30)])
+    machine.admit(Admission(user, "e", tokens=7))
+    machine.balances_agree()
+
+
+def finish_at_once(answer: Any) -> Any:
+    """What the memory store answers; its coroutines never wait."""
+    if not asyncio.iscoroutine(answer):
+        return answer
+    try:
+        answer.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the memory store waited")
+
+
+class MemoryAgainstModel(StoreAgainstModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore(lambda: self.model.now)
+        self.finish = finish_at_once
+
+
+def test_the_memory_store_against_the_model():
+    walk_the_edges(MemoryAgainstModel())
+    run_state_machine_as_test(
+        MemoryAgainstModel, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+    )
+
+
+@pytest.fixture
+def virtual_time(monkeypatch) -> None:
+    for module in (scripts_of_limits, scripts_of_users):
+        for script in (value for value in vars(module).values() if isinstance(value, Script)):
+            text = SHIM + script.text
+            monkeypatch.setattr(script, "text", text)
+            monkeypatch.setattr(script, "sha", hashlib.sha1(text.encode()).hexdigest())
+
+
+@pytest.mark.usefixtures("virtual_time")
+def test_a_server_against_the_model(server):
+    with server.client() as client, asyncio.Runner() as runner:
+        store = RedisStore.from_url(server.url, timeout_seconds=5)
+
+        class ServerAgainstModel(StoreAgainstModel):
+            def __init__(self) -> None:
+                super().__init__()
+                self.store = store
+                self.finish = runner.run
+                client.flushall()
+                self.clock_moved()
+
+            def clock_moved(self) -> None:
+                seconds, part = divmod(self.model.now, 1)
+                client.hset("test:clock", mapping={"seconds": int(seconds), "us": int(part * 1e6)})
+
+        walk_the_edges(ServerAgainstModel())
+        run_state_machine_as_test(
+            ServerAgainstModel, settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
+        )
+        runner.run(store.close())

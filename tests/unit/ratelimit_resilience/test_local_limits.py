@@ -1,0 +1,68 @@
+"""Shares of limits, and how many users are counted."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratelimit import AIBRIX_DEFAULTS, Admission, Outcome, UserRecord
+from ratelimit.known_users import KnownUsers
+from ratelimit.local_limits import LocalLimits, share_of
+
+
+def local(known: KnownUsers, replicas: int = 1, max_users: int = 10_000) -> LocalLimits:
+    return LocalLimits(lambda: 1000.0, known, lambda: replicas, max_users=max_users)
+
+
+@pytest.fixture
+def known() -> KnownUsers:
+    return KnownUsers(lambda: 0.0)
+
+
+def test_every_limit_is_shared_and_no_limit_stays_none():
+    record = UserRecord("lgy", rpm=100, tpm=999, max_parallel=5, models=("m",), overrides={"m": (1, 0)})
+    assert share_of(record, AIBRIX_DEFAULTS, 3) == UserRecord("lgy", 33, 333, 1, ("m",), overrides={"m": (1, 0)})
+    assert share_of(UserRecord("lgy"), AIBRIX_DEFAULTS, 4) == UserRecord("lgy", 25, 25_000)
+
+
+@given(limit=st.integers(1, 2**63 - 1), replicas=st.integers(1, 1000))
+def test_all_shares_together_are_at_most_the_limit(limit, replicas):
+    share = share_of(UserRecord("lgy", rpm=limit), AIBRIX_DEFAULTS, replicas).rpm
+    assert share * replicas <= max(limit, replicas)
+    assert (share + 1) * replicas > limit
+
+
+async def test_no_replica_seen_counts_as_one(known):
+    known.put("lgy", UserRecord("lgy", rpm=2))
+    limits = local(known, replicas=0)
+    outcomes = [(await limits.admit(Admission("lgy", str(n)))).outcome for n in range(3)]
+    assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.REQUESTS_EXCEEDED]
+
+
+async def test_a_changed_record_holds_at_once_and_what_was_spent_stays_spent(known):
+    known.put("lgy", UserRecord("lgy", rpm=2))
+    limits = local(known)
+    await limits.admit(Admission("lgy", "a"))
+    known.put("lgy", UserRecord("lgy", rpm=1))
+    assert (await limits.admit(Admission("lgy", "b"))).outcome is Outcome.REQUESTS_EXCEEDED
+    known.put("lgy", UserRecord("lgy", disabled=True))
+    assert (await limits.admit(Admission("lgy", "c"))).outcome is Outcome.DISABLED
+    known.put("lgy", None)
+    assert (await limits.admit(Admission("lgy", "d"))).outcome is Outcome.UNKNOWN_USER
+
+
+async def test_allowed_models_and_the_models_rate_hold(known):
+    known.put("lgy", UserRecord("lgy", models=("m",)))
+    limits = local(known, replicas=2)
+    assert (await limits.admit(Admission("lgy", "a", "other"))).outcome is Outcome.MODEL_NOT_ALLOWED
+    outcomes = [(await limits.admit(Admission("lgy", str(n), "m", 0, 4))).outcome for n in range(3)]
+    assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.MODEL_RATE_EXCEEDED]
+
+
+async def test_the_users_who_asked_last_are_counted(known):
+    limits = local(known, max_users=3)
+    for number in range(50):
+        await limits.admit(Admission(f"u{number}", "a"))
+    assert await limits._store.names(100) == ["u47", "u48", "u49"]
+    assert limits.unseen == 50

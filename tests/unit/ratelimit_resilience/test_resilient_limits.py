@@ -1,0 +1,233 @@
+"""Which store decides, what happens meanwhile, and what is told to the store afterwards, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ratelimit import Admission, Outcome, Settlement, StoreUnavailable, UserRecord
+from ratelimit.breaker import State
+from ratelimit.resilience import StoreDown
+
+pytestmark = pytest.mark.looptime
+
+
+async def used(world, user: str = "lgy"):
+    return await world.remote.store.usage(user)
+
+
+async def test_the_remote_store_decides_while_it_answers(world):
+    await world.remote.create(UserRecord("lgy", rpm=2))
+    outcomes = [(await world.admit()).outcome for _ in range(3)]
+    assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.REQUESTS_EXCEEDED]
+    assert (await world.admit("ann")).outcome is Outcome.UNKNOWN_USER
+    assert world.limits.counts.admitted_locally == 0
+    assert repr(world.limits).endswith("closed, 0 queued)")
+
+
+@pytest.mark.parametrize("mode", ["refusing", "silent"])
+async def test_the_last_known_limits_hold_while_it_is_away(world, mode):
+    await world.remote.create(UserRecord("lgy", rpm=6))
+    await world.admit()
+    world.remote.mode = mode
+    world.replicas = 2
+    outcomes = []
+    for _ in range(8):
+        began = asyncio.get_running_loop().time()
+        outcomes.append((await world.admit()).outcome)
+        assert asyncio.get_running_loop().time() - began <= 0.06
+    assert outcomes == [Outcome.ADMITTED] * 3 + [Outcome.REQUESTS_EXCEEDED] * 5
+    counts = world.limits.counts
+    assert (counts.admitted_locally, counts.refused_locally, counts.unseen_user_admissions) == (3, 5, 0)
+    assert counts.times_opened == 1
+    assert counts.timeouts >= 5 * (mode == "silent")
+
+
+async def test_unknown_users_stay_unknown_and_unseen_ones_are_let_in(world):
+    await world.admit("nobody")
+    await world.break_store()
+    assert (await world.admit("nobody")).outcome is Outcome.UNKNOWN_USER
+    decision = await world.admit("ann")
+    assert decision.outcome is Outcome.ADMITTED
+    assert decision.limits is not None
+    assert decision.limits.requests_per_minute == 100
+    assert world.limits.counts.unseen_user_admissions == 1
+
+
+async def test_policy_open_lets_everyone_in(new_world):
+    world = new_world(StoreDown.OPEN)
+    await world.remote.create(UserRecord("lgy", rpm=1))
+    await world.admit()
+    await world.break_store()
+    for _ in range(10):
+        decision = await world.admit()
+        assert (decision.outcome, decision.limits) == (Outcome.ADMITTED, None)
+    assert world.limits.counts.admitted_unlimited == 10
+
+
+async def test_policy_closed_raises(new_world):
+    world = new_world(StoreDown.CLOSED)
+    world.remote.mode = "refusing"
+    for _ in range(7):
+        with pytest.raises(StoreUnavailable):
+            await world.admit()
+    assert world.limits.state is State.OPEN
+
+
+async def test_it_is_back_within_two_seconds_and_gets_what_it_missed(world):
+    await world.remote.create(UserRecord("lgy", rpm=10, tpm=1000))
+    await world.limits.admit(Admission("lgy", "before", tokens=100))
+    await world.break_store()
+    decision = await world.limits.admit(Admission("lgy", "during", tokens=200))
+    assert (decision.outcome, decision.reserved_tokens) == (Outcome.ADMITTED, 0)
+    settlements = [Settlement("lgy", "before", 30, reserved=100), Settlement("lgy", "during", 150)]
+    assert await world.limits.settle_many(settlements) == 2
+    assert await world.limits.settle(settlements[0]) is False
+    assert world.limits.counts.queued == 3
+    assert (await used(world)).tokens_used == 100
+    await asyncio.sleep(20)
+    world.remote.mode = "up"
+    await asyncio.sleep(2)
+    assert world.limits.state is State.CLOSED
+    assert world.limits.counts.queued == 0
+    assert (await used(world)).tokens_used == 30 + 150
+    assert await world.limits.settle(settlements[1]) is False
+
+
+async def test_local_settlements_count_against_the_local_limit(world):
+    world.known.put("lgy", UserRecord("lgy", tpm=1000))
+    await world.break_store()
+    assert (await world.admit(tokens=600)).outcome is Outcome.ADMITTED
+    assert (await world.admit(tokens=600)).outcome is Outcome.TOKENS_EXCEEDED
+    await world.limits.settle(Settlement("lgy", "c1", 100))
+    assert (await world.admit(tokens=600)).outcome is Outcome.ADMITTED
+
+
+async def test_charges_that_no_longer_count_are_not_told(world):
+    await world.remote.create(UserRecord("lgy", tpm=1000))
+    await world.break_store()
+    await world.limits.settle(Settlement("lgy", "old", 900))
+    await asyncio.sleep(60)
+    await world.limits.settle(Settlement("lgy", "new", 50))
+    await asyncio.sleep(5)
+    world.remote.mode = "up"
+    await asyncio.sleep(2)
+    assert (await used(world)).tokens_used == 50
+    assert (world.limits.counts.expired, world.limits.counts.queued) == (1, 0)
+
+
+async def test_the_backlog_is_bounded(world):
+    await world.break_store()
+    await world.limits.settle_many([Settlement("lgy", f"c{n}", 1) for n in range(10_500)])
+    assert (world.limits.counts.queued, world.limits.counts.dropped) == (10_000, 500)
+    world.remote.mode = "up"
+    await asyncio.sleep(2)
+    assert (await world.remote.store.usage("lgy")) is None
+    await world.remote.create(UserRecord("lgy"))
+    assert (await used(world)).tokens_used == 10_000
+
+
+async def test_slots_are_given_back_on_both_sides(world):
+    await world.remote.create(UserRecord("lgy", max_parallel=1))
+    await world.admit()
+    assert (await world.admit()).outcome is Outcome.PARALLEL_EXCEEDED
+    await world.break_store()
+    assert (await world.admit()).outcome is Outcome.ADMITTED
+    assert (await world.admit()).outcome is Outcome.PARALLEL_EXCEEDED
+    await world.limits.release("lgy", "c3")
+    assert (await world.admit()).outcome is Outcome.ADMITTED
+    await world.limits.release("lgy", "c1")
+    world.remote.mode = "up"
+    await asyncio.sleep(2)
+    assert (await used(world)).parallel == 0
+
+
+async def test_one_lost_settlement_is_told_again_without_an_outage(world):
+    await world.remote.create(UserRecord("lgy"))
+    world.remote.mode = "refusing"
+    await world.limits.settle(Settlement("lgy", "c1", 7))
+    await world.limits.release("lgy", "c1")
+    world.remote.mode = "up"
+    assert world.limits.state is State.CLOSED
+    await asyncio.sleep(0.5)
+    assert (await used(world)).tokens_used == 7
+    assert world.limits.counts.queued == 0
+
+
+async def test_a_bad_settlement_does_not_keep_others_from_being_told(world, caplog):
+    await world.remote.create(UserRecord("lgy"))
+    await world.break_store()
+    world.limits._outbox.settle([Settlement("", "bad", 1)] + [Settlement("lgy", f"c{n}", 1) for n in range(150)])
+    world.remote.mode = "up"
+    await asyncio.sleep(2)
+    assert "were refused by the limit store" in caplog.text
+    assert (world.limits.counts.queued, world.limits.counts.dropped) == (0, 100)
+    assert (await used(world)).tokens_used == 51
+
+
+@pytest.mark.parametrize("ending", ["refused", "raised", "cancelled"])
+async def test_an_admission_that_happened_unheard_is_undone(new_world, ending):
+    """The store heard of it, its answer was lost, and the request is not served."""
+    world = new_world(StoreDown.CLOSED if ending == "raised" else StoreDown.LOCAL)
+    await world.remote.create(UserRecord("lgy", max_parallel=3, tpm=1000))
+    if ending == "refused":
+        world.known.put("lgy", None)
+    world.remote.mode, world.remote.hears_while_silent = "silent", True
+    task = asyncio.ensure_future(world.limits.admit(Admission("lgy", "lost", tokens=400)))
+    await asyncio.sleep(0.01)
+    assert (await used(world)).tokens_used == 400
+    if ending == "cancelled":
+        task.cancel()
+    await asyncio.wait([task])
+    if ending == "refused":
+        assert task.result().outcome is Outcome.UNKNOWN_USER
+    else:
+        assert task.cancelled() or isinstance(task.exception(), StoreUnavailable)
+    world.remote.mode = "up"
+    await asyncio.sleep(0.5)
+    usage = await used(world)
+    assert (usage.tokens_used, usage.parallel) == (0, 0)
+
+
+async def test_an_unheard_admission_that_is_served_is_charged_once(world):
+    await world.remote.create(UserRecord("lgy", max_parallel=3, tpm=1000))
+    world.remote.mode, world.remote.hears_while_silent = "silent", True
+    decision = await world.limits.admit(Admission("lgy", "lost", tokens=400))
+    assert decision.outcome is Outcome.ADMITTED
+    world.remote.mode = "up"
+    await world.limits.settle(Settlement("lgy", "lost", 90, reserved=decision.reserved_tokens))
+    await world.limits.release("lgy", "lost")
+    usage = await used(world)
+    assert (usage.tokens_used, usage.parallel) == (90, 0)
+
+
+async def test_usage_and_ping_tell_that_it_is_away(world):
+    await world.break_store()
+    for call in (world.limits.usage("lgy"), world.limits.ping()):
+        with pytest.raises(StoreUnavailable):
+            await call
+    await world.limits.close()
+    assert world.remote.closed
+
+
+async def test_concurrent_requests_all_end_within_one_deadline(world, looptime):
+    await world.remote.create(UserRecord("lgy", rpm=50))
+    await world.admit()
+    world.remote.mode = "silent"
+    decisions = await asyncio.gather(*(world.admit() for _ in range(200)))
+    assert looptime <= 0.06
+    assert sum(decision.outcome is Outcome.ADMITTED for decision in decisions) == 50
+
+
+@pytest.mark.parametrize(("mode", "told"), [("up", 7), ("silent", 0)])
+async def test_closing_tells_what_is_left_if_that_is_quickly_done(new_world, mode, told, looptime, caplog):
+    world = new_world()
+    await world.remote.create(UserRecord("lgy"))
+    world.remote.mode = "refusing"
+    await world.limits.settle(Settlement("lgy", "c1", 7))
+    world.remote.mode = mode
+    await world.limits.close()
+    assert looptime <= 0.6
+    assert (await used(world)).tokens_used == told
+    assert ("1 settlements and releases were never told" in caplog.text) is (mode == "silent")
