@@ -9,6 +9,7 @@ Clients connect at the first call, never retry, and give every attempt to connec
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ratelimit.scripts import Client
 
 _PORTS = {"sentinel": 26379, "cluster": 6379}
+_URL = re.compile(r"([a-z+]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?")
 _UNREADABLE = "not a Redis URL; / # ? @ , in a password must be percent-encoded"
 
 
@@ -36,11 +38,19 @@ class Server(NamedTuple):
 def connect(url: str, timeout_seconds: float) -> Server:
     # The URL is not quoted: what makes it unreadable is usually its password.
     try:
-        parts = urlsplit(url)
+        parts = _split(url)
         client = _client(url, parts, timeout_seconds)
         return Server(client, _address(parts), _password(client))
     except (ValueError, TypeError):
         raise ValueError(_UNREADABLE) from None
+
+
+def _split(url: str) -> SplitResult:
+    """By RFC 3986, appendix B. `urlsplit` refuses brackets behind the first host, in most releases of Python."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError("not a URL")
+    return SplitResult(*(part or "" for part in match.groups()))
 
 
 async def close_client(client: Client) -> None:

@@ -76,7 +76,8 @@ async def test_parallel_requests_are_counted_until_they_end(keyed: Gateway):
     url = f"{keyed.stack.gateway_url}/v1/chat/completions"
     headers = {"authorization": f"Bearer {secret}"}
     async with keyed.http.stream("POST", url, json=body | {"ignore_eos": True}, headers=headers) as stream:
-        await anext(stream.aiter_lines())
+        lines = stream.aiter_lines()  # named: when the generator goes, httpx hangs up
+        await anext(lines)
         answer = await keyed.post(**headers)
         assert answer.status_code == 429
         assert answer.json()["error"]["message"] == "user: parallel has exceeded parallel requests: 1"

@@ -51,11 +51,9 @@ end
 local redis = {pcall = server.pcall}
 function redis.call(command, ...)
   local given = {...}
-  if command == 'TIME' then
-    return clock
-  elseif command == 'EXPIRE' then
-    return expire(given[1], given[2])
-  elseif command == 'SET' then
+  if command == 'TIME' then return clock end
+  if command == 'EXPIRE' then return expire(given[1], given[2]) end
+  if command == 'SET' then
     local reply = given[3] == 'NX' and server.call('SET', given[1], given[2], 'NX')
       or given[3] ~= 'NX' and server.call('SET', given[1], given[2])
     return reply and expire(given[1], given[#given]) and reply
@@ -129,8 +127,7 @@ class Model:
 
     def wait(self, user: str, scope: str, kind: str, cost: int, limit: int) -> float:
         """The first moment at which it fits, found by trying all moments at which something changes."""
-        ends = sorted((bucket + 13) * 5.0 for bucket in self.buckets(user, scope, kind, self.now))
-        moments = [self.now, *ends]
+        moments = [self.now, *sorted((bucket + 13) * 5.0 for bucket in self.buckets(user, scope, kind, self.now))]
         return next(at for at in moments if self.used(user, scope, kind, at) + min(cost, limit) <= limit) - self.now
 
     def reset(self, user: str, scope: str, kind: str) -> float:
@@ -166,8 +163,8 @@ class Model:
             for scope, rpm, tpm in scopes:
                 wait = self.wait(asked.user, scope, kind, cost, rpm if kind == "requests" else tpm)
                 refusals += [(outcome, wait)] if wait else []
-        starts_late = charge.settled or charge.ended
-        if record.max_parallel and not starts_late and self.parallel(asked.user) >= record.max_parallel:
+        has_ended = charge.settled or charge.ended
+        if record.max_parallel and not has_ended and self.parallel(asked.user) >= record.max_parallel:
             refusals.append((Outcome.PARALLEL_EXCEEDED, 1.0))
         limit = asked.model_requests_per_second
         last_second = [at for at in sorted(self.rates[asked.model]) if at > self.now - 1]
@@ -184,14 +181,10 @@ class Model:
             self.slots[key] = self.now + 3600
         if asked.model_requests_per_second:
             self.rates[asked.model].append(self.now)
-        seconds = 180 if charge.settled else 600
-        self.charges[key] = Charge(
-            admitted=True,
-            settled=charge.settled,
-            bucket=bucket,
-            reserved=0 if charge.settled else reserved,
-            forgotten_at=self.now + seconds,
-        )
+        if charge.settled:
+            self.charges[key] = Charge(admitted=True, settled=True, forgotten_at=self.now + 180)
+        else:
+            self.charges[key] = Charge(True, bucket=bucket, reserved=reserved, forgotten_at=self.now + 600)
 
     def told(self, outcome, record, scopes, wait, reserved) -> Decision:
         user = record.name
