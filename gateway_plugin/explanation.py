@@ -53,15 +53,20 @@ def print_explanation(explanation: dict[str, Any]) -> None:
         f"model {explanation['model']}, strategy {explanation['strategy']}{profile}; about "
         f"{explanation['prompt_tokens']:.0f} prompt tokens, {explanation['output_tokens']:.0f} expected of the answer",
         highlight=False,
+        soft_wrap=True,
     )
     if not candidates:
         return
-    table = Table("place", "pod", "address", "cached tokens", "cost", *candidates[0]["terms"], show_edge=False)
+    table = Table(
+        "pod", "cached tokens", "cost", *(name.replace("_", " ") for name in candidates[0]["terms"]), show_edge=False
+    )
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[0].no_wrap = True
     for candidate in candidates:
         numbers = [candidate["cost"], *candidate["terms"].values()]
-        cells = ["unknown" if number is None else f"{number:.4g}" for number in numbers]
-        cached = f"{candidate['matched_tokens']:.0f}"
-        table.add_row(str(candidate["place"]), candidate["pod"], candidate["address"], cached, *cells)
+        cells = ["?" if number is None else f"{number:.3g}" for number in numbers]
+        table.add_row(candidate["pod"], f"{candidate['matched_tokens']:.0f}", *cells)
     console.print(table)
 
 

@@ -30,70 +30,59 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        registry = self.registry
-        # Requests
-        self.requests = Counter(
-            "gateway_request", "Requests sent on to a model.", ["model", "strategy"], registry=registry
+        self._requests()
+        self._outcomes()
+        self._accounting()
+
+    def _requests(self) -> None:
+        counter = self._counter
+        self.requests = counter("gateway_request", "Requests sent on to a model.", "model", "strategy")
+        self.passed = counter("gateway_passed_through", "Requests of other paths, passed on untouched.")
+        self.rejections = counter("gateway_rejections", "Requests answered by the gateway itself.", "reason", "status")
+        self.decisions = counter(
+            "gateway_routing_decisions", "Pods chosen, by the branch that led there.", "model", "strategy", "branch"
         )
-        self.passed = Counter(
-            "gateway_passed_through", "Requests of other paths, passed on untouched.", registry=registry
-        )
-        self.rejections = Counter(
-            "gateway_rejections", "Requests answered by the gateway itself.", ["reason", "status"], registry=registry
-        )
-        self.decisions = Counter(
-            "gateway_routing_decisions",
-            "Pods chosen, by the branch that led there.",
-            ["model", "strategy", "branch"],
-            registry=registry,
-        )
-        self.in_flight = Gauge("gateway_in_flight_requests", "Open HTTP exchanges.", registry=registry)
+        self.in_flight = Gauge("gateway_in_flight_requests", "Open HTTP exchanges.", registry=self.registry)
         self.model_in_flight = Gauge(
-            "gateway_model_in_flight_requests", "Open HTTP exchanges of a model.", ["model"], registry=registry
+            "gateway_model_in_flight_requests", "Open HTTP exchanges of a model.", ["model"], registry=self.registry
         )
         self.decision_seconds = Histogram(
             "gateway_decision_seconds",
-            "From a request's headers to the reply that sends it on, without waiting for its body or the limiter.",
+            "Own time from a request's headers to the reply that sends it on; waiting for others is left out.",
             buckets=_DECISION_SECONDS,
-            registry=registry,
+            registry=self.registry,
         )
-        self.errors = Counter(
-            "gateway_internal_errors", "Exchanges that ended in an exception of ours.", registry=registry
+        self.errors = counter("gateway_internal_errors", "Exchanges that ended in an exception of ours.")
+
+    def _outcomes(self) -> None:
+        """From Envoy's access log."""
+        counter = self._counter
+        self.successes = counter(
+            "gateway_request_model_success", "Finished with a status below 400.", "model", "status_code"
         )
-        # Outcomes, from Envoy's access log
-        self.successes = Counter(
-            "gateway_request_model_success",
-            "Finished with a status below 400.",
-            ["model", "status_code"],
-            registry=registry,
-        )
-        self.failures = Counter(
+        self.failures = counter(
             "gateway_request_model_fail",
             "Finished with a status from 400 on, or cut off; 499 is a client that went away.",
-            ["model", "status_code"],
-            registry=registry,
+            "model",
+            "status_code",
         )
-        self.input_tokens = Counter("gateway_input_tokens", "Prompt tokens.", ["model"], registry=registry)
-        self.output_tokens = Counter("gateway_output_tokens", "Generated tokens.", ["model"], registry=registry)
-        self.cached_tokens = Counter(
-            "gateway_cached_tokens", "Prompt tokens that the pod had cached.", ["model"], registry=registry
-        )
-        self.ttft = Histogram(
-            "gateway_ttft_seconds", "Time to first token.", ["model"], buckets=_SECONDS, registry=registry
-        )
-        self.tpot = Histogram(
-            "gateway_tpot_seconds", "Time per output token.", ["model"], buckets=_TPOT_SECONDS, registry=registry
-        )
-        self.duration = Histogram(
-            "gateway_request_duration_seconds", "Whole exchange.", ["model"], buckets=_SECONDS, registry=registry
-        )
-        # Accounting
-        self.log_entries = Counter(
-            "gateway_access_log_entries", "Entries from Envoy, by what they were.", ["outcome"], registry=registry
-        )
-        self.settlements = Counter(
-            "gateway_settlements", "Token charges, by what became of them.", ["outcome"], registry=registry
-        )
+        self.input_tokens = counter("gateway_input_tokens", "Prompt tokens.", "model")
+        self.output_tokens = counter("gateway_output_tokens", "Generated tokens.", "model")
+        self.cached_tokens = counter("gateway_cached_tokens", "Prompt tokens that the pod had cached.", "model")
+        self.ttft = self._seconds("gateway_ttft_seconds", "Time to first token of streams.", _SECONDS)
+        self.tpot = self._seconds("gateway_tpot_seconds", "Time per output token of streams.", _TPOT_SECONDS)
+        self.duration = self._seconds("gateway_request_duration_seconds", "Whole exchange.", _SECONDS)
+
+    def _accounting(self) -> None:
+        counter = self._counter
+        self.log_entries = counter("gateway_access_log_entries", "Entries from Envoy, by what they were.", "outcome")
+        self.settlements = counter("gateway_settlements", "Token charges, by what became of them.", "outcome")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, ["model"], buckets=buckets, registry=self.registry)
 
 
 class PrefixIndexCollector(Collector):

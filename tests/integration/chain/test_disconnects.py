@@ -30,7 +30,8 @@ STREAM = {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def own(open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
     """A stack whose parts may be stopped."""
-    async with open_gateway(StackOptions({"m": 2}, speed=1)) as opened:
+    environment = {"GATEWAY_LIMITER_TIMEOUT_SECONDS": "0.05"}
+    async with open_gateway(StackOptions({"m": 2}, speed=1, plugin_environment=environment)) as opened:
         yield opened
 
 
