@@ -34,7 +34,9 @@ bench: $(READY)  ## measure; prints tables, in about two minutes
 	@$(BIN)/python -m benchmarks.limits
 	@$(BIN)/python -m benchmarks.virtual
 
-COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+# One version of everything for every Python, or types would be checked against different libraries.
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
+	--no-emit-index-url
 
 lock: $(READY)  ## write the lock files anew from pyproject.toml
 	@$(COMPILE) -o requirements-run.lock pyproject.toml
