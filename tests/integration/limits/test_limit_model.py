@@ -93,6 +93,15 @@ class Model:
     slots: dict[tuple[str, str], float] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
+    def remembers_all(self) -> bool:
+        """Whether nothing has left its window by the latest time a store was told, when it may have been dropped."""
+        oldest = int(self.latest // 5) - 13
+        return (
+            all(charge.forgotten_at > self.latest for charge in self.charges.values())
+            and all(one.bucket > oldest for one in self.bookings)
+            and all(at > self.latest - 1 for times in self.rates.values() for at in times)
+        )
+
     def buckets(self, user: str, model: str, kind: str, at: float) -> dict[int, int]:
         current = int(at // 5)
         found: dict[int, int] = defaultdict(int)
@@ -276,7 +285,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: not self.model.has_forgotten and self.model.latest - self.model.now < 30)
     @rule(step=st.sampled_from([0.25, 5.0, 7.5]))
     def set_clock_back(self, step):
-        if not any(charge.forgotten_at <= self.model.latest for charge in self.model.charges.values()):
+        if self.model.remembers_all():
             self.model.now -= step
             self.clock_moved()
 
