@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXAMPLE := deploy/envoy/standalone
-CODE := gateway_plugin routing ratelimit protos simulator benchmarks tests
+CODE := gateway_plugin routing ratelimit protos simulator benchmarks deploy tests
 
-.PHONY: demo demo-check test lint format bench clean lock docs envoy-config
+.PHONY: demo demo-check test test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
+	manifests-check h2spec
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
 	@$(BIN)/gateway-plugin demo
@@ -15,7 +16,10 @@ demo-check: $(READY)  ## start the same, send real requests, say what was seen
 	@$(BIN)/gateway-plugin demo --check
 
 test: lint  ## lint, types, layers, all tests
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile
+
+test-envoy-matrix: $(READY)  ## the tests that run Envoy, with every release that is supported; some minutes
+	@$(BIN)/python -m tests.envoy_matrix
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)
@@ -31,25 +35,50 @@ bench: $(READY)  ## measure; prints tables, in about two minutes
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.prefix
 	@$(BIN)/python -m benchmarks.scraping
+	@$(BIN)/python -m benchmarks.discovery
 	@$(BIN)/python -m benchmarks.limits
+	@$(BIN)/python -m benchmarks.models
 	@$(BIN)/python -m benchmarks.virtual
+	@$(BIN)/python -m benchmarks.overhead --repeats 1
 
 # One version of everything for every Python, or types would be checked against different libraries.
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
 	--no-emit-index-url
 
 lock: $(READY)  ## write the lock files anew from pyproject.toml
-	@$(COMPILE) -o requirements-run.lock pyproject.toml
-	@$(COMPILE) --extra local --extra otel --extra dev -o requirements.lock pyproject.toml
+	@$(COMPILE) --extra kubernetes -o requirements-run.lock pyproject.toml
+	@$(COMPILE) --constraint requirements-run.lock --extra kubernetes --extra local --extra otel --extra bench --extra dev \
+		-o requirements.lock pyproject.toml
 
 docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
 
+protos: $(READY)  ## write the Python of our own .proto files anew
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*.proto
+
 envoy-config: $(READY)  ## write the checked-in example configuration of Envoy anew
 	@$(BIN)/gateway-plugin envoy-config $(EXAMPLE)/endpoints.yaml $(EXAMPLE) --lua-path deploy/envoy/lua/gateway.lua
 
+manifests: $(READY)  ## write the kustomization and the tests' xDS anew from the Helm chart (needs helm and egctl)
+	@$(BIN)/python -m deploy.manifests render
+
+manifests-check: $(READY)  ## check chart, kustomization and samples, with helm, kustomize and egctl where they are
+	@$(BIN)/python -m deploy.manifests check
+
+# Conformance of our HTTP/2; needs Go once, to build the tool. Not part of `test`.
+GO ?= $(or $(shell command -v go),/usr/local/go/bin/go)
+H2SPEC := build/h2spec
+H2SPEC_PORT ?= 18443
+
+h2spec: $(READY) $(H2SPEC)  ## run h2spec against our gRPC transport
+	@$(BIN)/python -m tests.integration.wire.h2spec_listener $(H2SPEC_PORT) & server=$$!; trap "kill $$server" EXIT; sleep 2; \
+	$(H2SPEC) -h 127.0.0.1 -p $(H2SPEC_PORT) generic http2 hpack
+
+$(H2SPEC):
+	@GOBIN=$(CURDIR)/build $(GO) install github.com/summerwind/h2spec/cmd/h2spec@latest
+
 clean:
-	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .envoys .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'

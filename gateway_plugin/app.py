@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
-import secrets
 import signal
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gateway_plugin.accounting.access_log import AccessLogService
 from gateway_plugin.accounting.accountant import Accountant
@@ -22,34 +21,55 @@ from gateway_plugin.api.admin import is_beyond_loopback
 from gateway_plugin.api.announced import AnnouncedStore
 from gateway_plugin.api.errors import new_app
 from gateway_plugin.api.explain import explain_router
-from gateway_plugin.api.models import models_router
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
 from gateway_plugin.api.users_rest import users_rest_router
-from gateway_plugin.discovery.file import FileDiscovery
 from gateway_plugin.discovery.node import EndpointsError
+from gateway_plugin.discovery.source import DiscoveryError, new_discovery
 from gateway_plugin.engines.collector import EngineCollector
+from gateway_plugin.engines.health_checks import HealthChecks
+from gateway_plugin.engines.health_collector import HealthCollector
 from gateway_plugin.engines.scraper import Scraper
-from gateway_plugin.extproc.exchange import Exchange, Services
-from gateway_plugin.extproc.service import ExternalProcessor
+from gateway_plugin.extproc.exchange import Services
+from gateway_plugin.extproc.service import Bounds, ExternalProcessor
+from gateway_plugin.grpc_health import GrpcHealth
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.intent.identity import IdentityRules
 from gateway_plugin.limiting import Limiting
-from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address
-from gateway_plugin.metrics import LimiterCollector, Metrics, PrefixIndexCollector
+from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address, grpc_listener
+from gateway_plugin.metrics import LimiterCollector, Metrics, PrefixIndexCollector, WaitingCollector
+from gateway_plugin.model_service import ModelService
+from gateway_plugin.peers.post import new_charge_id, new_replica_id
+from gateway_plugin.peers.setup import new_sharing
+from gateway_plugin.tls import TlsFiles
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.breaker import State
+from routing.circuit import CircuitSettings
+from routing.health import PodHealth
 from routing.pods import PodTable
 from routing.router import Router
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from fastapi import FastAPI
 
+    from gateway_plugin.discovery.source import Discovery
     from gateway_plugin.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Envoy sends its log every second; what it has not sent when we go is lost.
+_LOG_SECONDS = 1.2
+_FLUSH_SECONDS = 2.0
+_GRACE_SECONDS = 1.0
 _HEALTH_NAMES = ("", "gateway-plugin")
+
+
+class _Part(Protocol):
+    """Something that runs as long as the process does."""
+
+    async def run(self) -> None: ...
 
 
 class App:
@@ -58,14 +78,30 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.pods = PodTable(time.monotonic)
-        self.router = Router(self.pods, np.random.default_rng(), settings.target_candidates)
+        self.replica_id = new_replica_id()
+        self.pods = PodTable(time.monotonic, health=_pod_health(settings))
+        self.router = Router(
+            self.pods, np.random.default_rng(), settings.target_candidates, settings.max_inflight_per_pod
+        )
         self.rules = _rules(settings)
         self.limiter = _limiter(settings)
-        self.processor = ExternalProcessor(partial(Exchange, self._services()), self.limiter)
+        self.models = self._new_models()
+        self.sharing = new_sharing(
+            settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
+        )
+        accountant = Accountant(self.limiter, self.pods, self.router, self.metrics, self.models.windows)
+        self.access_log = AccessLogService(accountant)
+        self.processor = ExternalProcessor(self._services(), self.limiter, self.access_log.book_soon, _bounds(settings))
+        self.access_log.on_finished = self.processor.parked.release
+        if self.sharing is not None:
+            self.sharing.post.on_received = self.processor.parked.release
         self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.scrape_interval_seconds)
+        self.health_checks = HealthChecks(self.pods)
         self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
+        self.metrics.registry.register(HealthCollector(self.pods, self.health_checks.outcomes))
         self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
+        if settings.queue_length:
+            self.metrics.registry.register(WaitingCollector(self.processor.waiting.lengths, self.pods.models))
         resilient = self.limiter.resilient
         if resilient is not None:
             self.metrics.registry.register(
@@ -73,30 +109,38 @@ class App:
             )
         self.draining = False
         self._discovery = self._new_discovery()
-        self._health = health.aio.HealthServicer()
+        for collector in self._discovery.collectors():
+            self.metrics.registry.register(collector)
+        self._health = GrpcHealth(_HEALTH_NAMES)
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Serves until `stopping` is set, then drains; raises StartError when it cannot start."""
+    async def run(self, stopping: asyncio.Event, hurrying: asyncio.Event) -> None:
+        """Serves until `stopping` is set, then drains, until `hurrying` is; raises StartError when it cannot start."""
         try:
             await self._prepare()
-            grpc_listener, http_listeners = self._listen()
-            await grpc_listener.server.start()
-            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            grpc, http_listeners = self._listen()
+            await grpc.start()
+            self._health.set_serving(False)
             self._announce()
+            # What stands now stays: 100,000 objects that a full collection would look at for a tenth of a second.
+            gc.collect()
+            gc.freeze()
             # A part that fails for good ends the process: a supervisor restarts it, and nothing limps on unseen.
             async with asyncio.TaskGroup() as group:
-                parts = (self._discovery.run(), self.scraper.run(), self.limiter.run())
-                background = [group.create_task(part) for part in parts]
+                background = [group.create_task(part.run()) for part in self._parts()]
+                background.append(group.create_task(self._become_ready()))
                 for listener in http_listeners:
                     group.create_task(listener.run())
                 await stopping.wait()
-                await self._drain()
-                await grpc_listener.server.stop(grace=1.0)
+                await _first(self._drain(), hurrying.wait())
+                await grpc.stop(_GRACE_SECONDS)
+                await self.access_log.flush(timeout_seconds=_FLUSH_SECONDS)
+                self.models.stop_streams()
                 for listener in http_listeners:
                     listener.stop()
                 for task in background:
                     task.cancel()
         finally:
+            await self.models.close()
             await self.limiter.close()
 
     async def _prepare(self) -> None:
@@ -106,8 +150,8 @@ class App:
             known = ", ".join(self.router.strategies())
             raise StartError(f"default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
         try:
-            self.pods.apply(await self._discovery.load())
-        except EndpointsError as error:
+            self.models.known.discovered(await self._discovery.load())
+        except (EndpointsError, DiscoveryError) as error:
             raise StartError(str(error)) from None
         try:
             await self.limiter.store.ping()
@@ -116,64 +160,98 @@ class App:
             if self.settings.store_down == "closed":
                 raise StartError(message) from None
             logger.warning("%s; until it answers, limits are decided here (store_down)", message)
+        await self.models.load()
 
     def _listen(self) -> tuple[GrpcListener, list[HttpListener]]:
         settings, host = self.settings, self.settings.bind_host
-        handlers = [self.processor.handler()]
+        methods = {**self.processor.methods(), **self._health.methods()}
         if settings.accounting == "access_log":
-            accountant = Accountant(self.limiter, self.pods, self.router, self.metrics)
-            handlers.append(AccessLogService(accountant).handler())
-        grpc_listener = GrpcListener(host, settings.grpc_port, handlers, settings.grpc_max_message_bytes)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_listener.server)
+            methods |= self.access_log.methods()
+        maximum, tls = settings.grpc_max_message_bytes, _tls(settings)
+        grpc = grpc_listener(settings.transport, host, settings.grpc_port, methods, maximum, tls)
         http_listeners = [
             HttpListener(self._ops_api(), host, settings.ops_port, "ops_port"),
             HttpListener(self._public_api(), host, settings.api_port, "api_port"),
         ]
-        return grpc_listener, http_listeners
+        return grpc, http_listeners
+
+    def _parts(self) -> list[_Part]:
+        parts: list[_Part] = [
+            self._discovery,
+            self.scraper,
+            self.health_checks,
+            self.limiter,
+            self.processor,
+            self.models,
+        ]
+        return [*parts, self.sharing] if self.sharing is not None else parts
+
+    async def _become_ready(self) -> None:
+        await self._discovery.first_state()
+        if not self.draining:
+            self._health.set_serving(True)
 
     async def _drain(self) -> None:
-        """Withdraws readiness, then waits for open exchanges, at most `drain_seconds`."""
+        """Withdraws readiness and goes on as before, until Envoy has noticed; then refuses new calls, waits for open
+        ones, and for what the access log still has to say of them."""
+        settings, processor = self.settings, self.processor
         self.draining = True
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        logger.info("draining: %d requests in flight", self.processor.open_exchanges)
+        self._health.set_serving(False)
+        logger.info("draining: %d requests in flight", processor.open_exchanges)
+        await asyncio.sleep(min(settings.drain_grace_seconds, settings.drain_seconds))
+        processor.refuses_calls = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.processor.idle.wait(), self.settings.drain_seconds)
-
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in _HEALTH_NAMES:
-            await self._health.set(name, status)
+            await asyncio.wait_for(processor.idle.wait(), settings.drain_seconds)
+        if settings.accounting == "access_log":
+            await asyncio.sleep(max(0.0, processor.last_end_seconds + _LOG_SECONDS - time.perf_counter()))
 
     def _services(self) -> Services:
         return Services(
             self.router,
             self.rules,
             self.metrics,
-            _new_id,
+            partial(new_charge_id, self.replica_id),
             time.perf_counter,
             self.limiter.refusal,
-            outcomes_are_told=self.settings.accounting == "access_log",
+            may_wait=self.settings.queue_length > 0,
+            outcomes_are_told=self.settings.accounting != "none",
+            follows_responses=self.settings.accounting == "ext_proc",
+            names=self.models.live,
         )
 
-    def _new_discovery(self) -> FileDiscovery:
-        if self.settings.endpoints_file is None:
-            raise StartError("endpoints_file is not set; set GATEWAY_ENDPOINTS_FILE to a file of models and their pods")
-        return FileDiscovery(self.settings.endpoints_file, on_state=self.pods.apply)
+    def _new_discovery(self) -> Discovery:
+        try:
+            return new_discovery(self.settings, on_state=self.models.known.discovered)
+        except DiscoveryError as error:
+            raise StartError(str(error)) from None
+
+    def _new_models(self) -> ModelService:
+        try:
+            return ModelService(self.settings, self.pods, self.metrics, lambda: not self._discovery.problem)
+        except ValueError as error:
+            raise StartError(f"models_file: {error}") from None
 
     def _ops_api(self) -> FastAPI:
         api = new_app("gateway-plugin operations", "Metrics, health and the state of routing.")
-        api.include_router(ops_router(self.pods, self.limiter.health, self.metrics, lambda: self.draining))
-        api.include_router(models_router(self.pods))
-        api.include_router(explain_router(self.router, self.rules))
+        api.include_router(
+            ops_router(
+                self.pods, self.limiter.health, self.metrics, lambda: self.draining, lambda: self._discovery.problem
+            )
+        )
+        for router in self.models.operators_routers():
+            api.include_router(router)
+        api.include_router(explain_router(self.router, self.rules, self.models.live))
         return api
 
     def _public_api(self) -> FastAPI:
         api = new_app("gateway-plugin", "Users and models.")
+        for router in self.models.public_routers(self.rules, self.limiter):
+            api.include_router(router)
         store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
         # Other replicas, and this one, remember something of users: changes are announced where there is a Redis.
         users = AnnouncedStore(store, store, store) if isinstance(store, RedisStore) else store
         api.include_router(users_router(users, token))
         api.include_router(users_rest_router(users, self.limiter.limits, users, token))
-        api.include_router(models_router(self.pods))
         return api
 
     def _announce(self) -> None:
@@ -187,17 +265,23 @@ class App:
             settings.default_strategy or "none (Envoy balances)",
         )
         if is_beyond_loopback(settings.bind_host) and not settings.admin_token.get_secret_value():
-            logger.warning("the users API on :%d is open to everybody; set GATEWAY_ADMIN_TOKEN", settings.api_port)
+            logger.warning(
+                "users, registry and webhooks on :%d are open to everybody; set GATEWAY_ADMIN_TOKEN", settings.api_port
+            )
 
 
 def serve(settings: Settings) -> None:
-    """Runs the service until SIGTERM or SIGINT; raises StartError when it cannot start."""
+    """Runs the service until SIGTERM or SIGINT; a second one ends the draining. Raises StartError."""
 
     async def main() -> None:
-        stopping = asyncio.Event()
+        stopping, hurrying = asyncio.Event(), asyncio.Event()
+
+        def stop() -> None:
+            (hurrying if stopping.is_set() else stopping).set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        await App(settings).run(stopping)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        await App(settings).run(stopping, hurrying)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
@@ -212,7 +296,35 @@ def _rules(settings: Settings) -> Rules:
         anonymous=settings.anonymous,
     )
     limited = settings.limits == "on"
-    return Rules(settings.default_strategy, identity, limited, settings.stream_usage, filter_keys)
+    return Rules(settings.default_strategy, identity, limited, settings.stream_usage, filter_keys, settings.expose_pod)
+
+
+async def _first(*parts: Coroutine[Any, Any, object]) -> None:
+    """Until one of them is done; the others are cancelled."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    chain, key = settings.grpc_tls_cert_file, settings.grpc_tls_key_file
+    return TlsFiles(chain, key, settings.grpc_tls_client_ca_file) if chain is not None and key is not None else None
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        max_exchanges=settings.max_inflight_exchanges,
+        max_queue_length=settings.queue_length,
+        max_wait_seconds=settings.queue_seconds,
+        ends_calls=settings.release == "access_log",
+    )
+
+
+def _pod_health(settings: Settings) -> PodHealth:
+    circuit = CircuitSettings(longest_delay_seconds=settings.sick_retry_seconds)
+    return PodHealth(time.monotonic, random.Random(), settings.max_sick_share, circuit)
 
 
 def _limiter(settings: Settings) -> Limiting:
@@ -220,7 +332,3 @@ def _limiter(settings: Settings) -> Limiting:
         return Limiting(settings)
     except ValueError as error:
         raise StartError(f"redis_url: {error}") from None
-
-
-def _new_id() -> str:
-    return secrets.token_hex(16)

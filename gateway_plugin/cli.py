@@ -1,4 +1,4 @@
-"""`gateway-plugin`: serve, config, simulate, envoy-config, demo."""
+"""`gateway-plugin`: serve, controller, doctor, config, simulate, envoy-config, explain, demo."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from gateway_plugin.users_cli import users_cli
 
 if TYPE_CHECKING:
+    from gateway_plugin.controller.settings import ControllerSettings
     from gateway_plugin.settings import Loaded
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
@@ -41,6 +42,46 @@ def serve(config: ConfigFile = None) -> None:
         _fail(str(error))
 
 
+@cli.command()
+def controller(config: ConfigFile = None) -> None:
+    """On Kubernetes: keep one HTTPRoute per model, with the Services and grants it needs."""
+    _need_kubernetes()
+    from gateway_plugin.controller import main as controller_main
+    from gateway_plugin.listeners import StartError
+
+    settings = _load_controller(config)
+    try:
+        controller_main.serve(settings)
+    except StartError as error:
+        _fail(str(error))
+
+
+@cli.command()
+def doctor(
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Without it: $KUBECONFIG, the pod's account, or ~/.kube/config.")
+    ] = None,
+    context: Annotated[str, typer.Option(help="Of the kubeconfig; empty: the current one.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """On Kubernetes: look for mistakes in workloads, Services and routes. Exit code: 1 mistakes, 2 no answer."""
+    _need_kubernetes()
+    from rich.console import Console
+
+    from gateway_plugin.controller.client import KubeError
+    from gateway_plugin.controller.doctor import diagnose, report
+
+    settings = _load_controller(config)
+    if kubeconfig is not None:
+        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    try:
+        diagnosis = diagnose(settings, context)
+    except KubeError as error:
+        _fail(f"the cluster cannot be read: {error}", code=2)
+    Console().print(report(diagnosis))
+    raise typer.Exit(1 if diagnosis.findings else 0)
+
+
 @cli.command("config")
 def show_config(
     config: ConfigFile = None,
@@ -49,10 +90,10 @@ def show_config(
     """Print every setting, its value, and where the value comes from."""
     from rich.console import Console
 
-    from gateway_plugin import settings_table
+    from gateway_plugin import configuration_page, settings_table
 
     if markdown:
-        typer.echo(settings_table.markdown(), nl=False)
+        typer.echo(configuration_page.page(), nl=False)
         return
     loaded = _load(config)
     Console().print(settings_table.terminal_table(loaded))
@@ -67,11 +108,12 @@ def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     speed: Annotated[float, typer.Option(min=0.01, help="10 is ten times faster than a real engine.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed draws the same texts and lengths.")] = 0,
+    number: Annotated[int, typer.Option(help="Pods are called MODEL-NUMBER; of the first.")] = 0,
 ) -> None:
     """Run simulated vLLM pods: batching, prefix cache and metrics of an engine, without a GPU."""
     from simulator import EngineConfig, SimulatedPod, run
 
-    pods = [(SimulatedPod(name=f"{model}-{i}", model=model, speed=speed), p) for i, p in enumerate(port)]
+    pods = [(SimulatedPod(name=f"{model}-{i}", model=model, speed=speed), p) for i, p in enumerate(port, number)]
     try:
         run(pods, EngineConfig(seed=seed), host)
     except OSError as error:
@@ -84,7 +126,17 @@ def envoy_config(
     directory: Annotated[Path, typer.Argument(help="Where to put envoy.yaml, clusters.yaml and routes.yaml.")],
     listener_port: Annotated[int, typer.Option(min=1, max=65535, help="Where clients connect.")] = 10080,
     admin_port: Annotated[int, typer.Option(min=1, max=65535, help="Envoy's admin page, on loopback.")] = 9901,
-    plugin_host: Annotated[str, typer.Option(help="Where the plugin runs.")] = "127.0.0.1",
+    plugin_host: Annotated[
+        list[str] | None, typer.Option(help="Where the plugin runs; repeat it for replicas.")
+    ] = None,
+    plugin_ca: Annotated[
+        str, typer.Option(help="PEM file: who signed the plugin's certificate; with it Envoy speaks TLS.")
+    ] = "",
+    plugin_name: Annotated[str, typer.Option(help="The DNS name in the plugin's certificate.")] = "gateway-plugin",
+    client_cert: Annotated[
+        str, typer.Option(help="PEM file: what Envoy shows the plugin, where that wants to see it.")
+    ] = "",
+    client_key: Annotated[str, typer.Option(help="PEM file: its key.")] = "",
     fail_open: Annotated[bool, typer.Option(help="Let requests pass, unlimited, while the plugin is down.")] = False,
     lua_path: Annotated[str, typer.Option(help="Where Envoy finds gateway.lua; empty: inside envoy.yaml.")] = "",
     watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
@@ -92,13 +144,16 @@ def envoy_config(
 ) -> None:
     """Write a configuration for Envoy; a running Envoy takes over changed pods and models by itself."""
     from gateway_plugin.discovery.node import EndpointsError
-    from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts
+    from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts, PluginTls, Replica
     from gateway_plugin.envoy_files import follow
 
     settings = _load(config).settings
+    first, *others = plugin_host or ["127.0.0.1"]
     envoy = EnvoyConfig(
         ports=EnvoyPorts(listener_port, admin_port, settings.grpc_port, settings.api_port),
-        plugin_host=plugin_host,
+        plugin_host=first,
+        replicas=tuple(Replica(host, settings.grpc_port, settings.api_port) for host in others),
+        plugin_tls=PluginTls(plugin_ca, plugin_name, client_cert, client_key) if plugin_ca else None,
         fail_open=fail_open,
         accounting=settings.accounting,
         lua_path=lua_path,
@@ -147,10 +202,29 @@ def _load(config: Path | None) -> Loaded:
         _fail(str(error))
 
 
-def _fail(message: str) -> NoReturn:
+def _load_controller(config: Path | None) -> ControllerSettings:
+    from gateway_plugin.controller.settings import AIBRIX_NAMES, ControllerSettings
+    from gateway_plugin.settings import SettingsError, load_as
+
+    try:
+        settings = load_as(ControllerSettings, AIBRIX_NAMES, config).settings
+    except SettingsError as error:
+        _fail(str(error))
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return settings
+
+
+def _need_kubernetes() -> None:
+    from importlib.util import find_spec
+
+    if not find_spec("kopf") or not find_spec("kubernetes"):
+        _fail("this needs the extra `kubernetes`: pip install 'gateway-plugin[kubernetes]'")
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
     for line in message.splitlines():
         typer.echo(f"gateway-plugin: {line}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def main() -> None:

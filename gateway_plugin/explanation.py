@@ -57,17 +57,27 @@ def print_explanation(explanation: dict[str, Any]) -> None:
     )
     if not candidates:
         return
-    table = Table(
-        "pod", "cached tokens", "cost", *(name.replace("_", " ") for name in candidates[0]["terms"]), show_edge=False
-    )
+    # A probe, and pods that are left out, have no terms.
+    names: list[str] = next((list(candidate["terms"]) for candidate in candidates if candidate["terms"]), [])
+    all_well = all(candidate["health"] == "closed" for candidate in candidates)
+    table = Table("pod", "cached tokens", "cost", *(name.replace("_", " ") for name in names), show_edge=False)
+    if not all_well:
+        table.add_column("health")
     for column in table.columns:
         column.overflow = "fold"
     table.columns[0].no_wrap = True
     for candidate in candidates:
-        numbers = [candidate["cost"], *candidate["terms"].values()]
+        numbers = [candidate["cost"], *(candidate["terms"].get(name) for name in names)]
         cells = ["?" if number is None else f"{number:.3g}" for number in numbers]
+        cells += [] if all_well else [_health(candidate)]
         table.add_row(candidate["pod"], f"{candidate['matched_tokens']:.0f}", *cells)
     console.print(table)
+
+
+def _health(candidate: dict[str, Any]) -> str:
+    words = {"closed": "well", "half_open": "to be probed", "open": "sick"}
+    health = words.get(candidate["health"], candidate["health"])
+    return health if candidate["place"] is not None else f"{health}, left out"
 
 
 def _message(body: bytes) -> str:

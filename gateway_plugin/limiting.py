@@ -13,9 +13,9 @@ import logging
 import random
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from cachetools import TTLCache
 
 from gateway_plugin.intent.headers import ANONYMOUS_PREFIX
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from gateway_plugin.settings import Settings
-    from ratelimit import LimitStore
+    from ratelimit import LimitStore, UserRecord
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,7 @@ _KEY_KNOWN_SECONDS = 3600.0
 _MAX_KEYS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class GiveBack:
+class GiveBack(msgspec.Struct, frozen=True):
     """What an ended exchange holds of its user's limits; nobody waits for it."""
 
     user: str
@@ -110,6 +109,11 @@ class Limiting:
                 group.create_task(self._changes.run())
                 group.create_task(self._replicas.run())
 
+    @property
+    def replicas(self) -> int:
+        """How many replicas share the store, this one included, as far as is known."""
+        return self._replicas.seen if self._replicas is not None else 1
+
     def refusal(self, user: str, model: str) -> Decision | None:
         """A refusal that still holds, without asking anybody."""
         return self.exhausted.refusal(user, model) if self.exhausted is not None else None
@@ -163,6 +167,11 @@ class Limiting:
             raise
         self._owners[key_sha256] = self._last_owners[key_sha256] = owner
         return owner
+
+    async def record_of(self, user: str) -> UserRecord | None:
+        """What is stored of a user, None for nobody; the last that was known while the store is away, else
+        StoreUnavailable."""
+        return await (self.store.read(user) if self._users is None else self._users.get(user))
 
     async def health(self) -> tuple[bool, str]:
         """Whether admissions can be decided, and who decides them."""

@@ -5,15 +5,24 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 import uvicorn
 
+from gateway_plugin.grpcio_server import GrpcioMethods, credentials
+from gateway_plugin.tls import TlsError
+from gateway_plugin.wire.bounds import Bounds
+from gateway_plugin.wire.listener import WireListener
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from fastapi import FastAPI
+
+    from gateway_plugin.calls import Methods
+    from gateway_plugin.settings import Transport
+    from gateway_plugin.tls import TlsFiles
 
 # Each open HTTP exchange holds one stream; a limit here would be a limit on concurrent generations.
 _MAX_STREAMS = 2**31 - 1
@@ -23,12 +32,35 @@ class StartError(RuntimeError):
     """The process cannot start; the text says why and what to change."""
 
 
-class GrpcListener:
-    """The gRPC server on one port."""
+class GrpcListener(Protocol):
+    """The gRPC server on one port, whatever carries it."""
 
-    def __init__(
-        self, host: str, port: int, handlers: Sequence[grpc.GenericRpcHandler], max_message_bytes: int
-    ) -> None:
+    port: int
+
+    async def start(self) -> None:
+        """Serves from now on."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, gives open ones so long, then ends them."""
+
+
+def grpc_listener(
+    transport: Transport, host: str, port: int, methods: Methods, max_message_bytes: int, tls: TlsFiles | None = None
+) -> GrpcListener:
+    """Takes the port; raises StartError when that, or TLS, fails."""
+    try:
+        if transport == "grpcio":
+            return GrpcioListener(host, port, methods, max_message_bytes, tls)
+        bounds = Bounds(max_message_bytes=max_message_bytes)
+        return WireListener(methods, bind(host, port, "grpc_port"), bounds, tls)
+    except TlsError as error:
+        raise StartError(f"grpc_tls_cert_file: {error}") from None
+
+
+class GrpcioListener:
+    """grpc.aio's server."""
+
+    def __init__(self, host: str, port: int, methods: Methods, max_message_bytes: int, tls: TlsFiles | None) -> None:
         # grpc would share the port with another process silently, and report a failure only in its own words.
         bind(host, port, "grpc_port").close()
         options = [
@@ -36,9 +68,21 @@ class GrpcListener:
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_concurrent_streams", _MAX_STREAMS),
         ]
-        self.server = grpc.aio.server(options=options)
-        self.server.add_generic_rpc_handlers(handlers)
-        self.port = self.server.add_insecure_port(address(host, port))
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers([GrpcioMethods(methods)])
+        at = address(host, port)
+        if tls is None:
+            self.port = self._server.add_insecure_port(at)
+        else:
+            self.port = self._server.add_secure_port(at, credentials(tls))
+
+    async def start(self) -> None:
+        """Serves from now on."""
+        await self._server.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, gives open ones so long, then ends them."""
+        await self._server.stop(grace_seconds)
 
 
 class HttpListener:

@@ -6,14 +6,14 @@ or prompt is ever a label. Names that AIBrix's dashboards use are kept where the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -25,6 +25,28 @@ _DECISION_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.0
 _TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 
 
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class Children(Generic[M]):
+    """A metric's children by label values. The library's own way to them takes a lock, and strings of strings."""
+
+    def __init__(self, parent: M) -> None:
+        self._parent: M = parent
+        self._known: dict[tuple[str, ...], M] = {}
+
+    def labels(self, *values: str) -> M:
+        """As in the library; no child is ever removed."""
+        child = self._known.get(values)
+        if child is None:
+            child = self._known[values] = self._parent.labels(*values)
+        return child
+
+    def items(self) -> Iterator[tuple[tuple[str, ...], M]]:
+        """All children so far."""
+        return iter(tuple(self._known.items()))
+
+
 class Metrics:
     """All metrics of one process, in a registry of its own."""
 
@@ -34,17 +56,26 @@ class Metrics:
         self._outcomes()
         self._accounting()
 
+    def in_flight_by_model(self) -> dict[str, int]:
+        """Open exchanges of every model that has had any."""
+        children = self.model_in_flight.items()
+        return {model: int(next(iter(gauge.collect())).samples[0].value) for (model,), gauge in children}
+
     def _requests(self) -> None:
-        counter = self._counter
-        self.requests = counter("gateway_request", "Requests sent on to a model.", "model", "strategy")
-        self.passed = counter("gateway_passed_through", "Requests of other paths, passed on untouched.")
-        self.rejections = counter("gateway_rejections", "Requests answered by the gateway itself.", "reason", "status")
-        self.decisions = counter(
+        counters = self._counters
+        self.requests = counters("gateway_request", "Requests sent on to a model.", "model", "strategy")
+        self.passed = Counter(
+            "gateway_passed_through", "Requests of other paths, passed on untouched.", registry=self.registry
+        )
+        self.rejections = counters("gateway_rejections", "Requests answered by the gateway itself.", "reason", "status")
+        self.decisions = counters(
             "gateway_routing_decisions", "Pods chosen, by the branch that led there.", "model", "strategy", "branch"
         )
         self.in_flight = Gauge("gateway_in_flight_requests", "Open HTTP exchanges.", registry=self.registry)
-        self.model_in_flight = Gauge(
-            "gateway_model_in_flight_requests", "Open HTTP exchanges of a model.", ["model"], registry=self.registry
+        self.model_in_flight = Children(
+            Gauge(
+                "gateway_model_in_flight_requests", "Open HTTP exchanges of a model.", ["model"], registry=self.registry
+            )
         )
         self.decision_seconds = Histogram(
             "gateway_decision_seconds",
@@ -52,37 +83,42 @@ class Metrics:
             buckets=_DECISION_SECONDS,
             registry=self.registry,
         )
-        self.errors = counter("gateway_internal_errors", "Exchanges that ended in an exception of ours.")
+        self.errors = Counter(
+            "gateway_internal_errors", "Exchanges that ended in an exception of ours.", registry=self.registry
+        )
 
     def _outcomes(self) -> None:
         """From Envoy's access log."""
-        counter = self._counter
-        self.successes = counter(
+        counters = self._counters
+        self.successes = counters(
             "gateway_request_model_success", "Finished with a status below 400.", "model", "status_code"
         )
-        self.failures = counter(
+        self.failures = counters(
             "gateway_request_model_fail",
-            "Finished with a status from 400 on, or cut off; 499 is a client that went away.",
+            "Finished with a status from 400 on, or cut off: 499 by the client, else by the pod.",
             "model",
             "status_code",
         )
-        self.input_tokens = counter("gateway_input_tokens", "Prompt tokens.", "model")
-        self.output_tokens = counter("gateway_output_tokens", "Generated tokens.", "model")
-        self.cached_tokens = counter("gateway_cached_tokens", "Prompt tokens that the pod had cached.", "model")
+        self.retries = counters(
+            "gateway_retries", "Tries at another pod after one refused or was unavailable.", "model"
+        )
+        self.input_tokens = counters("gateway_input_tokens", "Prompt tokens.", "model")
+        self.output_tokens = counters("gateway_output_tokens", "Generated tokens.", "model")
+        self.cached_tokens = counters("gateway_cached_tokens", "Prompt tokens that the pod had cached.", "model")
         self.ttft = self._seconds("gateway_ttft_seconds", "Time to first token of streams.", _SECONDS)
         self.tpot = self._seconds("gateway_tpot_seconds", "Time per output token of streams.", _TPOT_SECONDS)
         self.duration = self._seconds("gateway_request_duration_seconds", "Whole exchange.", _SECONDS)
 
     def _accounting(self) -> None:
-        counter = self._counter
-        self.log_entries = counter("gateway_access_log_entries", "Entries from Envoy, by what they were.", "outcome")
-        self.settlements = counter("gateway_settlements", "Token charges, by what became of them.", "outcome")
+        counters = self._counters
+        self.log_entries = counters("gateway_access_log_entries", "Entries from Envoy, by what they were.", "outcome")
+        self.settlements = counters("gateway_settlements", "Token charges, by what became of them.", "outcome")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+    def _counters(self, name: str, text: str, *labels: str) -> Children[Counter]:
+        return Children(Counter(name, text, labels, registry=self.registry))
 
-    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, ["model"], buckets=buckets, registry=self.registry)
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Children[Histogram]:
+        return Children(Histogram(name, text, ["model"], buckets=buckets, registry=self.registry))
 
 
 class PrefixIndexCollector(Collector):
@@ -107,6 +143,24 @@ class PrefixIndexCollector(Collector):
         ):
             forgotten.add_metric([reason], count)
         yield forgotten
+
+
+class WaitingCollector(Collector):
+    """Who waits for a pod with room, read when somebody asks."""
+
+    def __init__(self, lengths: Callable[[], Mapping[str, int]], models: Callable[[], Iterable[str]]) -> None:
+        self._lengths = lengths
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """The queues as of now."""
+        lengths = self._lengths()
+        gauge = GaugeMetricFamily(
+            "gateway_waiting_requests", "Requests that wait for a pod with room.", labels=["model"]
+        )
+        for model in self._models():
+            gauge.add_metric([model], lengths.get(model, 0))
+        yield gauge
 
 
 class LimiterCollector(Collector):

@@ -11,11 +11,11 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import quote
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ AIBRIX_NAMES = {
 }
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Transport = Literal["native", "grpcio"]
 Seconds = Annotated[float, Field(ge=0.01, le=3600)]
 
 
@@ -53,26 +54,118 @@ class Settings(BaseModel):
     grpc_port: Port = Field(50052, description="ext_proc, access log and gRPC health; AIBrix's port")
     ops_port: Port = Field(8080, description="HTTP: /metrics, /healthz, /readyz, /debug; AIBrix's port")
     api_port: Port = Field(8090, description="HTTP: users API and /v1/models; the port of AIBrix's metadata service")
+    transport: Transport = Field(
+        "native", description="who carries gRPC: native, our own HTTP/2, a tenth of the CPU; grpcio, the library"
+    )
     grpc_max_message_bytes: int = Field(
         17 * MIB,
         description="largest message from Envoy: 16 MiB of body, the limit in our Envoy configuration, and headers",
         ge=MIB // 16,
         le=1024 * MIB,
     )
+    grpc_tls_cert_file: Path | None = Field(
+        None, description="PEM certificate chain of grpc_port; with it the port speaks TLS; read again when it changes"
+    )
+    grpc_tls_key_file: Path | None = Field(None, description="PEM private key of grpc_tls_cert_file")
+    grpc_tls_client_ca_file: Path | None = Field(
+        None, description="PEM certificates that sign Envoy's; with it only their holders may connect (mTLS)"
+    )
     drain_seconds: Seconds = Field(30.0, description="how long a stopping process waits for requests in flight")
+    drain_grace_seconds: Seconds = Field(
+        5.0, description="how long a stopping process still takes new requests, until Envoy has found other replicas"
+    )
+    release: Literal["stream_end", "access_log"] = Field(
+        "stream_end",
+        description="what frees a pod's place: the end of the gRPC stream, held for each request in flight, or the log",
+    )
+    max_inflight_exchanges: int = Field(
+        20_000, description="requests in flight per process; more are answered 503 overloaded; 0: no bound", ge=0
+    )
+    max_inflight_per_pod: int = Field(
+        0, description="requests in flight per pod; when all pods have as many: 503 overloaded; 0: no bound", ge=0
+    )
+    queue_length: int = Field(
+        0, description="requests per model that wait while all pods are full (max_inflight_per_pod); 0: none", ge=0
+    )
+    queue_seconds: float = Field(
+        2.0, description="longest such wait; must be shorter than Envoy's message timeout, 5 s in ours", ge=0.01, le=60
+    )
 
+    discovery: Literal["file", "kubernetes"] = Field(
+        "file", description="where models and pods come from: endpoints_file, or pods and ModelAdapters of Kubernetes"
+    )
     endpoints_file: Path | None = Field(
-        None, description="pods per model, in AIBrix's standalone format; reloaded when it changes"
+        None,
+        description="with discovery: file: pods per model, in AIBrix's standalone format; reloaded when it changes",
+    )
+    kubernetes_namespaces: str = Field(
+        "", description="namespaces whose pods are used, separated by commas; empty: all, as in AIBrix"
+    )
+    kubernetes_pods: Literal["all", "labelled"] = Field(
+        "all",
+        description="all: a model's name may be an annotation, too; labelled: only pods with the label are watched,"
+        " less traffic in clusters of many thousand other pods",
+    )
+    label_prefix: str = Field(
+        "model.aibrix.ai",
+        description="of the labels and annotations on pods: name, port, metric-port, engine, config; AIBrix's",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+    )
+    pod_ip_family: Literal["primary", "ipv4", "ipv6"] = Field(
+        "primary", description="which address of a pod with two; must be the family of the models' Services"
+    )
+    kubeconfig: Path | None = Field(
+        None, description="outside of a cluster; empty: the pod's service account, else KUBECONFIG or ~/.kube/config"
+    )
+    models_poll_seconds: float = Field(
+        5.0, description="between two reads of an engine's own /v1/models, for adapters; 0: never", ge=0, le=3600
+    )
+    models_keep_seconds: float = Field(
+        3600.0, description="how long a model without pods stays listed, as unavailable", ge=0, le=30 * 86400
+    )
+    models_file: Path | None = Field(
+        None, description="keeps models, aliases and webhooks over restarts; only without Redis, which keeps them else"
+    )
+    models_owned_by: str = Field(
+        "gateway-plugin", description="owner of models whose pods have no label owned-by", min_length=1, max_length=256
+    )
+    gpu_labels: str = Field(
+        "gpu,gpu-type,accelerator,nvidia.com/gpu.product,amd.com/gpu.product-name,cloud.google.com/gke-accelerator",
+        description="pod labels that name the accelerator, separated by commas, the strongest first",
+    )
+    webhook_timeout_seconds: Seconds = Field(5.0, description="for one attempt to deliver an event")
+    webhook_attempts: int = Field(
+        8, description="attempts before an event is a dead letter; 8 take about two minutes", ge=1, le=50
+    )
+    webhook_private_targets: bool = Field(
+        False, description="let webhooks go to private and loopback addresses, too; they see whatever listens there"
     )
     scrape_interval_seconds: Seconds = Field(
         1.0, description="between two reads of a pod's metrics page; shorter costs the engines CPU"
+    )
+
+    replica_sharing: Literal["on", "off"] = Field(
+        "on",
+        description="replicas with one Redis tell each other their requests in flight; off: each counts its own alone",
     )
 
     default_strategy: str = Field(
         "", description="routing strategy of requests that name none; empty: Envoy balances, as in AIBrix"
     )
     target_candidates: int = Field(
-        2, description="pods offered to Envoy per request; those after the first are for retries", ge=1, le=5
+        3,
+        description="pods offered to Envoy per request; those after the first are for retries, of which Envoy makes 2",
+        ge=1,
+        le=5,
+    )
+    max_sick_share: float = Field(
+        0.5,
+        description="of the pods a request could go to, at most so many are left out as sick; never all",
+        ge=0,
+        le=1,
+    )
+    sick_retry_seconds: Seconds = Field(
+        30.0, description="longest wait until a sick pod is looked at again; waits begin with 1 s and double"
     )
 
     external_filter_keys: str = Field(
@@ -117,16 +210,43 @@ class Settings(BaseModel):
         SecretStr(""), description="when set, every call of the users API must carry it as `Authorization: Bearer`"
     )
 
-    accounting: Literal["access_log", "none"] = Field(
-        "access_log", description="access_log: Envoy's log reports tokens and timings; none: tokens are not counted"
+    accounting: Literal["access_log", "ext_proc", "none"] = Field(
+        "access_log",
+        description="who reports tokens: Envoy's log; responses, sent through this process; or nobody",
     )
+    expose_pod: bool = Field(True, description="tell clients which pod served them (target-pod, target-pod-ip)")
     pod_name: str = Field("", description="name of this replica in metrics; empty: the host name")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per request")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if self.release == "access_log" and self.accounting != "access_log":
+            raise ValueError(f"release = 'access_log': nobody releases pods with accounting = {self.accounting!r}")
+        if self.queue_length and not self.max_inflight_per_pod:
+            raise ValueError(f"queue_length = {self.queue_length}: nobody waits without max_inflight_per_pod")
+        if bool(self.grpc_tls_cert_file) != bool(self.grpc_tls_key_file):
+            raise ValueError("grpc_tls_cert_file and grpc_tls_key_file: set both, or neither")
+        if self.models_file is not None and self.effective_redis_url:
+            raise ValueError("models_file: with Redis, models are kept there; unset one of the two")
+        if self.grpc_tls_client_ca_file and not self.grpc_tls_cert_file:
+            raise ValueError("grpc_tls_client_ca_file: needs grpc_tls_cert_file and grpc_tls_key_file")
+        return self
 
     @property
     def replica(self) -> str:
         """This process in metrics."""
         return self.pod_name or socket.gethostname()
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespaces to watch; none means all."""
+        names = (name.strip() for name in self.kubernetes_namespaces.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    @property
+    def gpu_label_keys(self) -> tuple[str, ...]:
+        """The keys in `gpu_labels`."""
+        return tuple(key.strip() for key in self.gpu_labels.split(",") if key.strip())
 
     @property
     def effective_redis_url(self) -> str:
@@ -138,38 +258,50 @@ class Settings(BaseModel):
         return f"redis://{f':{password}@' if password else ''}{host}:{self.redis_port}"
 
 
+S = TypeVar("S", bound=BaseModel)
+
+
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedOf(Generic[S]):
     """Settings, the origin of each value ("default", "environment NAME", "file PATH"), and what was ignored."""
 
-    settings: Settings
+    settings: S
     origins: Mapping[str, str]
     warnings: tuple[str, ...]
 
 
+Loaded = LoadedOf[Settings]
+
+
 def load(config_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
     """Reads and checks everything; raises SettingsError."""
+    return load_as(Settings, AIBRIX_NAMES, config_file, environ)
+
+
+def load_as(
+    model: type[S], aliases: Mapping[str, str], config_file: Path | None, environ: Mapping[str, str] | None = None
+) -> LoadedOf[S]:
+    """The same for the settings of another process, which has further names for some of its variables."""
     env = os.environ if environ is None else environ
     values: dict[str, object] = {}
-    origins = dict.fromkeys(Settings.model_fields, "default")
+    origins = dict.fromkeys(model.model_fields, "default")
     for name, value in _read_yaml(config_file).items():
         values[name], origins[name] = value, f"file {config_file}"
-    for name in Settings.model_fields:
-        for variable in env_names(name):
+    for name in model.model_fields:
+        for variable in env_names(name, aliases):
             if env.get(variable) and not _injected_by_kubernetes(name, env[variable]):
                 values[name], origins[name] = env[variable], f"environment {variable}"
                 break
     try:
-        settings = Settings.model_validate(values)
+        settings = model.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item, origins) for item in error.errors())) from None
-    return Loaded(settings, origins, tuple(_strangers(env)))
+        raise SettingsError("\n".join(_explain(item, origins, model) for item in error.errors())) from None
+    return LoadedOf(settings, origins, tuple(_strangers(env, model, aliases)))
 
 
-def env_names(name: str) -> list[str]:
+def env_names(name: str, aliases: Mapping[str, str] = AIBRIX_NAMES) -> list[str]:
     """The environment variables of a setting, strongest first."""
-    aibrix_name = AIBRIX_NAMES.get(name)
-    return [PREFIX + name.upper(), *([aibrix_name] if aibrix_name else [])]
+    return [PREFIX + name.upper(), *([aliases[name]] if name in aliases else [])]
 
 
 def _read_yaml(path: Path | None) -> dict[str, object]:
@@ -191,9 +323,11 @@ def _injected_by_kubernetes(name: str, value: str) -> bool:
     return name.endswith("_port") and value.startswith("tcp://")
 
 
-def _explain(item: ErrorDetails, origins: Mapping[str, str]) -> str:
+def _explain(item: ErrorDetails, origins: Mapping[str, str], model: type[BaseModel]) -> str:
+    if not item["loc"]:  # settings that do not fit together name themselves
+        return str(item["ctx"]["error"])
     name = str(item["loc"][0])
-    field = Settings.model_fields.get(name)
+    field = model.model_fields.get(name)
     if field is None:
         return f"{name}: no such setting ({origins[name]}); `gateway-plugin config` lists them all"
     value = "<secret>" if field.annotation is SecretStr else repr(item["input"])
@@ -209,8 +343,9 @@ def _allowed(annotation: object, metadata: list[Any]) -> str:
     return f"; allowed: {bounds.get('ge', '')} to {bounds.get('le', 'any')}"
 
 
-def _strangers(env: Mapping[str, str]) -> list[str]:
+def _strangers(env: Mapping[str, str], model: type[BaseModel], aliases: Mapping[str, str]) -> list[str]:
     # Kubernetes also injects GATEWAY_..._PORT for a Service of that name, so a stranger is a warning, not a mistake.
-    known = {variable for name in Settings.model_fields for variable in env_names(name)} | {CONFIG_FILE_VARIABLE}
+    known = {variable for name in model.model_fields for variable in env_names(name, aliases)}
+    known.add(CONFIG_FILE_VARIABLE)
     unknown = sorted(name for name in env if name.startswith(PREFIX) and name not in known)
     return [f"environment variable {name} is not a setting and was ignored" for name in unknown]

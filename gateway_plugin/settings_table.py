@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from gateway_plugin.settings import Settings, env_names
+from gateway_plugin.settings import AIBRIX_NAMES, Settings, env_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
     from gateway_plugin.settings import Loaded
 
 _HEADER = """# Configuration
@@ -33,13 +37,19 @@ def terminal_table(loaded: Loaded) -> Table:
 
 
 def markdown() -> str:
-    """The whole of docs/configuration.md."""
-    return _HEADER + "".join(_row(name) for name in Settings.model_fields)
+    """The plugin's part of docs/configuration.md."""
+    return _HEADER + rows(Settings, AIBRIX_NAMES)
 
 
-def _row(name: str) -> str:
-    field = Settings.model_fields[name]
-    variables = ", ".join(f"`{variable}`" for variable in env_names(name))
-    default = str(getattr(Settings(), name)) if field.default is not None else ""
+def rows(model: type[BaseModel], aliases: Mapping[str, str]) -> str:
+    """The lines of a table of settings, which must all have defaults."""
+    defaults = model()
+    return "".join(_row(model, name, aliases, getattr(defaults, name)) for name in model.model_fields)
+
+
+def _row(model: type[BaseModel], name: str, aliases: Mapping[str, str], value: object) -> str:
+    field = model.model_fields[name]
+    variables = ", ".join(f"`{variable}`" for variable in env_names(name, aliases))
+    default = str(value) if field.default is not None else ""
     description = (field.description or "").replace("|", "\\|")
     return f"| `{name}` | {variables} | {f'`{default}`' if default else 'empty'} | {description} |\n"

@@ -5,10 +5,11 @@ An entry belongs to us when it carries the metadata that the ext_proc reply wrot
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage, StreamAccessLogsResponse
+from google.protobuf.message import DecodeError
 
 from protos.ext_proc import METADATA_NAMESPACE
 
@@ -24,15 +25,21 @@ METHOD_NAME = "StreamAccessLogs"
 USAGE_NAMESPACE = "gateway_plugin.usage"
 """Dynamic metadata that the Lua filter writes when it finds usage in a response."""
 
+_TOKENS = "tokens"
+"""In USAGE_NAMESPACE: what the response counts."""
+_FIRST_BODY = "first_body_at_ms"
+"""In USAGE_NAMESPACE: when the first output of a stream passed, in milliseconds since 1970 by Envoy's clock."""
+
+_COUNT_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 _TEXT_FIELDS = ("charge_id", "request_id", "user", "model", "strategy")
 _MAX_COUNT = 2.0**53
+_CLIENT_LEFT = ("downstream_connection_termination", "downstream_remote_reset")
 _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
 
-__all__ = ["FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
+__all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedExchange:
+class FinishedExchange(msgspec.Struct, frozen=True):
     """What Envoy knows of an exchange when it is over. Token counts are None where the response named no usage."""
 
     charge_id: str
@@ -45,15 +52,25 @@ class FinishedExchange:
     """The "ip:port" that answered; empty when no pod was reached."""
     duration_seconds: float
     ttft_seconds: float | None
-    """From the request's first byte at Envoy to the pod's first byte of a stream; None for other responses, whose
-    first byte comes with their last token."""
+    """From the request's first byte at Envoy to the first output of a stream, not to its headers, which engines send
+    ahead; None for other responses, whose first byte comes with their last token."""
     attempts: int
+    """How many pods Envoy tried, or how often; `pod_address` is the last of them."""
     client_aborted: bool
     response_bytes: int = 0
+    """Of the body, as far as it left Envoy."""
+    streamed: bool = False
+    """Whether events of a stream have passed."""
+    targets: tuple[str, ...] = ()
+    """The candidates that the plugin named, in order."""
+    flags: frozenset[str] = frozenset()
+    """Envoy's response flags, by their names in its `ResponseFlags` message."""
+    details: str = ""
+    """Why Envoy answered as it did; "via_upstream" for a pod's own answer."""
     reserved_tokens: int = 0
     """What the admission had charged ahead."""
     prompt_tokens_estimate: int = 0
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
 
 
@@ -72,24 +89,33 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
     if not text["charge_id"]:
         return None
     usage = metadata[USAGE_NAMESPACE].fields if USAGE_NAMESPACE in metadata else {}
-    streamed = "streamed" in usage and usage["streamed"].bool_value
+    flags = frozenset(field.name for field, _ in common.response_flags.ListFields())
     return FinishedExchange(
         **text,
         status=entry.response.response_code.value,
         pod_address=_address(entry),
         duration_seconds=_seconds(common.duration) if common.HasField("duration") else _last_byte_seconds(entry),
-        ttft_seconds=_first_byte_seconds(entry) if streamed else None,
+        ttft_seconds=_first_output_seconds(entry, usage),
         attempts=common.upstream_request_attempt_count,
-        client_aborted=common.response_flags.downstream_connection_termination,
+        client_aborted=not flags.isdisjoint(_CLIENT_LEFT),
         response_bytes=entry.response.response_body_bytes,
+        streamed=_FIRST_BODY in usage,
+        targets=_targets(metadata[METADATA_NAMESPACE]),
+        flags=flags,
+        details=entry.response.response_code_details,
         reserved_tokens=_count(metadata[METADATA_NAMESPACE], "reserved_tokens"),
         prompt_tokens_estimate=_count(metadata[METADATA_NAMESPACE], "prompt_tokens_estimate"),
-        tokens=_tokens(usage),
+        tokens=_tokens(usage[_TOKENS].struct_value.fields) if _TOKENS in usage else {},
     )
 
 
 def _text(struct: Struct, name: str) -> str:
     return str(struct.fields[name].string_value) if name in struct.fields else ""
+
+
+def _targets(struct: Struct) -> tuple[str, ...]:
+    targets = _text(struct, "targets")
+    return tuple(targets.split(",")) if targets else ()
 
 
 def _count(struct: Struct, name: str) -> int:
@@ -99,9 +125,9 @@ def _count(struct: Struct, name: str) -> int:
 
 def _tokens(usage: Mapping[str, Value]) -> dict[str, int]:
     return {
-        name: int(value.number_value)
-        for name, value in usage.items()
-        if value.HasField("number_value") and 0 <= value.number_value < _MAX_COUNT
+        name: int(usage[name].number_value)
+        for name in _COUNT_FIELDS
+        if name in usage and usage[name].HasField("number_value") and 0 <= usage[name].number_value < _MAX_COUNT
     }
 
 
@@ -112,6 +138,16 @@ def _address(entry: HTTPAccessLogEntry) -> str:
     return (
         f"[{socket.address}]:{socket.port_value}" if ":" in socket.address else f"{socket.address}:{socket.port_value}"
     )
+
+
+def _first_output_seconds(entry: HTTPAccessLogEntry, usage: Mapping[str, Value]) -> float | None:
+    if _FIRST_BODY not in usage:
+        return None
+    headers = _first_byte_seconds(entry)
+    start = entry.common_properties.start_time
+    elapsed = float(usage[_FIRST_BODY].number_value / 1e3 - start.seconds - start.nanos / 1e9)
+    # Whole milliseconds, and a clock that may be set meanwhile: what monotonic times exclude cannot be.
+    return min(max(elapsed, headers or 0.0), _last_byte_seconds(entry) or elapsed)
 
 
 def _first_byte_seconds(entry: HTTPAccessLogEntry) -> float | None:

@@ -1,4 +1,4 @@
-"""ext_proc messages: what Envoy asks, as plain values, and the replies, built.
+"""ext_proc messages: what Envoy asks, as plain values, and the replies, serialized.
 
 Envoy's rules that shape this module: header values travel in `raw_value` (a `value` arrives empty); a mode override is
 a whole ProcessingMode, whose body fields have no default, so unset means NONE; `response_trailer_mode: SEND` keeps the
@@ -8,11 +8,12 @@ stream open until the HTTP exchange ends, without any further message when the r
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3.external_processor_pb2 import (
+    BodyMutation,
     BodyResponse,
     CommonResponse,
     HeaderMutation,
@@ -23,15 +24,21 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
     TrailersResponse,
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
-from google.protobuf.struct_pb2 import Struct
+
+from protos.encoding import field, struct, tag, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from protos.encoding import Json
 
 METHOD_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 METHOD_NAME = "Process"
 METADATA_NAMESPACE = "gateway_plugin"
 """Dynamic metadata that the plugin writes and the access log brings back; Envoy's configuration must allow it."""
+
+_ATTRIBUTES = "envoy.filters.http.ext_proc"
+_UPSTREAM = "upstream.address"
 
 __all__ = ["Mode", "ProcessingRequest", "ProcessingResponse"]
 
@@ -44,18 +51,55 @@ class Mode(Enum):
     HOLD = "hold"
     """Nothing more, but the stream stays open until the exchange ends."""
 
+    BUFFERED_BODY_AND_RESPONSE = "buffered_body_and_response"
+    """The whole request body, then the headers of the response."""
+    RESPONSE = "response"
+    """The headers of the response."""
+    STREAMED_RESPONSE = "streamed_response"
+    """In answer to the headers of a response: its body, chunk by chunk."""
 
-_MODES = {
-    mode: ProcessingMode(
+
+def _mode(request_body: int, response_headers: int, response_body: int = ProcessingMode.NONE) -> ProcessingMode:
+    return ProcessingMode(
         request_header_mode=ProcessingMode.SEND,
-        request_body_mode=body,
-        response_header_mode=ProcessingMode.SKIP,
-        response_body_mode=ProcessingMode.NONE,
+        request_body_mode=request_body,
+        response_header_mode=response_headers,
+        response_body_mode=response_body,
         request_trailer_mode=ProcessingMode.SKIP,
         response_trailer_mode=ProcessingMode.SEND,
     )
-    for mode, body in ((Mode.BUFFERED_BODY, ProcessingMode.BUFFERED), (Mode.HOLD, ProcessingMode.NONE))
+
+
+_MODES = {
+    Mode.BUFFERED_BODY: _mode(ProcessingMode.BUFFERED, ProcessingMode.SKIP),
+    Mode.HOLD: _mode(ProcessingMode.NONE, ProcessingMode.SKIP),
+    Mode.BUFFERED_BODY_AND_RESPONSE: _mode(ProcessingMode.BUFFERED, ProcessingMode.SEND),
+    Mode.RESPONSE: _mode(ProcessingMode.NONE, ProcessingMode.SEND),
+    Mode.STREAMED_RESPONSE: _mode(ProcessingMode.NONE, ProcessingMode.SEND, ProcessingMode.STREAMED),
 }
+
+
+def _serialized(message: ProcessingResponse) -> bytes:
+    return bytes(message.SerializeToString())
+
+
+_MODE_OVERRIDES = {mode: _serialized(ProcessingResponse(mode_override=override)) for mode, override in _MODES.items()}
+
+_REQUEST_HEADERS = tag(ProcessingResponse.DESCRIPTOR, "request_headers")
+_RESPONSE_HEADERS = tag(ProcessingResponse.DESCRIPTOR, "response_headers")
+_REQUEST_BODY = tag(ProcessingResponse.DESCRIPTOR, "request_body")
+_DYNAMIC_METADATA = tag(ProcessingResponse.DESCRIPTOR, "dynamic_metadata")
+_HEADERS_COMMON = tag(HeadersResponse.DESCRIPTOR, "response")
+_BODY_COMMON = tag(BodyResponse.DESCRIPTOR, "response")
+_HEADER_MUTATION = tag(CommonResponse.DESCRIPTOR, "header_mutation")
+_BODY_MUTATION = tag(CommonResponse.DESCRIPTOR, "body_mutation")
+_NEW_BODY = tag(BodyMutation.DESCRIPTOR, "body")
+_SET_HEADER = tag(HeaderMutation.DESCRIPTOR, "set_headers")
+_REMOVE_HEADER = tag(HeaderMutation.DESCRIPTOR, "remove_headers")
+_HEADER = tag(HeaderValueOption.DESCRIPTOR, "header")
+_KEY = tag(HeaderValue.DESCRIPTOR, "key")
+_RAW_VALUE = tag(HeaderValue.DESCRIPTOR, "raw_value")
+_CLEAR_ROUTE_CACHE = bytes(CommonResponse(clear_route_cache=True).SerializeToString())
 
 
 def kind_of(message: ProcessingRequest) -> str:
@@ -65,11 +109,7 @@ def kind_of(message: ProcessingRequest) -> str:
 
 def headers_of(message: ProcessingRequest, wanted: frozenset[str]) -> dict[str, str]:
     """The wanted request headers, by lower-case name; a repeated header keeps its first value."""
-    found: dict[str, str] = {}
-    for header in message.request_headers.headers.headers:
-        if header.key in wanted and header.key not in found:
-            found[header.key] = (header.raw_value or header.value.encode()).decode("utf-8", "replace")
-    return found
+    return _found(message.request_headers.headers.headers, wanted)
 
 
 def headers_end_stream(message: ProcessingRequest) -> bool:
@@ -82,72 +122,119 @@ def body_of(message: ProcessingRequest) -> bytes:
     return bytes(message.request_body.body)
 
 
+def response_headers_of(message: ProcessingRequest, wanted: frozenset[str]) -> dict[str, str]:
+    """As `headers_of`, of a response."""
+    return _found(message.response_headers.headers.headers, wanted)
+
+
+def response_ends_with_headers(message: ProcessingRequest) -> bool:
+    """True when the response has no body."""
+    return bool(message.response_headers.end_of_stream)
+
+
+def response_chunk_of(message: ProcessingRequest) -> tuple[bytes, bool]:
+    """The next bytes of a response, and whether they are its last."""
+    return bytes(message.response_body.body), bool(message.response_body.end_of_stream)
+
+
+def upstream_address_of(message: ProcessingRequest) -> str:
+    """The "ip:port" that answers; empty where Envoy was not told to say so, and where nobody was reached."""
+    fields = message.attributes[_ATTRIBUTES].fields if _ATTRIBUTES in message.attributes else {}
+    return str(fields[_UPSTREAM].string_value) if _UPSTREAM in fields else ""
+
+
 def headers_reply(
     set_headers: Mapping[str, str],
     remove_headers: Iterable[str],
     *,
     mode: Mode | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> ProcessingResponse:
+    metadata: Mapping[str, Json] | None = None,
+) -> bytes:
     """Answer to the header message; clears the route cache, because headers that select routes change."""
-    common = _common(set_headers, remove_headers)
-    return ProcessingResponse(
-        request_headers=HeadersResponse(response=common),
-        mode_override=_MODES[mode] if mode else None,
-        dynamic_metadata=_struct(metadata),
-    )
+    response = field(_REQUEST_HEADERS, field(_HEADERS_COMMON, _changes(set_headers, remove_headers)))
+    return response + _mode_override(mode) + _metadata(metadata)
 
 
 def body_reply(
     set_headers: Mapping[str, str],
     remove_headers: Iterable[str],
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, Json] | None,
     new_body: bytes | None = None,
-) -> ProcessingResponse:
+) -> bytes:
     """Answer to the body message. The body is sent back only when it changes, with its length, as Envoy wants it."""
-    if new_body is not None:
-        set_headers = {**set_headers, "content-length": str(len(new_body))}
-    common = _common(set_headers, remove_headers)
-    if new_body is not None:
-        common.body_mutation.body = new_body
-    return ProcessingResponse(request_body=BodyResponse(response=common), dynamic_metadata=_struct(metadata))
+    if new_body is None:
+        common = _changes(set_headers, remove_headers)
+    else:
+        common = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers)
+        common += field(_BODY_MUTATION, field(_NEW_BODY, new_body))
+    return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata)
 
 
-def empty_reply(kind: str) -> ProcessingResponse | None:
+def response_headers_reply(
+    set_headers: Mapping[str, str], remove_headers: Iterable[str], *, mode: Mode | None = None
+) -> bytes:
+    """Answer to the headers of a response."""
+    common = field(_HEADER_MUTATION, _mutation(set_headers, remove_headers))
+    return field(_RESPONSE_HEADERS, field(_HEADERS_COMMON, common)) + _mode_override(mode)
+
+
+GO_ON_WITH_RESPONSE = _serialized(ProcessingResponse(response_body=BodyResponse()))
+"""Answer to a chunk of a response: it passes as it is."""
+
+
+def response_chunk_reply(chunk: bytes) -> bytes:
+    """Answer to a chunk of a response: these bytes go on in its place."""
+    mutation = BodyMutation(body=chunk) if chunk else BodyMutation(clear_body=True)
+    return _serialized(ProcessingResponse(response_body=BodyResponse(response=CommonResponse(body_mutation=mutation))))
+
+
+def empty_reply(kind: str) -> bytes | None:
     """ "Go on" to a message that was not asked for, or None when its kind takes no reply."""
     if kind in ("request_headers", "response_headers"):
-        return ProcessingResponse(**{kind: HeadersResponse()})
+        return _serialized(ProcessingResponse(**{kind: HeadersResponse()}))
     if kind in ("request_body", "response_body"):
-        return ProcessingResponse(**{kind: BodyResponse()})
+        return _serialized(ProcessingResponse(**{kind: BodyResponse()}))
     if kind in ("request_trailers", "response_trailers"):
-        return ProcessingResponse(**{kind: TrailersResponse()})
+        return _serialized(ProcessingResponse(**{kind: TrailersResponse()}))
     return None
 
 
-def immediate_reply(status: int, headers: Mapping[str, str], body: bytes, details: str) -> ProcessingResponse:
+def immediate_reply(status: int, headers: Mapping[str, str], body: bytes, details: str) -> bytes:
     """An answer to the client in place of any pod's; `details` appears in access logs."""
-    return ProcessingResponse(
-        immediate_response=ImmediateResponse(
-            status=HttpStatus(code=status),
-            headers=HeaderMutation(set_headers=_options(headers)),
-            body=body,
-            details=details,
-        )
-    )
+    immediate = ImmediateResponse(status=HttpStatus(code=status), body=body, details=details)
+    immediate.headers.MergeFromString(_mutation(headers, ()))
+    return _serialized(ProcessingResponse(immediate_response=immediate))
 
 
-def _common(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> CommonResponse:
-    mutation = HeaderMutation(set_headers=_options(set_headers), remove_headers=remove_headers)
-    return CommonResponse(header_mutation=mutation, clear_route_cache=True)
+def _found(headers: Iterable[HeaderValue], wanted: frozenset[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for header in headers:
+        key = header.key
+        if key in wanted and key not in found:
+            found[key] = (header.raw_value or header.value.encode()).decode("utf-8", "replace")
+    return found
 
 
-def _options(headers: Mapping[str, str]) -> list[HeaderValueOption]:
-    return [HeaderValueOption(header=HeaderValue(key=k, raw_value=v.encode())) for k, v in headers.items()]
+def _changes(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
+    """A CommonResponse that makes Envoy look for a route again."""
+    return field(_HEADER_MUTATION, _mutation(set_headers, remove_headers)) + _CLEAR_ROUTE_CACHE
 
 
-def _struct(metadata: Mapping[str, Any] | None) -> Struct | None:
-    if metadata is None:
-        return None
-    struct = Struct()
-    struct.update({METADATA_NAMESPACE: metadata})
-    return struct
+def _mutation(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
+    """A HeaderMutation."""
+    parts = [field(_SET_HEADER, field(_HEADER, _header(name, value))) for name, value in set_headers.items()]
+    parts += [field(_REMOVE_HEADER, name.encode()) for name in remove_headers]
+    return b"".join(parts)
+
+
+def _header(name: str, value: str) -> bytes:
+    key, text = name.encode(), value.encode()
+    return b"".join((_KEY, varint(len(key)), key, _RAW_VALUE, varint(len(text)), text))
+
+
+def _mode_override(mode: Mode | None) -> bytes:
+    return _MODE_OVERRIDES[mode] if mode is not None else b""
+
+
+def _metadata(metadata: Mapping[str, Json] | None) -> bytes:
+    return b"" if metadata is None else field(_DYNAMIC_METADATA, struct({METADATA_NAMESPACE: metadata}))

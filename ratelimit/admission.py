@@ -46,11 +46,11 @@ class Question(NamedTuple):
     model_wait_seconds: float
 
 
-def refused_by_record(record: UserRecord, model: str) -> Outcome | None:
+def refused_by_record(record: UserRecord, model: str, other_names: Sequence[str] = ()) -> Outcome | None:
     """Why the record alone forbids it. No model named: nothing to forbid."""
     if record.disabled:
         return Outcome.DISABLED
-    if model and record.models and model not in record.models:
+    if model and record.models and model not in record.models and not any(n in record.models for n in other_names):
         return Outcome.MODEL_NOT_ALLOWED
     return None
 

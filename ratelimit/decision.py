@@ -23,13 +23,17 @@ class Outcome(Enum):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """One request that wants in. `tokens` is the reservation it would like; a rate of zero is no limit."""
+    """One request that wants in. `tokens` is the reservation it would like; a rate of zero is no limit.
+
+    `other_names`: what else than the model's name may stand for it in a user's allow list, without control characters.
+    """
 
     user: str
     charge_id: str
     model: str = ""
     tokens: int = 0
     model_requests_per_second: int = 0
+    other_names: tuple[str, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True):

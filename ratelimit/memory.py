@@ -47,7 +47,7 @@ class MemoryStore(MemoryKeys):
         record = self._users.get(admission.user)
         if record is None:
             return _UNKNOWN_USER
-        refusal = refused_by_record(record, admission.model)
+        refusal = refused_by_record(record, admission.model, admission.other_names)
         if refusal:
             return Decision(refusal, None)
         return self._judge(admission, record, self._clock())

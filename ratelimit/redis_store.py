@@ -37,6 +37,7 @@ _USAGE = Script("window.lua", "record.lua", "usage.lua")
 _MODEL_ADMIT = Script("window.lua", "model_rate.lua", "model_admit.lua")
 _RELEASE = Script("release.lua")
 _BEAT = Script("replicas.lua")
+_NAME_SEPARATOR = "\n"
 _REPLICAS_KEY = "gateway:replicas"
 
 
@@ -122,7 +123,8 @@ class RedisStore(RedisUsers, RedisKeys):
         if rate and not self._is_cluster:
             keys.append(model_rate_key(admission.model))
         tokens = max(admission.tokens, 0)
-        return _ADMIT.call(keys, (*self._defaults, admission.charge_id, admission.model, tokens, rate))
+        names = _NAME_SEPARATOR.join(("", *admission.other_names, "")) if admission.other_names else ""
+        return _ADMIT.call(keys, (*self._defaults, admission.charge_id, admission.model, tokens, rate, names))
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1

@@ -4,6 +4,7 @@
 
 The prefill work of a request is counted from its booking and leaves as the engine is expected to compute it, in order
 of arrival; nobody tells the gateway of first tokens while they happen. What is left of it leaves with the lease.
+A pod has one queue: what other replicas book joins it (see `routing.elsewhere`).
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from routing.columns import Columns
+from routing.mirror import Mirror
 from routing.windows import RowWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from routing.columns import FloatColumn, IntColumn
 
 # An 8B model on one H100 computes about 8,000 prompt tokens a second; only the order of magnitude matters, and only
 # until the pod's own rate is known.
 DEFAULT_PREFILL_TOKENS_PER_SECOND = 8000.0
+
+# What others have booked in 0.2 s is read after up to 0.1 s more.
+NEWS_AGE_SECONDS = 0.2
 
 
 class Books:
@@ -32,6 +37,9 @@ class Books:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.columns = Columns()
+        self.has_elsewhere = False
+        """Whether other replicas have work anywhere; False spares every request the look."""
+        self.mirror = Mirror(self.columns)
         self.prompt_tokens = RowWindow(self.columns.capacity)
         self.output_tokens = RowWindow(self.columns.capacity)
         self.busy_seconds = RowWindow(self.columns.capacity)
@@ -53,6 +61,7 @@ class Books:
         now, rate = self.clock(), self._rate(row)
         backlog = self._backlog(row, now, rate) + tokens
         self._set_backlog(row, backlog, now)
+        self.columns.prefill_booked_tokens[row] += tokens
         return now + backlog / rate
 
     def drop_prefill(self, row: int, tokens: float, done_at_seconds: float) -> None:
@@ -62,12 +71,37 @@ class Books:
             rate = self._rate(row)
             left = min(tokens, (done_at_seconds - now) * rate)
             self._set_backlog(row, max(0.0, self._backlog(row, now, rate) - left), now)
+            self.columns.prefill_booked_tokens[row] -= left
+
+    def booked_elsewhere(self, row: int, requests: int, prefill_tokens: float) -> None:
+        """Another replica has booked work on the row's pod a moment ago, or, below zero, taken prefill work back."""
+        columns, now, rate = self.columns, self.clock(), self._rate(row)
+        columns.booked_requests_since_poll[row] += requests
+        columns.booked_tokens_since_poll[row] += max(0.0, prefill_tokens)
+        # Booked as of then: a pod that had nothing else to do has been computing it since.
+        then = max(now - NEWS_AGE_SECONDS, float(columns.prefill_backlog_at_seconds[row]))
+        self._set_backlog(row, max(0.0, self._backlog(row, then, rate) + prefill_tokens), then)
+
+    def set_elsewhere(self, rows: Sequence[int], work: Sequence[tuple[float, float, float]]) -> None:
+        """What others have in flight: requests, prompt tokens, output tokens; sums where a row stands repeatedly."""
+        columns = self.columns
+        sums = np.zeros((columns.capacity, 3))
+        if rows:
+            np.add.at(sums, list(rows), np.array(work))
+        columns.inflight_requests_elsewhere[:] = sums[:, 0]
+        columns.inflight_prompt_tokens_elsewhere[:] = sums[:, 1]
+        columns.inflight_output_tokens_elsewhere[:] = sums[:, 2]
 
     def backlog_tokens(self, rows: IntColumn, rate: FloatColumn) -> FloatColumn:
         """Prefill work that is queued or under way now, at the given tokens per second."""
         columns = self.columns
         elapsed = self.clock() - columns.prefill_backlog_at_seconds[rows]
         return np.maximum(columns.prefill_backlog_tokens[rows] - elapsed * rate, 0.0)
+
+    def inflight_requests(self, rows: IntColumn) -> FloatColumn:
+        """Own requests, and those that others have told of."""
+        own = self.columns.inflight_requests[rows].astype(np.float64)
+        return own + self.columns.inflight_requests_elsewhere[rows] if self.has_elsewhere else own
 
     def prefill_rate(self, rows: IntColumn) -> FloatColumn:
         """Prompt tokens per second, measured where possible."""

@@ -7,9 +7,10 @@ When nothing is known of any pod, least-request decides, and the branch says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from routing.policies.least_request import LeastRequest
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 _FALLBACK = LeastRequest()
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """Positions in the view in order of preference, all costs, and the branch (a metric label: few, fixed values)."""
 
     positions: IntColumn
@@ -40,12 +40,13 @@ class Chooser:
     def choose(self, policy: Policy, pods: PodView, request: RoutingRequest, count: int) -> Choice:
         """At most `count` distinct pods, best first. `pods` must not be empty."""
         costs = policy.costs(pods, request)
-        unknown = np.isnan(costs)
-        if unknown.all():
-            costs = _FALLBACK.costs(pods, request)
-            return Choice(self._best(costs, count), costs, "fallback_least_request")
-        if unknown.any():
-            costs = np.where(unknown, np.nanmedian(costs), costs)
+        if math.isnan(np.add.reduce(costs)):
+            unknown = np.isnan(costs)
+            if unknown.all():
+                costs = _FALLBACK.costs(pods, request)
+                return Choice(self._best(costs, count), costs, "fallback_least_request")
+            if unknown.any():
+                costs = np.where(unknown, np.nanmedian(costs), costs)
         best = self._best(costs, count)
         return Choice(best, costs, policy.branch(pods, request, int(best[0])))
 

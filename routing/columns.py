@@ -21,7 +21,11 @@ _HASHES = ("address_hash",)
 _COUNTED = (
     "inflight_prompt_tokens",
     "inflight_output_tokens",
+    "inflight_requests_elsewhere",
+    "inflight_prompt_tokens_elsewhere",
+    "inflight_output_tokens_elsewhere",
     "booked_tokens_since_poll",
+    "prefill_booked_tokens",
     "prefill_backlog_tokens",
     "prefill_backlog_at_seconds",
     "busy_since_seconds",
@@ -52,7 +56,11 @@ class Columns:
     address_hash: HashColumn
     inflight_prompt_tokens: FloatColumn
     inflight_output_tokens: FloatColumn
+    inflight_requests_elsewhere: FloatColumn
+    inflight_prompt_tokens_elsewhere: FloatColumn
+    inflight_output_tokens_elsewhere: FloatColumn
     booked_tokens_since_poll: FloatColumn
+    prefill_booked_tokens: FloatColumn
     prefill_backlog_tokens: FloatColumn
     prefill_backlog_at_seconds: FloatColumn
     busy_since_seconds: FloatColumn

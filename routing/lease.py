@@ -6,15 +6,17 @@ successor, the release must not touch the successor's books.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from routing.books import Books
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What a request is expected to cost, in tokens."""
 
     prompt_tokens: float = 0.0
@@ -26,12 +28,13 @@ class Work:
 class Lease:
     """One in-flight request on one incarnation of one pod."""
 
-    __slots__ = ("_books", "_prefill_done_at_seconds", "_released", "incarnation", "row", "work")
+    __slots__ = ("_books", "_prefill_done_at_seconds", "_released", "incarnation", "on_release", "row", "work")
 
     def __init__(self, books: Books, row: int, work: Work) -> None:
         columns = books.columns
         self._books = books
         self._released = False
+        self.on_release: Callable[[], None] | None = None
         self.row = row
         self.incarnation = int(columns.incarnation[row])
         self.work = work
@@ -50,6 +53,11 @@ class Lease:
         """True while the row still belongs to the pod that was booked."""
         return int(self._books.columns.incarnation[self.row]) == self.incarnation
 
+    @property
+    def released(self) -> bool:
+        """True once the request is over."""
+        return self._released
+
     def release(self) -> bool:
         """Takes the request off the pod's books; False when that was done before."""
         if self._released:
@@ -57,6 +65,8 @@ class Lease:
         self._released = True
         if self.current:
             self._give_back()
+        if self.on_release is not None:
+            self.on_release()
         return True
 
     def _give_back(self) -> None:

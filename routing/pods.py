@@ -14,12 +14,14 @@ import numpy as np
 from xxhash import xxh64_intdigest
 
 from routing.books import Books
+from routing.health import PodHealth
 from routing.lease import Lease, Work
 from routing.view import PodView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from routing.circuit import Failure
     from routing.columns import Columns, IntColumn
     from routing.profiles import ModelConfig
     from routing.spec import ClusterState, PodSpec
@@ -34,8 +36,14 @@ NO_WORK = Work()
 class PodTable:
     """One row a pod. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, clock: Callable[[], float], stale_after_seconds: float = STALE_AFTER_SECONDS) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
+        health: PodHealth | None = None,
+    ) -> None:
         self.books = Books(clock)
+        self.health = health or PodHealth(clock)
         self.on_removed: Callable[[int], None] = lambda row: None
         """Called with a row that changes hands."""
         self.on_capacity: Callable[[int, float], None] = lambda row, tokens: None
@@ -46,7 +54,10 @@ class PodTable:
         self._free_rows: list[int] = list(range(self.columns.capacity - 1, -1, -1))
         self._next_incarnation = 1
         self._ready_rows: dict[str, IntColumn] = {}
+        self._first_models: frozenset[str] = frozenset()
         self._configs: dict[str, ModelConfig] = {}
+        self.version = 0
+        """Grows with every state that is applied."""
 
     @property
     def columns(self) -> Columns:
@@ -61,11 +72,17 @@ class PodTable:
         for pod in state.pods:
             self._put(pod)
         self._ready_rows = self._index(state.models)
+        self._first_models = frozenset(pod.models[0] for pod in state.pods if pod.models)
         self._configs = dict(state.configs)
+        self.version += 1
 
     def models(self) -> list[str]:
         """Names of all known models, also of those without a ready pod, sorted."""
         return sorted(self._ready_rows)
+
+    def first_models(self) -> frozenset[str]:
+        """The models under which replicas tell each other of pods: the first of each pod."""
+        return self._first_models
 
     def knows(self, model: str) -> bool:
         """Whether the model is served here at all."""
@@ -80,6 +97,10 @@ class PodTable:
         rows = self._ready_rows[model]
         if matches is not None:
             rows = np.array([row for row in rows if matches(self._specs[row])], dtype=np.int64)
+        return self.view_of(rows)
+
+    def view_of(self, rows: IntColumn) -> PodView:
+        """The pods of these rows."""
         return PodView(self.books, rows, self._stale_after_seconds)
 
     def spec(self, row: int) -> PodSpec:
@@ -94,10 +115,11 @@ class PodTable:
         """Counts one more request on the row's pod until the lease is released."""
         return Lease(self.books, row, work)
 
-    def polled(self, row: int, incarnation: int, values: Mapping[str, float]) -> bool:
+    def polled(self, row: int, incarnation: int, values: Mapping[str, float], *, asleep: bool = False) -> bool:
         """Takes over what an engine said of itself, by column; False when the row has changed hands meanwhile."""
         if self.incarnation(row) != incarnation:
             return False
+        self.health.scraped(row, asleep=asleep)
         capacity_tokens = values.get("kv_capacity_tokens", np.nan)
         if capacity_tokens > 0 and capacity_tokens != self.columns.kv_capacity_tokens[row]:
             self.on_capacity(row, capacity_tokens)
@@ -107,6 +129,11 @@ class PodTable:
         self.columns.booked_requests_since_poll[row] = 0
         self.columns.booked_tokens_since_poll[row] = 0.0
         return True
+
+    def not_polled(self, row: int, incarnation: int, failure: Failure) -> None:
+        """An engine did not tell its metrics, in a way that speaks against the pod."""
+        if self.incarnation(row) == incarnation:
+            self.health.failed(row, failure)
 
     def observe(self, address: str, *, ttft_seconds: float | None, tpot_seconds: float | None) -> None:
         """Learns from a finished request how fast the pod at `address` is; unknown addresses are ignored."""
@@ -121,6 +148,14 @@ class PodTable:
     def items(self) -> Iterator[tuple[int, PodSpec]]:
         """All pods with their rows, in order of name."""
         return iter(sorted(self._specs.items(), key=lambda item: (item[1].name, item[1].address)))
+
+    def rows(self) -> list[tuple[int, PodSpec]]:
+        """All pods with their rows, in no order."""
+        return list(self._specs.items())
+
+    def ready_rows(self) -> Mapping[str, IntColumn]:
+        """The rows of the ready pods of every known model."""
+        return self._ready_rows
 
     def incarnation(self, row: int) -> int:
         """Identifies the pod in the row for as long as it lives; 0 for a row never used."""
@@ -144,6 +179,7 @@ class PodTable:
             self._free_rows = list(range(self.columns.capacity - 1, capacity - 1, -1))
         row = self._free_rows.pop()
         self.books.reset(row, self._next_incarnation)
+        self.health.added(row)
         self.columns.address_hash[row] = xxh64_intdigest(address.encode())
         self._next_incarnation += 1
         self._row_by_address[address] = row
@@ -154,6 +190,7 @@ class PodTable:
         del self._specs[row]
         # A row of nobody: leases still held on it find a foreign incarnation and leave it alone.
         self.books.reset(row, 0)
+        self.health.removed(row)
         self.on_removed(row)
         self._free_rows.append(row)
 

@@ -7,9 +7,10 @@ and `settled`, which the router calls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingRequest:
+class RoutingRequest(msgspec.Struct, frozen=True):
     """What may be known of a request when its pod is chosen. Token counts are estimates: bytes / 4."""
 
     model: str
@@ -36,12 +36,11 @@ class RoutingRequest:
     """Chained hashes of the prompt's blocks, root first (see `routing.prefix_keys`)."""
     prefix_tokens: tuple[float, ...] = ()
     """Tokens of the prompt up to and including each block of `prefix`."""
-    config: Mapping[str, Any] = field(default_factory=lambda: NO_CONFIG)
+    config: Mapping[str, Any] = msgspec.field(default_factory=lambda: NO_CONFIG)
     """`routingConfig` of the request's profile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a booked request ended, as Envoy's access log tells it."""
 
     pod: PodSpec | None

@@ -24,10 +24,13 @@ _SHARDS = 200
 class Holders:
     """Block hash -> mask of the rows that hold it; no hash is kept without a holder."""
 
-    __slots__ = ("_shards",)
+    __slots__ = ("_mask", "_rows", "_shards", "_width_bytes")
 
     def __init__(self) -> None:
         self._shards: list[dict[int, int]] = [{} for _ in range(_SHARDS)]
+        # Of the rows that were asked for last: mostly the same object, as the pods of a model seldom change.
+        self._rows: IntColumn | None = None
+        self._mask = self._width_bytes = 0
 
     def add(self, bit: int, hashes: Iterable[int]) -> None:
         """The row of `bit` holds these blocks now."""
@@ -58,8 +61,13 @@ class Holders:
         """For every row, how many leading blocks of the chain it holds."""
         if not hashes or not len(rows):
             return np.zeros(len(rows), dtype=np.int64)
-        width_bytes = int(rows.max()) // 8 + 1
-        depths, masks = self._walk(hashes, _mask(rows, width_bytes))
+        if self._rows is not rows:
+            self._rows, self._width_bytes = rows, int(rows.max()) // 8 + 1
+            self._mask = _mask(rows, self._width_bytes)
+        width_bytes = self._width_bytes
+        depths, masks = self._walk(hashes, self._mask)
+        if len(masks) == 1:
+            return np.full(len(rows), depths[0])
         lost = np.frombuffer(b"".join(mask.to_bytes(width_bytes, "little") for mask in masks), dtype=np.uint8)
         bits = np.unpackbits(lost.reshape(len(masks), width_bytes), axis=1, bitorder="little")
         matched: IntColumn = np.array(depths, dtype=np.int64) @ bits[:, rows]

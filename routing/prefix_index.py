@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from routing.prefix_holders import Holders
 from routing.prefix_row import RowBlocks
@@ -35,8 +36,7 @@ _FORGET_SHARE = 1 / 16
 _EXPIRIES_PER_CALL = 16
 
 
-@dataclass(eq=False, slots=True)
-class PrefixBooking:
+class PrefixBooking(msgspec.Struct, eq=False):
     """The claim of one request under way on the blocks of its prompt."""
 
     row: int

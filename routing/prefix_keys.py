@@ -13,9 +13,9 @@ probability that any two share a name is 2 in a million.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import accumulate
 
+import msgspec
 from xxhash import xxh3_64_intdigest
 
 BYTES_PER_TOKEN = 4
@@ -30,13 +30,19 @@ _BLOCK_STARTS = (0, *_BLOCK_ENDS)
 _TOKENS = tuple(end / BYTES_PER_TOKEN for end in _BLOCK_ENDS)
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixKeys:
+class PrefixKeys(msgspec.Struct, frozen=True):
     """The complete blocks of one prompt, root first."""
 
     hashes: tuple[int, ...]
     tokens: tuple[float, ...]
     """Estimated tokens of the prompt up to and including each block."""
+
+
+def keys_of(hashes: tuple[int, ...]) -> PrefixKeys:
+    """The keys of a prompt whose hashes somebody else has computed; raises ValueError for what no prompt has."""
+    if not 0 < len(hashes) <= MAX_BLOCKS or any(block >> 60 for block in hashes):
+        raise ValueError("not the blocks of a prompt")
+    return PrefixKeys(hashes, _TOKENS[: len(hashes)])
 
 
 def prefix_seed(model: str, adapter: str = "", cache_salt: str = "") -> int:

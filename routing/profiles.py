@@ -22,6 +22,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from routing.options import wrong_option
 from routing.policy import NO_CONFIG
 
@@ -85,8 +87,7 @@ class ModelConfig:
     """Profiles with hints, the most specific first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """What holds for one request. `profile_name` is empty when no profile applies."""
 
     profile_name: str

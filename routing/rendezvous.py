@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
+_27, _30, _31, _11 = (np.uint64(shift) for shift in (27, 30, 31, 11))
 
 
 def draws(address_hash: HashColumn, key: int) -> FloatColumn:
     """One number per pod, 0 <= x < 1, the same on every replica."""
     mixed = address_hash ^ np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MULTIPLIER_1
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MULTIPLIER_2
-    mixed ^= mixed >> np.uint64(31)
-    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+    mixed = (mixed ^ (mixed >> _30)) * _MULTIPLIER_1
+    mixed = (mixed ^ (mixed >> _27)) * _MULTIPLIER_2
+    mixed ^= mixed >> _31
+    return (mixed >> _11).astype(np.float64) / 2.0**53

@@ -22,11 +22,20 @@ class PodSpec:
     name: str
     address: str
     models: tuple[str, ...]
+    """What it loaded at its start comes first, adapters after: replicas tell each other of the pod under the first."""
     uid: str = ""
     engine: str = "vllm"
     metrics_address: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """A LoRA adapter: the model that it adapts, and where its weights are; empty where that is not known."""
+
+    parent: str = ""
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +46,5 @@ class ClusterState:
     models: frozenset[str]
     configs: Mapping[str, ModelConfig] = field(default_factory=dict)
     """What the operator configured for a model, by its name."""
+    adapters: Mapping[str, AdapterSpec] = field(default_factory=dict)
+    """Which of the models are adapters."""

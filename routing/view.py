@@ -22,32 +22,61 @@ DEFAULT_KV_CAPACITY_TOKENS = 131_072.0
 class PodView:
     """Candidates of one request. Position i of every column is the pod of `rows[i]`; rows are in stable order."""
 
-    __slots__ = ("_books", "_stale_after_seconds", "matched_tokens", "rows")
+    __slots__ = ("_best_match_tokens", "_books", "_matched_tokens", "_stale_after_seconds", "rows")
 
     def __init__(self, books: Books, rows: IntColumn, stale_after_seconds: float) -> None:
         self._books = books
         self._stale_after_seconds = stale_after_seconds
         self.rows = rows
-        self.matched_tokens: FloatColumn = np.zeros(len(rows))
-        """Prompt tokens that each pod is believed to have cached; zeros unless the policy needs prefixes."""
+        self._matched_tokens: FloatColumn = np.zeros(len(rows))
+        self._best_match_tokens = 0.0
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def only(self, chosen: BoolColumn) -> PodView:
+        """The candidates for which it is true."""
+        return PodView(self._books, self.rows[chosen], self._stale_after_seconds)
+
+    @property
+    def matched_tokens(self) -> FloatColumn:
+        """Prompt tokens that each pod is believed to have cached; zeros unless the policy needs prefixes."""
+        return self._matched_tokens
+
+    @matched_tokens.setter
+    def matched_tokens(self, tokens: FloatColumn) -> None:
+        self._matched_tokens = tokens
+        self._best_match_tokens = float(np.maximum.reduce(tokens)) if len(tokens) else 0.0
+
+    @property
+    def best_match_tokens(self) -> float:
+        """The longest match of any pod."""
+        return self._best_match_tokens
+
     @property
     def inflight_requests(self) -> FloatColumn:
-        """Requests that this gateway has open on each pod."""
-        return self._books.columns.inflight_requests[self.rows].astype(np.float64)
+        """Requests that the gateway has open on each pod, all its replicas, by what they probably do now."""
+        known = self.known_inflight_requests
+        return known + self._books.mirror.requests(self.rows) if self._books.has_elsewhere else known
+
+    @property
+    def known_inflight_requests(self) -> FloatColumn:
+        """The same without guesses: what is open here, and what others have told of."""
+        return self._books.inflight_requests(self.rows)
 
     @property
     def inflight_prompt_tokens(self) -> FloatColumn:
         """Prompt tokens of the open requests."""
-        return self._books.columns.inflight_prompt_tokens[self.rows]
+        columns = self._books.columns
+        own = columns.inflight_prompt_tokens[self.rows]
+        return own + columns.inflight_prompt_tokens_elsewhere[self.rows] if self._books.has_elsewhere else own
 
     @property
     def inflight_output_tokens(self) -> FloatColumn:
         """Output tokens expected of the open requests."""
-        return self._books.columns.inflight_output_tokens[self.rows]
+        columns = self._books.columns
+        own = columns.inflight_output_tokens[self.rows]
+        return own + columns.inflight_output_tokens_elsewhere[self.rows] if self._books.has_elsewhere else own
 
     @property
     def prefill_backlog_tokens(self) -> FloatColumn:
@@ -85,7 +114,8 @@ class PodView:
         """Requests in the engine, running or waiting: the last poll, and what was booked since."""
         columns = self._books.columns
         polled = columns.running_requests[self.rows] + where_unknown(columns.waiting_requests[self.rows], 0.0)
-        return self._fresh(polled) + columns.booked_requests_since_poll[self.rows]
+        known = self._fresh(polled) + columns.booked_requests_since_poll[self.rows]
+        return known + self._books.mirror.requests(self.rows) if self._books.has_elsewhere else known
 
     @property
     def waiting_requests(self) -> FloatColumn:
@@ -121,8 +151,8 @@ class PodView:
     @property
     def holders(self) -> int:
         """How many pods hold the longest match; 1 when nobody holds anything."""
-        best = self.matched_tokens.max()
-        return int((self.matched_tokens == best).sum()) if best else 1
+        best = self._best_match_tokens
+        return int(np.count_nonzero(self._matched_tokens == best)) if best else 1
 
     @property
     def relative_tpot(self) -> FloatColumn:

@@ -59,7 +59,7 @@ class GeneratingHandlers:
         answer, stream, words = self._state.generate(generation)
         try:
             if generation.stream:
-                return await _stream(request, answer, stream, words, shape)
+                return await self._stream(request, answer, stream, words, shape)
             async for index, event in stream:
                 answer.choices[index].words.append(words[index][event.number - 1])
                 answer.choices[index].finish_reason = event.finish_reason
@@ -67,25 +67,27 @@ class GeneratingHandlers:
         finally:
             stream.close()  # the client may be gone: its sequences must not go on
 
-
-async def _stream(
-    request: web.Request, answer: Answer, stream: TokenStream, words: list[list[str]], shape: Shape
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers=SSE_HEADERS)
-    await response.prepare(request)
-    opened = False
-    async for index, event in stream:
-        if not opened:
-            opened = True
-            for piece in shape.opening(answer):
-                await response.write(piece)
-        answer.choices[index].words.append(words[index][event.number - 1])
-        answer.choices[index].finish_reason = event.finish_reason
-        await response.write(shape.token(answer, index))
-    for piece in shape.closing(answer):
-        await response.write(piece)
-    await response.write_eof()
-    return response
+    async def _stream(
+        self, request: web.Request, answer: Answer, stream: TokenStream, words: list[list[str]], shape: Shape
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers=SSE_HEADERS)
+        await response.prepare(request)
+        tokens = 0
+        async for index, event in stream:
+            if not tokens:
+                for piece in shape.opening(answer):
+                    await response.write(piece)
+            answer.choices[index].words.append(words[index][event.number - 1])
+            answer.choices[index].finish_reason = event.finish_reason
+            await response.write(shape.token(answer, index))
+            tokens += 1
+            if tokens == self._state.faults.cut_after_tokens and request.transport is not None:
+                request.transport.abort()
+                return response
+        for piece in shape.closing(answer):
+            await response.write(piece)
+        await response.write_eof()
+        return response
 
 
 async def _audio_generation(request: web.Request) -> Generation:

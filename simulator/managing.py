@@ -44,7 +44,7 @@ class ManagingHandlers:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         state = self._state
-        page = render(state.driver.engine, state.pod, state.wall_clock())
+        page = render(state.driver.engine, state.pod, state.wall_clock(), state.sleep_state)
         return web.Response(body=page.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def version(self, _request: web.Request) -> web.Response:

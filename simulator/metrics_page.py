@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 Labels = dict[str, str]
 
 
-def render(engine: Engine, pod: SimulatedPod, now_seconds: float) -> str:
+def render(engine: Engine, pod: SimulatedPod, now_seconds: float, sleep_state: str = "awake") -> str:
     """`now_seconds` is Unix time: the value of `lora_requests_info`, which readers use to find the newest series."""
     labels = {"model_name": pod.model}
     if pod.metrics_generation != "v0":
         labels["engine"] = "0"
     lines: list[str] = []
-    _gauges(lines, engine, pod, labels)
+    _gauges(lines, engine, pod, labels, sleep_state)
     _counters(lines, engine, pod, labels)
     _histograms(lines, engine, pod, labels)
     _infos(lines, engine, labels, now_seconds)
@@ -39,7 +39,7 @@ def _in(pod: SimulatedPod, *, v0: str, v1: str) -> list[str]:
     return {"v0": [v0], "v1": [v1], "both": [v0, v1]}[pod.metrics_generation]
 
 
-def _gauges(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels) -> None:
+def _gauges(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels, sleep_state: str) -> None:
     def gauge(name: str, text: str, value: float) -> None:
         _family(lines, name, "gauge", text)
         lines.append(_sample(name, labels, value))
@@ -48,7 +48,11 @@ def _gauges(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels)
     gauge("num_requests_waiting", "Requests in the queue.", len(engine.waiting))
     for name in _in(pod, v0="gpu_cache_usage_perc", v1="kv_cache_usage_perc"):
         gauge(name, "Share of KV blocks in use, 1 is all.", engine.cache.usage)
-    gauge("engine_sleep_state", "0 while the engine is awake.", 0)
+    _family(lines, "engine_sleep_state", "gauge", "1 in the state that the engine is in.")
+    lines.extend(
+        _sample("engine_sleep_state", {**labels, "sleep_state": state}, state == sleep_state)
+        for state in ("awake", "weights_offloaded", "discard_all")
+    )
 
 
 def _counters(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from simulator.faults import Faults
 from simulator.openai_requests import ApiError, Generation
 from simulator.openai_shapes import Answer, Choice
 from simulator.sequence import EngineRequest, FinishReason
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from simulator.config import EngineConfig, SimulatedPod
     from simulator.driver import EngineDriver, TokenStream
+    from simulator.faults import SleepState
 
 
 class PodState:
@@ -32,13 +34,15 @@ class PodState:
         self.wall_clock = wall_clock
         self.adapters: dict[str, str] = {name: f"/adapters/{name}" for name in pod.adapters}  # name -> path
         self.last_headers: Mapping[str, str] = {}
+        self.faults = Faults()
+        self.sleep_state: SleepState = "awake"
         self._clock = clock
         self._ready_at = clock() + config.startup_seconds
         self._rng = random.Random(config.seed)
 
     @property
     def is_ready(self) -> bool:
-        return self._clock() >= self._ready_at
+        return self._clock() >= self._ready_at and not self.faults.loading
 
     def served_model(self, model: str | None) -> str:
         """The model or adapter a request names; the base model when it names none, as in vLLM."""

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from simulator.driver import EngineDriver
 from simulator.engine import Engine
+from simulator.faults import FaultHandlers, failing, is_inference
 from simulator.generating import GeneratingHandlers, json_response
 from simulator.managing import ManagingHandlers
 from simulator.openai_requests import ApiError
@@ -85,10 +86,10 @@ async def _serve(pods_with_ports: Sequence[tuple[SimulatedPod, int]], config: En
 
 
 def build_app(state: PodState) -> web.Application:
-    middlewares = [_errors, _only_when_ready(state), _remember_headers(state)]
+    middlewares = [_errors, _only_when_ready(state), _remember_headers(state), failing(state)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_pod(state.pod.name))
-    for handlers in (ManagingHandlers(state), GeneratingHandlers(state), ReadingHandlers(state)):
+    for handlers in (ManagingHandlers(state), FaultHandlers(state), GeneratingHandlers(state), ReadingHandlers(state)):
         app.add_routes(handlers.routes())
     return app
 
@@ -113,7 +114,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _only_when_ready(state: PodState) -> Middleware:
     @web.middleware
     async def refuse_while_loading(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not state.is_ready:
+        if not state.is_ready and not request.path.startswith("/debug/"):
             raise ApiError("the model is loading", status=503, kind="ServiceUnavailableError")
         return await handler(request)
 
@@ -125,7 +126,7 @@ def _remember_headers(state: PodState) -> Middleware:
 
     @web.middleware
     async def remember(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method == "POST" and not request.path.endswith("_lora_adapter"):
+        if is_inference(request):
             names = {name.lower() for name in request.headers}
             state.last_headers = {name: ", ".join(request.headers.getall(name)) for name in names}
         return await handler(request)

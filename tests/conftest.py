@@ -8,10 +8,15 @@ import os
 from hypothesis import settings
 
 # Where a change is judged, the same change must get the same verdict; everywhere else new examples are looked for.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# No deadlines: how long an example takes says more of the machine's other work than of the code.
+settings.register_profile("everywhere", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 
 # pytest-asyncio and looptime ask for "the current loop" before synchronous tests, too. On Python 3.11 that would create
 # one that nobody closes, and its warning (an error here) would fail a later test.
 asyncio.set_event_loop(None)
+
+# Every plugin process that a test starts runs on this transport, where the test does not say.
+if transport := os.environ.get("GATEWAY_TEST_TRANSPORT"):
+    os.environ["GATEWAY_TRANSPORT"] = transport

@@ -210,10 +210,13 @@ class Cluster:
     def _poll(self, address: str) -> None:
         if address not in self._pods or not self._unfinished:
             return
+        self._read(address)
+        self.agenda.at(self.agenda.now_seconds + POLL_SECONDS, partial(self._poll, address))
+
+    def _read(self, address: str) -> None:
         row = self.table.row_of(address)
         assert row is not None
         self.table.polled(row, self.table.incarnation(row), _metrics(self._pods[address].engine))
-        self.agenda.at(self.agenda.now_seconds + POLL_SECONDS, partial(self._poll, address))
 
 
 def _metrics(engine: Engine) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""From finished exchanges to limits, latency and metrics; the charge id makes settling safe to repeat.
+"""From finished exchanges to limits, latency, health and metrics; the charge id makes settling safe to repeat.
 
 TPOT = (duration - TTFT) / (completion tokens - 1), for responses of at least two tokens
 """
@@ -8,11 +8,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from gateway_plugin.accounting.cut_off import CutOffTokens
+from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
 from ratelimit import Settlement, StoreUnavailable
+from routing.circuit import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway_plugin.catalogue.windows import LatencyWindows
     from gateway_plugin.limiting import Limiting
     from gateway_plugin.metrics import Metrics
     from protos.access_log import FinishedExchange
@@ -27,11 +31,15 @@ _CLIENT_CLOSED_REQUEST = 499
 class Accountant:
     """Books finished exchanges, from whichever replica's Envoy log they come."""
 
-    def __init__(self, limiter: Limiting, pods: PodTable, router: Router, metrics: Metrics) -> None:
+    def __init__(
+        self, limiter: Limiting, pods: PodTable, router: Router, metrics: Metrics, windows: LatencyWindows | None = None
+    ) -> None:
         self._limiter = limiter
         self._pods = pods
         self._router = router
         self._metrics = metrics
+        self._cut_off = CutOffTokens()
+        self._windows = windows
 
     async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
         """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter."""
@@ -42,10 +50,8 @@ class Accountant:
                 continue
             self._observe(entry)
             if entry.user:
-                charge = Settlement(
-                    entry.user, entry.charge_id, charged_tokens(entry), entry.reserved_tokens, entry.model
-                )
-                charges.append(charge)
+                tokens = charged_tokens(entry, self._cut_off)
+                charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
         if charges:
             await self._settle(charges)
 
@@ -63,23 +69,49 @@ class Accountant:
         # A replica may log for a model that this one does not serve; labels stay bounded by what is served here.
         model = entry.model if self._pods.knows(entry.model) else "other"
         status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
-        outcome = self._metrics.successes if 0 < status < 400 else self._metrics.failures
+        succeeded = is_success(entry)
+        outcome = self._metrics.successes if succeeded else self._metrics.failures
         outcome.labels(model, str(status)).inc()
+        if entry.attempts > 1:
+            self._metrics.retries.labels(model).inc(entry.attempts - 1)
         self._metrics.duration.labels(model).observe(entry.duration_seconds)
         self._metrics.input_tokens.labels(model).inc(entry.tokens.get("prompt_tokens", 0))
         self._metrics.output_tokens.labels(model).inc(entry.tokens.get("completion_tokens", 0))
         self._metrics.cached_tokens.labels(model).inc(entry.tokens.get("cached_tokens", 0))
-        if outcome is self._metrics.successes:
+        if succeeded:
             self._observe_latency(entry, model)
+            self._cut_off.learn(entry)
+        self._observe_health(entry, succeeded=succeeded)
         self._router.settle(
             entry.charge_id,
             entry.pod_address,
-            succeeded=outcome is self._metrics.successes,
+            succeeded=succeeded,
             prompt=entry.tokens.get("prompt_tokens", 0),
             cached=entry.tokens.get("cached_tokens", 0),
             output=entry.tokens.get("completion_tokens", 0),
             model=model,
         )
+
+    def _observe_health(self, entry: FinishedExchange, *, succeeded: bool) -> None:
+        vain = passed_over(entry)
+        for address in vain:
+            self._tell(entry, address, Failure.PASSED_OVER)
+        self._tell(entry, entry.pod_address, failure_of(entry), succeeded=succeeded)
+        if entry.targets and entry.targets[0] not in (*vain, entry.pod_address):
+            # Chosen, perhaps as a probe, and never tried.
+            self._tell(entry, entry.targets[0], None)
+
+    def _tell(self, entry: FinishedExchange, address: str, failure: Failure | None, *, succeeded: bool = False) -> None:
+        row, health = self._pods.row_of(address), self._pods.health
+        # An exchange that began before the pod did is one of its predecessor's.
+        if row is None or not health.lived(row, entry.duration_seconds):
+            return
+        if failure is not None:
+            health.failed(row, failure, entry.charge_id)
+        elif succeeded:
+            health.succeeded(row, entry.charge_id, entry.duration_seconds)
+        else:
+            health.unclear(row, entry.charge_id)
 
     def _observe_latency(self, entry: FinishedExchange, model: str) -> None:
         ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)
@@ -88,19 +120,28 @@ class Accountant:
         if tpot is not None:
             self._metrics.tpot.labels(model).observe(tpot)
         self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
+        if self._windows is not None and self._pods.knows(model):
+            self._windows.observe(
+                model,
+                ttft_seconds=ttft,
+                tpot_seconds=tpot,
+                prompt_tokens=entry.tokens.get("prompt_tokens", 0),
+                output_tokens=entry.tokens.get("completion_tokens", 0),
+            )
 
 
-def charged_tokens(entry: FinishedExchange) -> int:
+def charged_tokens(entry: FinishedExchange, cut_off: CutOffTokens) -> int:
     """What an exchange costs its user.
 
-    The response's own total, else the sum of its parts. A response that named none, because it was cut off or because
-    nobody asked, costs its reservation if it ended well, its prompt if anything of it reached the client, else nothing.
+    The response's own total, else the sum of its parts. A response that named none costs its reservation if it ended
+    well (nobody asked for usage), nothing if it was an error or no byte of it flowed, and its prompt and what was
+    generated, both estimated, if it was cut off: by its pod, or by the client.
     """
     tokens = entry.tokens
     named = tokens.get("total_tokens") or tokens.get("prompt_tokens", 0) + tokens.get("completion_tokens", 0)
     if named or entry.status >= 400 or not entry.response_bytes:
         return named
-    return entry.prompt_tokens_estimate if entry.client_aborted else entry.reserved_tokens
+    return entry.reserved_tokens if is_success(entry) else entry.prompt_tokens_estimate + cut_off.generated(entry)
 
 
 def tpot_seconds(entry: FinishedExchange) -> float | None:

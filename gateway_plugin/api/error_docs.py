@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MEANINGS = {
     400: "The body cannot be decoded: it is not UTF-8, or nested too deeply.",
@@ -47,9 +50,9 @@ class ErrorReply(BaseModel):
     error: ErrorDetail
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def errors(*statuses: int, meanings: Mapping[int, str] = _MEANINGS) -> dict[int | str, dict[str, Any]]:
     """FastAPI's `responses` for these statuses."""
-    return {status: {"model": ErrorReply, "description": _MEANINGS[status]} for status in statuses}
+    return {status: {"model": ErrorReply, "description": meanings[status]} for status in statuses}
 
 
 def common_errors(admin_token: str) -> dict[int | str, dict[str, Any]]:

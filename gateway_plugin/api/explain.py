@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from gateway_plugin.api.error_docs import errors
+from gateway_plugin.api.user_paths import refuse_other_methods
+from gateway_plugin.catalogue.registry import PlainNames
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent
 from gateway_plugin.intent.plan import make_plan, routing_request
@@ -15,18 +18,31 @@ from gateway_plugin.openai.errors import ApiError
 from routing.router import NoReadyPodError, UnknownModelError
 
 if TYPE_CHECKING:
+    from gateway_plugin.catalogue.registry import Names
     from gateway_plugin.openai.prompt import Prompt
     from routing.router import Candidate, Router
 
 _CHAT = "/v1/chat/completions"
+_MEANINGS = {
+    400: "As the gateway would answer: no such model, strategy or endpoint, or a body that cannot be used.",
+    401: "As the gateway would answer: a token is missing or wrong.",
+    415: "The body is not JSON.",
+    503: "As the gateway would answer: no pod of the model is ready.",
+}
+_ERRORS = errors(*_MEANINGS, meanings=_MEANINGS)
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 class CandidateCost(BaseModel):
-    """One pod: its place, its cost, and the cost's terms in the strategy's unit; null is "not known" or endless."""
+    """One pod: its place, its cost, and the cost's terms in the strategy's unit; null is "not known" or endless.
 
-    place: int
+    Without a place, the pod is not offered to requests now; `health` says why.
+    """
+
+    place: int | None
     pod: str
     address: str
+    health: str
     cost: float | None
     terms: dict[str, float | None]
     matched_tokens: float
@@ -43,26 +59,30 @@ class Explanation(BaseModel):
     candidates: list[CandidateCost]
 
 
-def explain_router(router: Router, rules: Rules) -> APIRouter:
+def explain_router(router: Router, rules: Rules, names: Names | None = None) -> APIRouter:
     """GET for a model alone, POST for a whole request: the same headers and body as for the gateway."""
     routes = APIRouter(tags=["operations"])
+    known_names = names or PlainNames()
 
-    @routes.get("/debug/route")
+    @routes.get("/debug/route", responses=_ERRORS)
     async def explain_model(
         request: Request, model: str, strategy: str = "", user: str = "", session: str = ""
     ) -> Explanation:
         asked = {"model": model, "routing-strategy": strategy, "user": user, "x-session-id": session}
         headers = _headers(request, _CHAT) | {name: value for name, value in asked.items() if value}
-        return _explain(_intent(headers, rules), model, None, router, rules)
+        served = known_names.resolve(model, user or session).model
+        return _explain(_intent(headers, rules), served, None, router, rules)
 
-    @routes.post("/debug/route")
+    @routes.post("/debug/route", responses=_ERRORS, openapi_extra=_BODY)
     async def explain_request(
         request: Request, path: Annotated[str, Query(description="the endpoint that the body is meant for")] = _CHAT
     ) -> Explanation:
         intent = _intent(_headers(request, path), rules)
         head, prompt = intent.read_body(await request.body())
-        return _explain(intent, head.model, prompt, router, rules)
+        served = known_names.resolve(head.model, intent.claim.user or intent.session).model
+        return _explain(intent, served, prompt, router, rules)
 
+    refuse_other_methods(routes, {"/debug/route": {"GET", "POST"}})
     return routes
 
 
@@ -103,6 +123,7 @@ def _cost(candidate: Candidate) -> CandidateCost:
         place=candidate.place,
         pod=candidate.pod.name,
         address=candidate.pod.address,
+        health=candidate.health,
         cost=_finite(candidate.cost),
         terms={name: _finite(value) for name, value in candidate.terms.items()},
         matched_tokens=candidate.matched_tokens,

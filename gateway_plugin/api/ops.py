@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+
+from routing.circuit import State
 
 if TYPE_CHECKING:
     from gateway_plugin.metrics import Metrics
@@ -24,7 +26,17 @@ class PodState(BaseModel):
     address: str
     models: list[str]
     ready: bool
+    health: str
+    """"closed" is well; "open": not offered to requests; "half_open": one request probes it; or "asleep"."""
+    sick_because: str | None
+    """What opened its circuit."""
+    next_check_seconds: float | None
+    """Until an open circuit's pod is looked at."""
+    failures: dict[str, int]
+    """What spoke against it, since it was discovered."""
     inflight_requests: int
+    inflight_requests_elsewhere: int
+    """Through other replicas, as they said last."""
     requests_total: int
     running_requests: float | None
     waiting_requests: float | None
@@ -46,12 +58,20 @@ LimiterHealth = Callable[[], Awaitable[tuple[bool, str]]]
 
 
 def ops_router(
-    pods: PodTable, limiter_health: LimiterHealth, metrics: Metrics, draining: Callable[[], bool]
+    pods: PodTable,
+    limiter_health: LimiterHealth,
+    metrics: Metrics,
+    draining: Callable[[], bool],
+    discovery_problem: Callable[[], str],
 ) -> APIRouter:
     """Everything on the operations port."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/metrics")
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def scrape() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -59,15 +79,12 @@ def ops_router(
     async def healthy() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/readyz")
+    @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready; the checks say why."}})
     async def ready(response: Response) -> Readiness:
         can_decide, limiter = await limiter_health()
-        checks = {
-            "draining": "yes" if draining() else "ok",
-            "models": "ok" if pods.models() else "no model is known yet",
-            "limiter": limiter,
-        }
-        is_ready = can_decide and not draining() and bool(pods.models())
+        problem = discovery_problem()
+        checks = {"draining": "yes" if draining() else "ok", "models": problem or "ok", "limiter": limiter}
+        is_ready = can_decide and not draining() and not problem
         response.status_code = 200 if is_ready else 503
         return Readiness(ready=is_ready, checks=checks)
 
@@ -76,6 +93,17 @@ def ops_router(
         return [_state(pods, row, spec) for row, spec in pods.items()]
 
     return router
+
+
+def _health(pods: PodTable, row: int) -> dict[str, Any]:
+    circuit = pods.health.circuit(row)
+    wait = circuit.retry_at_seconds - pods.books.clock() if circuit and circuit.state is State.OPEN else None
+    return {
+        "health": pods.health.describe(row),
+        "sick_because": circuit.reason if circuit else None,
+        "next_check_seconds": None if wait is None else max(0.0, round(wait, 3)),
+        "failures": dict(circuit.failures) if circuit else {},
+    }
 
 
 def _state(pods: PodTable, row: int, spec: PodSpec) -> PodState:
@@ -89,7 +117,9 @@ def _state(pods: PodTable, row: int, spec: PodSpec) -> PodState:
         address=spec.address,
         models=sorted(spec.models),
         ready=spec.ready,
+        **_health(pods, row),
         inflight_requests=int(columns.inflight_requests[row]),
+        inflight_requests_elsewhere=int(columns.inflight_requests_elsewhere[row]),
         requests_total=int(columns.requests_total[row]),
         running_requests=known(columns.running_requests),
         waiting_requests=known(columns.waiting_requests),

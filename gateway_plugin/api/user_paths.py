@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fastapi import APIRouter
     from starlette.routing import Match
@@ -46,9 +46,9 @@ class RawPathRoute(APIRoute):
         return super().matches({**scope, "path": raw.decode("ascii", "surrogateescape")})
 
 
-def refuse_other_methods(router: APIRouter) -> None:
+def refuse_other_methods(router: APIRouter, methods_by_path: Mapping[str, set[str]] = _ALLOWED) -> None:
     """405 with the methods of the whole path in `Allow`; by itself a router names those of the first route only."""
-    for path, allowed in _ALLOWED.items():
+    for path, allowed in methods_by_path.items():
         methods = sorted(_METHODS - allowed)
         router.add_api_route(path, _refusal(", ".join(sorted(allowed))), methods=methods, include_in_schema=False)
 

@@ -64,7 +64,9 @@ class _UserFields(_Sent):
     rpm: Limit = 0
     tpm: Limit = 0
     max_parallel: Parallel = 0
-    models: list[ModelName] = Field([], max_length=_MAX_MODELS, description="allow list; empty: all models")
+    models: list[ModelName] = Field(
+        [], max_length=_MAX_MODELS, description="allow list of names, or of labels as label:key=value; empty: all"
+    )
     disabled: bool = Field(False, description="every request of a disabled user is refused")
     overrides: dict[ModelName, Override] = Field({}, max_length=_MAX_MODELS, description="by model")
 

@@ -1,8 +1,24 @@
-"""Free ports: the usual ones when nobody has them, others when they are taken."""
+"""Free ports: the usual ones when nobody has them, others when they are taken.
+
+Others lie below the range from which the kernel gives clients their ports: there, any connection of a neighbour could
+take a port between the moment it was found free and the moment the program that it is for listens on it.
+"""
 
 from __future__ import annotations
 
+import itertools
+import random
 import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOWEST = 15_000
+_CLIENTS_FROM = 32_768
+"""Linux' own default, for where it cannot be read."""
+_CLIENT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class Ports:
@@ -14,13 +30,29 @@ class Ports:
 
     def pick(self, usual: int) -> int:
         """The usual port, or another when it is taken or when this instance avoids usual ports."""
-        if self._usual and usual not in self._given and _is_free(usual):
-            self._given.add(usual)
-            return usual
-        while (port := _ephemeral()) in self._given:
-            pass
+        port = usual if self._usual and usual not in self._given and _is_free(usual) else free_port()
+        while port in self._given:
+            port = free_port()
         self._given.add(port)
         return port
+
+
+def free_port() -> int:
+    """A port that nobody listens on and no client is given; the same one comes again only after a full round."""
+    return next(port for port in _rounds if _is_free(port))
+
+
+def _round() -> Iterator[int]:
+    # Each process begins elsewhere: tests that run beside each other shall not look for the same port at once.
+    end = max(_first_client_port(), _LOWEST + 1)
+    return itertools.chain(range(random.randrange(_LOWEST, end), end), itertools.cycle(range(_LOWEST, end)))
+
+
+def _first_client_port() -> int:
+    try:
+        return int(_CLIENT_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return _CLIENTS_FROM
 
 
 def _is_free(port: int) -> bool:
@@ -31,7 +63,4 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _ephemeral() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+_rounds = _round()

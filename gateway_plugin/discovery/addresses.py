@@ -38,6 +38,11 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def canonical_ip(text: str) -> str:
+    """The one form of an address; raises ValueError."""
+    return _canonical_ip(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
 def is_ip(host: str) -> bool:
     """Whether the canonical host needs no resolution."""
     return ":" in host or _NUMERIC_END.fullmatch(host) is not None

@@ -4,6 +4,8 @@
       - name: llama                       # what clients send as "model"
         engine: vllm                      # optional
         config: {lockedRoutingStrategy: prefix-cache}     # optional: AIBrix's model.aibrix.ai/config
+        parent: llama-base                # optional: it is an adapter (LoRA) of this model
+        root: s3://adapters/llama-sql     # optional, of an adapter: where it is from
         endpoints:                        # "host[:port]", default port 8000; [] is a known model without pods
           - 10.0.0.1:8000
           - {address: "pod-2:8000", name: pod-2, metrics_port: 9000, labels: {gpu: a100}}
@@ -25,6 +27,7 @@ import yaml
 from gateway_plugin.discovery.addresses import HostPort, parse_host_port
 from gateway_plugin.discovery.node import EndpointsError, Node
 from routing.profiles import ModelConfig, ProfileError, parse_profiles
+from routing.spec import AdapterSpec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -36,6 +39,9 @@ _FILE = "a mapping with the key models, a list of models"
 _MODELS = "a list of models"
 _MODEL = "a mapping with a name (as clients send it) and endpoints (a list, [] for none)"
 _MODEL_NAME = "the model's name, as clients send it"
+_MODEL_KEYS = ("name", "engine", "endpoints", "config", "parent", "root")
+_PARENT = "the name of the model that this adapter belongs to"
+_ROOT = "where the adapter's weights are from"
 _ROLESETS = "endpoints instead (prefill/decode disaggregation is not supported yet)"
 _ENDPOINTS = 'a list of "host[:port]" or of mappings with an address, [] for none'
 _ADDRESS = 'a mapping with an address, or "host[:port]": IPv4, [v6]:port, bare v6 or host name, port 1 to 65535'
@@ -64,6 +70,7 @@ class EndpointsFile:
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pods: tuple[ConfiguredPod, ...] = ()
     configs: Mapping[str, ModelConfig] = field(default_factory=dict)
+    adapters: Mapping[str, AdapterSpec] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -113,7 +120,7 @@ def parse_endpoints(data: bytes, path: Path) -> EndpointsFile:
     )
     pods = tuple(draft.finish() for draft in drafts.values())
     _check_names(pods, path)
-    return EndpointsFile(endpoints, pods, configs)
+    return EndpointsFile(endpoints, pods, configs, _read_adapters(models))
 
 
 class _Loader(yaml.SafeLoader):
@@ -142,7 +149,7 @@ def _decode(data: bytes, path: Path) -> object:
 def _read_model(node: Node, places: dict[str, str], drafts: dict[HostPort, _Draft]) -> tuple[str, tuple[str, ...]]:
     if isinstance(node.value, dict) and "rolesets" in node.value:
         raise Node(node.path, f"{node.where}.rolesets", None).error(_ROLESETS, "given")
-    fields = node.fields(["name", "engine", "endpoints", "config"], ["name", "endpoints"], _MODEL)
+    fields = node.fields(_MODEL_KEYS, ["name", "endpoints"], _MODEL)
     name = fields["name"].text(_MODEL_NAME)
     if name in places:
         raise fields["name"].error(f"a name that no other model has ({places[name]} has it)")
@@ -150,6 +157,18 @@ def _read_model(node: Node, places: dict[str, str], drafts: dict[HostPort, _Draf
     engine = {"engine": (fields["engine"], fields["engine"].text("an engine's name"))} if "engine" in fields else {}
     endpoints = fields["endpoints"].items(_ENDPOINTS)
     return name, tuple(str(_read_endpoint(endpoint, name, engine, drafts)) for endpoint in endpoints)
+
+
+def _read_adapters(models: list[Node]) -> dict[str, AdapterSpec]:
+    adapters: dict[str, AdapterSpec] = {}
+    for model in models:
+        fields = model.fields(_MODEL_KEYS, ["name"], _MODEL)
+        if "parent" in fields:
+            root = fields["root"].text(_ROOT) if "root" in fields else ""
+            adapters[fields["name"].text(_MODEL_NAME)] = AdapterSpec(fields["parent"].text(_PARENT), root)
+        elif "root" in fields:
+            raise fields["root"].error("a root only beside a parent")
+    return adapters
 
 
 def _has_config(node: Node) -> bool:

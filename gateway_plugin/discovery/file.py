@@ -20,7 +20,9 @@ from gateway_plugin.discovery.resolver import HostBook, Resolve, system_addresse
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client.registry import Collector
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,18 @@ class FileDiscovery:
             await asyncio.sleep(self._interval_seconds)
             await self._look()
 
+    async def first_state(self) -> None:
+        """At once: `load` has told it."""
+
+    @property
+    def problem(self) -> str:
+        """A file without models is a mistake in most cases."""
+        return "" if self.endpoints.models else "no model is known yet"
+
+    def collectors(self) -> Sequence[Collector]:
+        """None."""
+        return ()
+
     async def _look(self) -> None:
         before = self._state
         version = _version(self._path)
@@ -99,7 +113,7 @@ def cluster_state(endpoints: EndpointsFile, hosts: HostBook) -> ClusterState:
     for configured in endpoints.pods:
         pod = _pod(configured, hosts)
         pods[pod.address] = _merged(pods[pod.address], pod) if pod.address in pods else pod
-    return ClusterState(tuple(pods.values()), frozenset(endpoints.models), endpoints.configs)
+    return ClusterState(tuple(pods.values()), frozenset(endpoints.models), endpoints.configs, endpoints.adapters)
 
 
 def _pod(pod: ConfiguredPod, hosts: HostBook) -> PodSpec:

@@ -27,11 +27,12 @@ class Outcome(StrEnum):
 
 
 class ScrapeError(Exception):
-    """A scrape that brought no numbers."""
+    """A scrape that brought no numbers; `status` is that of an HTTP answer, 0 where none came."""
 
-    def __init__(self, outcome: Outcome, detail: str) -> None:
+    def __init__(self, outcome: Outcome, detail: str, status: int = 0) -> None:
         super().__init__(f"{outcome}: {detail}")
         self.outcome = outcome
+        self.status = status
 
 
 @asynccontextmanager
@@ -60,9 +61,9 @@ async def _get(session: aiohttp.ClientSession, url: str, max_page_bytes: int) ->
     page = bytearray()
     async with session.get(url, allow_redirects=False) as response:
         if response.status != 200:
-            raise ScrapeError(Outcome.BAD_STATUS, f"status {response.status}")
+            raise ScrapeError(Outcome.BAD_STATUS, f"status {response.status}", response.status)
         async for chunk in response.content.iter_any():
             page += chunk
             if len(page) > max_page_bytes:
-                raise ScrapeError(Outcome.TOO_LARGE, f"more than {max_page_bytes} bytes")
+                raise ScrapeError(Outcome.TOO_LARGE, f"more than {max_page_bytes} bytes", response.status)
     return bytes(page)

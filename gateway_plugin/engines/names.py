@@ -60,7 +60,11 @@ class Engine:
     prefills: tuple[Prefill, ...] = ()
     products: Mapping[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
     """Metrics whose value is the product of two labels."""
+    awake: Names = ()
+    """How many of the engine's ranks are awake; 0 is an engine that sleeps."""
     path: str = "/metrics"
+    health_path: str = "/health"
+    """Answers at once, and 503 by an engine that cannot generate."""
 
     def counters(self) -> set[bytes]:
         """What only grows while the engine lives."""
@@ -101,6 +105,7 @@ _VLLM = Engine(
         _vllm_prefill(b"vllm:gpu_prefix_cache_hits_total"),
     ),
     products={b"vllm:cache_config_info": (b"num_gpu_blocks", b"block_size")},
+    awake=(b'vllm:engine_sleep_state{sleep_state="awake"}',),
 )
 
 _SGLANG = Engine(

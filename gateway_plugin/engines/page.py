@@ -31,7 +31,7 @@ class _Wanted:
     """An engine's names, compiled."""
 
     def __init__(self, engine: Engine) -> None:
-        names = engine.counters().union(*engine.columns.values())
+        names = engine.counters().union(*engine.columns.values(), engine.awake)
         self.by_series: dict[bytes, list[tuple[bytes, bytes]]] = {}
         """Per name on the page: what its labels must contain to be which name of the table."""
         for name in sorted(names):

@@ -4,7 +4,8 @@
 
 Pods that fail share a quarter of the connections and leave the rest to those that answer, so that however many pods
 hang, the others are asked in time. The table takes a result only while the row belongs to the incarnation that was
-asked. A failed scrape writes nothing: the old numbers age into "unknown" by themselves.
+asked. A failed scrape writes no numbers: the old ones age into "unknown" by themselves. But it speaks against the pod
+(see `routing.circuit`) where its metrics are served by the engine itself, at the address that requests go to.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError, http_fetch
 from gateway_plugin.engines.names import engine_named
-from gateway_plugin.engines.page import Samples, read_page
+from gateway_plugin.engines.page import Samples, first_of, read_page
 from gateway_plugin.engines.readings import Readings
+from routing.circuit import Failure
 
 if TYPE_CHECKING:
     import random
@@ -42,6 +45,8 @@ class _Target:
     name: str
     url: str
     engine: str
+    is_the_pod: bool
+    """Whether the page comes from the address that requests go to, and not from an exporter beside it."""
 
 
 class Scraper:
@@ -86,7 +91,8 @@ class Scraper:
         for row, pod in self._table.items():
             if pod.ready:
                 url = f"http://{pod.metrics_address or pod.address}{engine_named(pod.engine).path}"
-                targets[_Target(row, self._table.incarnation(row), pod.name, url, pod.engine)] = None
+                is_the_pod = pod.metrics_address in ("", pod.address)
+                targets[_Target(row, self._table.incarnation(row), pod.name, url, pod.engine, is_the_pod)] = None
         return targets
 
     async def _follow(self, target: _Target, fetch: Fetch) -> None:
@@ -106,17 +112,28 @@ class Scraper:
             self.outcomes[error.outcome] += 1
             if not failures:
                 logger.warning("no engine metrics of pod %s from %s: %s", target.name, target.url, error)
+            failure = _failure(error)
+            if target.is_the_pod and failure is not None:
+                self._table.not_polled(target.row, target.incarnation, failure)
             return failures + 1
         self.outcomes[Outcome.OK] += 1
         if failures:
             logger.info("engine metrics of pod %s from %s are back", target.name, target.url)
-        self._table.polled(target.row, target.incarnation, readings.add(samples))
+        asleep = first_of(engine_named(target.engine).awake, samples) == 0.0
+        self._table.polled(target.row, target.incarnation, readings.add(samples), asleep=asleep)
         return 0
 
     def _delay_seconds(self, failures: int) -> float:
         backoff_seconds = min(MAX_DELAY_SECONDS, self._interval_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS))
         delay_seconds = max(self._interval_seconds, backoff_seconds)
         return delay_seconds * self._rng.uniform(1.0 - _JITTER_RATIO, 1.0 + _JITTER_RATIO)
+
+
+def _failure(error: ScrapeError) -> Failure | None:
+    """What a failed scrape says against the pod, if anything: a strange page is no sign of sickness."""
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return Failure.UNAVAILABLE
+    return {Outcome.REFUSED: Failure.SCRAPE_REFUSED, Outcome.TIMEOUT: Failure.SCRAPE_TIMEOUT}.get(error.outcome)
 
 
 async def _scrape(target: _Target, fetch: Fetch) -> Samples:

@@ -21,22 +21,25 @@ class LocalReply:
     message: str
     type: str
     code: str | None
+    retry_after_seconds: int = 0
+    """0: the client is not told when to try again."""
 
 
-def _reply(condition: str, message: str, kind: str, code: str | None) -> LocalReply:
-    return LocalReply(f"{_OURS} && {condition}", message, kind, code)
+def _reply(condition: str, message: str, kind: str, code: str | None, retry_after_seconds: int = 0) -> LocalReply:
+    return LocalReply(f"{_OURS} && {condition}", message, kind, code, retry_after_seconds)
 
 
 def local_replies(buffer_limit_bytes: int) -> tuple[LocalReply, ...]:
     """All rules, the most specific first."""
     too_large = f"The request body is longer than {buffer_limit_bytes} bytes."
+    no_pod = "No pod could serve the request: those that were tried refused it or broke off. Try again."
     by_plugin = 'response.code_details.startsWith("ext_proc")'
     unknown = 'response.code_details == "direct_response"'
     return (
         _reply("response.code == 413", too_large, "invalid_request_error", "request_too_large"),
         _reply(by_plugin, "The gateway plugin did not answer.", "api_error", "gateway_plugin_unavailable"),
         _reply(unknown, "Unknown path or model.", "invalid_request_error", None),
-        _reply("response.code == 503", "No pod could serve the request.", "overloaded_error", "service_unavailable"),
+        _reply("response.code == 503", no_pod, "overloaded_error", "service_unavailable", retry_after_seconds=1),
         _reply("response.code == 504", "The model did not answer in time.", "api_error", "timeout"),
         _reply("response.code < 500", "%LOCAL_REPLY_BODY%", "invalid_request_error", None),
         _reply("response.code >= 500", "The gateway could not complete the request.", "api_error", None),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MIB = 1024 * 1024
+Accounting = Literal["access_log", "ext_proc", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,27 @@ class EnvoyPorts:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """One more plugin process."""
+
+    host: str
+    grpc: int
+    users_http: int
+
+
+@dataclass(frozen=True, slots=True)
+class PluginTls:
+    """PEM files as Envoy sees them: who signed the plugin's certificate, and what Envoy shows, if anything."""
+
+    ca_path: str
+    server_name: str
+    cert_path: str = ""
+    key_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoyConfig:
-    """One Envoy in front of one plugin."""
+    """One Envoy in front of the plugin."""
 
     models: tuple[Model, ...] = ()
     ports: EnvoyPorts = field(default_factory=EnvoyPorts)
@@ -86,6 +109,10 @@ class EnvoyConfig:
     admin_host: str = "127.0.0.1"
     """The admin interface can stop Envoy and shows its secrets: keep it on loopback."""
     plugin_host: str = "127.0.0.1"
+    replicas: tuple[Replica, ...] = ()
+    """More plugin processes; Envoy watches the gRPC health of each, and leaves out those that drain."""
+    plugin_tls: PluginTls | None = None
+    """For the gRPC port."""
     buffer_limit_bytes: int = 16 * MIB
     """Longest request body; longer ones are answered 413. The plugin's gRPC message limit must be higher."""
     message_timeout_seconds: float = 5.0
@@ -96,12 +123,15 @@ class EnvoyConfig:
     """To a pod; then the next candidate is tried."""
     fail_open: bool = False
     """Without the plugin: let requests with a `model` header pass, unlimited, instead of answering 500."""
-    accounting: Literal["access_log", "none"] = "access_log"
+    accounting: Accounting = "access_log"
+    """Must be the plugin's own; with ext_proc there is neither Lua nor a log stream."""
     access_log_flush_seconds: float = 1.0
     log_path: str = ""
     """File for one JSON line per request, as /dev/stderr; empty: none."""
     lua_path: str = ""
     """The Lua script as Envoy's working directory sees it; empty: a copy inside envoy.yaml."""
+    templates: Path | None = None
+    """What the files are rendered from; None: the standalone configuration."""
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]

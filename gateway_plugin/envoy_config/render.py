@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from gateway_plugin.envoy_config.local_replies import local_replies
-from gateway_plugin.envoy_config.model import Address
+from gateway_plugin.envoy_config.model import Address, Replica
 
 if TYPE_CHECKING:
     from gateway_plugin.envoy_config.model import EnvoyConfig
@@ -28,17 +28,19 @@ _CLONE = _PACKAGE.parents[1] / "deploy/envoy"
 
 def render(config: EnvoyConfig, directory: Path | str) -> dict[str, str]:
     """File name -> text, in the order to write them; `directory` is where Envoy will find them."""
+    plugins = (Replica(config.plugin_host, config.ports.grpc, config.ports.users_http), *config.replicas)
     values = {
         "config": config,
         "directory": str(directory),
         "local_replies": local_replies(config.buffer_limit_bytes),
         "lua": "" if config.lua_path else lua_file().read_text(encoding="utf-8"),
         "plugin": {
-            "gateway_plugin": Address(config.plugin_host, config.ports.grpc),
-            "gateway_plugin_users": Address(config.plugin_host, config.ports.users_http),
+            "gateway_plugin": [Address(plugin.host, plugin.grpc) for plugin in plugins],
+            "gateway_plugin_users": [Address(plugin.host, plugin.users_http) for plugin in plugins],
         },
     }
-    return {name: _templates().get_template(f"{name}.j2").render(values) for name in FILES}
+    templates = _templates(config.templates or _asset("templates", _CLONE / "standalone/templates"))
+    return {name: templates.get_template(f"{name}.j2").render(values) for name in FILES}
 
 
 def write(config: EnvoyConfig, directory: Path) -> list[str]:
@@ -68,9 +70,9 @@ def _asset(name: str, in_clone: Path) -> Path:
 
 
 @cache
-def _templates() -> Environment:
+def _templates(directory: Path) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_asset("templates", _CLONE / "standalone/templates")),
+        loader=FileSystemLoader(directory),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -3,7 +3,8 @@
     HEADERS     --request_headers--> IDENTIFYING | BODY | ADMITTING | HELD | DONE
     IDENTIFYING --identified-------> BODY | ADMITTING | HELD
     BODY        --request_body-----> ADMITTING | HELD
-    ADMITTING   --admitted---------> HELD
+    ADMITTING   --admitted---------> HELD | WAITING
+    WAITING     --resumed----------> HELD
     any         --refused, failed, end--> DONE, and whatever was booked is given back
 
 The machine knows neither gRPC nor Redis. What it cannot decide alone it asks for (`Identify`, `Admit`), and whoever
@@ -13,31 +14,40 @@ carries it calls back. Choosing a pod and booking it happen in one synchronous s
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from gateway_plugin.catalogue.registry import PlainNames
 from gateway_plugin.extproc import replies
 from gateway_plugin.extproc.replies import Forward
-from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step
+from gateway_plugin.extproc.response import FollowedResponse
+from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent
 from gateway_plugin.intent.identity import check_anonymous, known_user
 from gateway_plugin.intent.plan import Plan, make_plan, routing_request
 from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
+from gateway_plugin.openai.rewriting import NameRestorer
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 from protos import ext_proc
+from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
+from routing.policies.least_request import LeastRequest
 from routing.policies.session_affinity import SessionAffinity, token_of
-from routing.router import Booking, NoReadyPodError, Router, UnknownModelError
+from routing.router import Booking, NoReadyPodError, Router, SaturatedError, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway_plugin.catalogue.registry import Names, Target
     from gateway_plugin.metrics import Metrics
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
+    from protos.access_log import FinishedExchange
     from protos.ext_proc import ProcessingRequest
     from ratelimit import Decision
     from routing.policy import Policy
@@ -56,8 +66,22 @@ class Services:
     clock: Callable[[], float]
     refusal: Callable[[str, str], Decision | None] = lambda user, model: None
     """A refusal of a user (for a model) that still holds, without asking anybody."""
+    may_wait: bool = False
+    """Whether requests may wait for a pod with room."""
     outcomes_are_told: bool = True
-    """False when no access log will tell how exchanges ended."""
+    """False when nobody will tell how exchanges ended."""
+    follows_responses: bool = False
+    """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
+    names: Names = field(default_factory=PlainNames)
+    """Aliases and canaries."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What is left to do for an exchange that is over."""
+
+    back: GiveBack | None = None
+    finished: FinishedExchange | None = None
+    """What became of it, where responses are followed."""
 
 
 class Phase(Enum):
@@ -67,6 +91,7 @@ class Phase(Enum):
     IDENTIFYING = "identifying"
     BODY = "body"
     ADMITTING = "admitting"
+    WAITING = "waiting"
     HELD = "held"
     DONE = "done"
 
@@ -86,10 +111,13 @@ class Exchange:
         self._head: RequestHead | None = None
         self._prompt: Prompt | None = None
         self._body = b""
+        self._target: Target | None = None
         self._plan: Plan | None = None
         self._forward: Forward | None = None
         self._admission: Decision | None = None
         self._busy_seconds = 0.0
+        self._started_seconds = 0.0
+        self._response: FollowedResponse | None = None
 
     def receive(self, message: ProcessingRequest) -> Step | None:
         """The step that answers a message of Envoy; None when nothing is to be said."""
@@ -99,6 +127,11 @@ class Exchange:
         if (self.phase, kind) == (Phase.BODY, "request_body"):
             self._asked_by_body = True
             return self._run(lambda: self._on_body(ext_proc.body_of(message)))
+        if self._response is not None and self._forward is not None:
+            if kind == "response_headers":
+                return self._response.headers(message, self._forward)
+            if kind == "response_body":
+                return self._response.body(message)
         reply = ext_proc.empty_reply(kind)
         return Reply(reply) if reply is not None else None
 
@@ -110,6 +143,10 @@ class Exchange:
         """The answer to `Admit`."""
         return self._run(lambda: self._on_decision(decision))
 
+    def resumed(self) -> Step:
+        """The answer to `WaitForRoom`: there is some now."""
+        return self._run(self._on_room)
+
     def refused(self, error: ApiError) -> Reply:
         """What was asked for could not be decided; the client gets the error."""
         return self._reject(error)
@@ -119,12 +156,20 @@ class Exchange:
         self._services.metrics.errors.inc()
         return self._reject(rejections.internal_error())
 
-    def end(self) -> GiveBack | None:
-        """The HTTP exchange is over, whatever the cause. Safe to call again; returns what is to be given back."""
+    def end(self) -> Ending:
+        """The HTTP exchange is over, whatever the cause. Safe to call again; what is left to do is told once."""
         reached_a_pod = self.phase is Phase.HELD
         self._close()
-        forward, admission, self._admission = self._forward, self._admission, None
-        if forward is None or admission is None:
+        forward, response, self._response = self._forward, self._response, None
+        if forward is None:
+            return Ending()
+        tells = response is not None and reached_a_pod and self._services.follows_responses
+        finished = response.finished(forward) if response is not None and tells else None
+        return Ending(self._give_back(forward, reached_a_pod=reached_a_pod), finished)
+
+    def _give_back(self, forward: Forward, *, reached_a_pod: bool) -> GiveBack | None:
+        admission, self._admission = self._admission, None
+        if admission is None:
             return None
         slot = admission.limits is not None and admission.limits.max_parallel > 0
         if reached_a_pod and not slot:
@@ -143,6 +188,16 @@ class Exchange:
         if booking is not None and booking.lease.release() and not self._services.outcomes_are_told:
             assert self._forward is not None
             self._services.router.assume_success(self._forward.charge_id)
+
+    @property
+    def charge_id(self) -> str:
+        """Identifies the exchange in the access log; empty before it has a model."""
+        return self._forward.charge_id if self._forward is not None else ""
+
+    @property
+    def follows_response(self) -> bool:
+        """Whether it wants to see what the pod answers."""
+        return self._response is not None
 
     @property
     def _booking(self) -> Booking | None:
@@ -164,6 +219,7 @@ class Exchange:
                 self._services.metrics.decision_seconds.observe(self._busy_seconds)
 
     def _on_headers(self, message: ProcessingRequest) -> Step:
+        self._started_seconds = self._services.clock()
         headers = ext_proc.headers_of(message, WANTED_HEADERS)
         self._has_body = not ext_proc.headers_end_stream(message)
         self._intent = intent = read_intent(headers, self._services.rules, self._services.new_id)
@@ -178,7 +234,7 @@ class Exchange:
 
     def _with_user(self, intent: Intent, user: str) -> Step:
         rules = self._services.rules
-        if intent.claim.key_sha256 and not rules.identity.forward_api_keys:
+        if intent.claim.key_sha256 and not rules.identity.forward_api_keys and not intent.is_for_the_gateway:
             self._removed_headers = ("authorization",)
         if intent.kind is None:
             self._services.metrics.passed.inc()
@@ -190,35 +246,55 @@ class Exchange:
         if self._limited:
             self._check_exhausted(intent.model)
         elif intent.model:
-            plan = make_plan(intent, intent.model, rules, self._services.router, None)
-            if not plan.needs_body:
-                return self._admit(intent, intent.model, plan)
+            target = self._resolve(intent, intent.model)
+            plan = self._new_plan(intent, target.model)
+            if not plan.needs_body and target.model == target.asked:
+                return self._admit(intent, target, plan)
         if not self._has_body:
             return self._on_body(b"")
         self.phase = Phase.BODY
-        return replies.ASK_FOR_BODY
+        sees_response = self._services.follows_responses or self._services.names.restores_names()
+        return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
+
+    def _resolve(self, intent: Intent, asked: str) -> Target:
+        return self._services.names.resolve(asked, self._user or intent.session or intent.request_id)
 
     def _on_body(self, body: bytes) -> Step:
         intent = self._intent
         assert intent is not None
         self._body = body
         self._head, self._prompt = intent.read_body(body)
-        plan = make_plan(intent, self._head.model, self._services.rules, self._services.router, self._prompt)
-        return self._admit(intent, self._head.model, plan)
+        target = self._resolve(intent, self._head.model)
+        return self._admit(intent, target, self._new_plan(intent, target.model))
 
-    def _admit(self, intent: Intent, model: str, plan: Plan) -> Step:
-        self._plan = plan
+    def _new_plan(self, intent: Intent, model: str) -> Plan:
+        services = self._services
+        plan = make_plan(intent, model, services.rules, services.router, self._prompt)
+        if plan.policy is None and services.names.route_of(model):
+            # Envoy's balancing over the base model's pods would meet some without the adapter.
+            return msgspec.structs.replace(
+                plan, policy=services.router.policy(LeastRequest.name), strategy=LeastRequest.name
+            )
+        return plan
+
+    def _admit(self, intent: Intent, target: Target, plan: Plan) -> Step:
+        self._plan, self._target, model = plan, target, target.model
         self._check_pods(model)
         self._forward = forward = Forward(model, intent.request_id, self._services.new_id(), self._user)
         forward.new_path = intent.path if intent.path_changed else ""
         forward.removed_headers = self._removed_headers
+        forward.exposes_pod = self._services.rules.expose_pod
+        forward.route = self._services.names.route_of(model)
+        if model != target.asked:
+            self._body = forward.new_body = intent.with_model(self._body, model)
         if not self._limited:
             return self._route(intent, plan, forward)
         self._ask_for_usage(intent, forward)
         forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt else 0
         self.phase = Phase.ADMITTING
         rate = plan.resolved.requests_per_second
-        return Admit(Admission(self._user, forward.charge_id, model, self._wanted_tokens(intent, model), rate))
+        tokens, names = self._wanted_tokens(intent, model), self._services.names.other_names(target)
+        return Admit(Admission(self._user, forward.charge_id, model, tokens, rate, names))
 
     def _wanted_tokens(self, intent: Intent, model: str) -> int:
         if self._prompt is None:
@@ -243,14 +319,14 @@ class Exchange:
         if decision is not None:
             raise rejections.refused(self._user, model, 0, decision)
 
-    def _on_decision(self, decision: Decision) -> Reply:
+    def _on_decision(self, decision: Decision) -> Step:
         intent, plan, forward = self._intent, self._plan, self._forward
         assert intent is not None
         assert plan is not None
         assert forward is not None
         if decision.outcome is not Outcome.ADMITTED:
             rate = plan.resolved.requests_per_second
-            raise rejections.refused(self._user, forward.model, rate, decision)
+            raise rejections.refused(self._user, self._asked, rate, decision)
         self._admission = decision
         forward.reserved_tokens = decision.reserved_tokens
         forward.response_headers |= rejections.decision_headers(decision)
@@ -258,25 +334,51 @@ class Exchange:
         self._check_pods(forward.model)
         return self._route(intent, plan, forward)
 
+    def _on_room(self) -> Step:
+        intent, plan, forward = self._intent, self._plan, self._forward
+        assert intent is not None
+        assert plan is not None
+        assert forward is not None
+        self._check_pods(forward.model)
+        return self._route(intent, plan, forward)
+
     def _check_pods(self, model: str) -> None:
         try:
             self._services.router.check(model)
         except UnknownModelError:
-            raise rejections.unknown_model(model) from None
+            raise rejections.unknown_model(self._asked) from None
         except NoReadyPodError:
-            raise rejections.no_ready_pod(model) from None
+            raise rejections.no_ready_pod(self._asked) from None
 
-    def _route(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
+    @property
+    def _asked(self) -> str:
+        """The model as the client names it; what is behind the name is not the client's business."""
+        return self._target.asked if self._target is not None else ""
+
+    def _route(self, intent: Intent, plan: Plan, forward: Forward) -> Step:
+        try:
+            return self._forward_to_pod(intent, plan, forward)
+        except SaturatedError:
+            # A pod with room may not be one that the client's filter admits, so who filters does not wait.
+            if self._services.may_wait and self.phase is not Phase.WAITING and intent.selector is None:
+                self.phase = Phase.WAITING
+                return WaitForRoom(forward.model, self._user)
+            raise rejections.overloaded(f"all pods of model {self._asked} are busy") from None
+
+    def _forward_to_pod(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
         metrics, strategy = self._services.metrics, plan.policy.name if plan.policy else "none"
         if plan.policy is not None:
-            forward.strategy = plan.strategy
             forward.booking = booking = self._book(plan.policy, intent, plan, forward)
+            forward.strategy = plan.strategy
             metrics.decisions.labels(forward.model, strategy, booking.branch).inc()
             if SessionAffinity.name in plan.strategy:
                 forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
         if plan.resolved.auto and plan.resolved.profile_name:
             forward.response_headers["x-aibrix-config-profile"] = plan.resolved.profile_name
-        reply = forward.reply(to_body=self._asked_by_body)
+        services = self._services
+        self._response = self._followed()
+        mode = Mode.RESPONSE if services.follows_responses else Mode.HOLD
+        reply = forward.reply(to_body=self._asked_by_body, mode=mode)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
         self.phase = Phase.HELD
         self._body, self._prompt, forward.new_body = b"", None, None
@@ -285,13 +387,26 @@ class Exchange:
         metrics.model_in_flight.labels(forward.model).inc()
         return reply
 
+    def _followed(self) -> FollowedResponse | None:
+        services, target = self._services, self._target
+        restores = target is not None and target.restore_name and target.model != target.asked
+        if not services.follows_responses and not restores:
+            return None
+        return FollowedResponse(
+            services.clock,
+            self._started_seconds,
+            tokens_matter=services.follows_responses and self._limited,
+            restorer=NameRestorer(target.model, target.asked) if target is not None and restores else None,
+            tells_client=services.follows_responses,
+        )
+
     def _book(self, policy: Policy, intent: Intent, plan: Plan, forward: Forward) -> Booking:
         router = self._services.router
         request = routing_request(intent, self._user, forward.model, plan, router, self._prompt)
         try:
             return router.book(policy, request, forward.charge_id, intent.selector)
         except NoReadyPodError:
-            raise rejections.no_matching_pod(forward.model) from None
+            raise rejections.no_matching_pod(self._asked) from None
 
     def _reject(self, error: ApiError) -> Reply:
         self._close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway_plugin.extproc.steps import Reply
 from protos import ext_proc
@@ -11,6 +12,7 @@ from protos.ext_proc import Mode
 
 if TYPE_CHECKING:
     from gateway_plugin.openai.errors import ApiError
+    from protos.encoding import Json
     from routing.router import Booking
 
 # Headers by which Envoy and the pods obey the gateway: a client's own never get past it.
@@ -20,10 +22,12 @@ REMOVED_HEADERS = (*CONTROL_HEADERS, "accept-encoding")
 _WENT_THROUGH = {"x-went-into-req-headers": "true"}
 
 ASK_FOR_BODY = Reply(ext_proc.headers_reply(_WENT_THROUGH, REMOVED_HEADERS, mode=Mode.BUFFERED_BODY))
+ASK_FOR_BODY_AND_RESPONSE = Reply(
+    ext_proc.headers_reply(_WENT_THROUGH, REMOVED_HEADERS, mode=Mode.BUFFERED_BODY_AND_RESPONSE)
+)
 
 
-@dataclass(slots=True)
-class Forward:
+class Forward(msgspec.Struct):
     """Everything that goes along with a request that is sent on to a pod."""
 
     model: str
@@ -35,22 +39,26 @@ class Forward:
     booking: Booking | None = None
     reserved_tokens: int = 0
     prompt_tokens_estimate: int = 0
-    response_headers: dict[str, str] = field(default_factory=dict)
+    response_headers: dict[str, str] = msgspec.field(default_factory=dict)
     removed_headers: tuple[str, ...] = ()
     new_body: bytes | None = None
+    exposes_pod: bool = True
+    """Whether the client is told which pod served it."""
+    route: str = ""
+    """The model whose route in Envoy leads to its pods, where it has none of its own."""
 
-    def reply(self, *, to_body: bool) -> Reply:
-        """To the body message, or to the headers of a request whose body nobody needs."""
+    def reply(self, *, to_body: bool, mode: Mode) -> Reply:
+        """To the body message, or to the headers of a request whose body nobody needs; then `mode` is what follows."""
         set_headers = self._set_headers()
         if to_body:
             return Reply(ext_proc.body_reply(set_headers, self.removed_headers, self._metadata(), self.new_body))
         removed = [name for name in (*REMOVED_HEADERS, *self.removed_headers) if name not in set_headers]
         metadata = self._metadata()
-        message = ext_proc.headers_reply(_WENT_THROUGH | set_headers, removed, mode=Mode.HOLD, metadata=metadata)
+        message = ext_proc.headers_reply(_WENT_THROUGH | set_headers, removed, mode=mode, metadata=metadata)
         return Reply(message)
 
     def _set_headers(self) -> dict[str, str]:
-        headers = {"model": self.model, "x-request-id": self.request_id}
+        headers = {"model": self.route or self.model, "x-request-id": self.request_id}
         if self.new_path:
             headers[":path"] = self.new_path
         if self.booking is not None:
@@ -58,8 +66,20 @@ class Forward:
             headers["target-pod"] = ",".join(pod.address for pod in self.booking.pods)
         return headers
 
-    def _metadata(self) -> dict[str, Any]:
-        metadata: dict[str, Any] = {
+    def headers_for_client(self, pod_address: str) -> dict[str, str]:
+        """What the client is told of the decision, and of the pod that answers."""
+        headers = {**_WENT_THROUGH, "request-id": self.request_id, **self.response_headers}
+        if self.booking is None:
+            return headers
+        headers["routing-strategy"] = self.strategy
+        if pod_address and self.exposes_pod:
+            headers["target-pod-ip"] = pod_address
+            name = next((pod.name for pod in self.booking.pods if pod.address == pod_address), "")
+            headers |= {"target-pod": name} if name else {}
+        return headers
+
+    def _metadata(self) -> dict[str, Json]:
+        metadata: dict[str, Json] = {
             "request_id": self.request_id,
             "user": self.user,
             "model": self.model,
@@ -70,7 +90,10 @@ class Forward:
             metadata["prompt_tokens_estimate"] = self.prompt_tokens_estimate
         if self.booking is not None:
             metadata["strategy"] = self.strategy
+            metadata["targets"] = ",".join(pod.address for pod in self.booking.pods)
             metadata["pods"] = {pod.address: pod.name for pod in self.booking.pods}
+        if not self.exposes_pod:
+            metadata["hide_pod"] = True
         if self.response_headers:
             metadata["headers"] = self.response_headers
         return metadata

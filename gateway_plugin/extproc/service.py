@@ -1,100 +1,111 @@
-"""The grpc.aio shell of the exchange: reads messages, writes replies, and tells the exchange when it is over.
-
-Envoy's end of stream arrives as EOF or as a cancellation, whichever wins a race; both mean the same, so everything that
-must happen at the end stands in one `finally`.
-"""
+"""ext_proc as a gRPC method: one call per HTTP request, and what all of them share."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import grpc
-
-from gateway_plugin.extproc.steps import Admit, Identify
-from gateway_plugin.intent import rejections
+from gateway_plugin.extproc.call import ProcessCall
+from gateway_plugin.extproc.parking import Parking
+from gateway_plugin.extproc.waiting import WaitingRoom
 from protos import ext_proc
-from protos.ext_proc import ProcessingRequest, ProcessingResponse
-from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.extproc.exchange import Exchange
-    from gateway_plugin.extproc.steps import Reply, Step
-    from gateway_plugin.limiting import GiveBack, Limiting
+    from gateway_plugin.calls import Call, Methods
+    from gateway_plugin.extproc.exchange import Ending, Services
+    from gateway_plugin.limiting import Limiting
+    from protos.access_log import FinishedExchange
 
-    Context = grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]
+# A pod that another replica, or discovery, made room on is found at the latest after this.
+_WAKE_SECONDS = 0.05
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one process takes on; 0 is no bound."""
+
+    max_exchanges: int = 0
+    max_queue_length: int = 0
+    """Requests of one model that wait for a pod with room; 0: none may wait."""
+    max_wait_seconds: float = 2.0
+    ends_calls: bool = False
+    """End the gRPC stream with the reply and let the access log release the pod, instead of holding the stream."""
+
+
+_UNBOUNDED = Bounds()
 
 
 class ExternalProcessor:
     """`envoy.service.ext_proc.v3.ExternalProcessor`: one call per HTTP request."""
 
-    def __init__(self, new_exchange: Callable[[], Exchange], limiter: Limiting) -> None:
-        self._new_exchange = new_exchange
-        self._limiter = limiter
+    def __init__(
+        self,
+        services: Services,
+        limiter: Limiting,
+        on_finished: Callable[[FinishedExchange], None],
+        bounds: Bounds = _UNBOUNDED,
+    ) -> None:
+        self.services = services
+        self.limiter = limiter
+        self.bounds = bounds
+        self.parked = Parking(services.clock, self.exchange_ended)
+        self.waiting = WaitingRoom(
+            services.router.has_room,
+            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
+            max_length=bounds.max_queue_length,
+            max_wait_seconds=bounds.max_wait_seconds,
+        )
+        self._on_finished = on_finished
         self._giving_back: set[asyncio.Task[None]] = set()
-        self.open_exchanges = 0
+        self._open_calls = 0
+        self.refuses_calls = False
+        """True when the process is about to stop: new calls end at once, and Envoy asks another replica."""
+        self.last_end_seconds = -math.inf
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """What a grpc.aio server registers."""
-        method = grpc.stream_stream_rpc_method_handler(
-            self._process,
-            request_deserializer=ProcessingRequest.FromString,
-            response_serializer=ProcessingResponse.SerializeToString,
-        )
-        return grpc.method_handlers_generic_handler(ext_proc.METHOD_SERVICE, {ext_proc.METHOD_NAME: method})
+    @property
+    def open_exchanges(self) -> int:
+        """Exchanges that hold a call or wait for the access log."""
+        return self._open_calls + len(self.parked)
 
-    async def _process(self, _: object, context: Context) -> None:
-        exchange = self._new_exchange()
-        self.open_exchanges += 1
+    @property
+    def is_full(self) -> bool:
+        """Whether one more exchange would be too many; the one that asks is counted already."""
+        return 0 < self.bounds.max_exchanges < self.open_exchanges
+
+    def methods(self) -> Methods:
+        """What a transport serves."""
+        return {f"/{ext_proc.METHOD_SERVICE}/{ext_proc.METHOD_NAME}": self._begin}
+
+    async def run(self) -> None:
+        """Until cancelled: resumes those who wait, also when it was another replica that made room."""
+        while True:
+            await asyncio.sleep(_WAKE_SECONDS)
+            self.waiting.freed()
+
+    def _begin(self, call: Call) -> ProcessCall:
+        self._open_calls += 1
         self.idle.clear()
-        try:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                reply = await self._answer(exchange, message)
-                if reply is None:
-                    continue
-                await context.write(reply.message)
-                if reply.final:
-                    return
-        finally:
-            self.open_exchanges -= 1
-            if not self.open_exchanges:
-                self.idle.set()
-            self._give_back(exchange.end())
+        return ProcessCall(call, self)
 
-    async def _answer(self, exchange: Exchange, message: ProcessingRequest) -> Reply | None:
-        try:
-            step = exchange.receive(message)
-            while isinstance(step, Admit | Identify):
-                step = await self._ask(exchange, step)
-        except Exception:
-            # One exchange must never end the process, and its client must get an answer.
-            logger.exception("exchange failed: %r", exchange)
-            return exchange.failed()
-        return step
+    def call_ended(self) -> None:
+        """One call less."""
+        self._open_calls -= 1
+        if not self._open_calls:
+            self.idle.set()
 
-    async def _ask(self, exchange: Exchange, step: Admit | Identify) -> Step:
-        try:
-            if isinstance(step, Identify):
-                return exchange.identified(await self._limiter.owner_of_key(step.key_sha256))
-            answer = self._limiter.admit(step.admission)
-            return exchange.admitted(answer if isinstance(answer, Decision) else await answer)
-        except StoreUnavailable as error:
-            logger.debug("limiter unavailable: %s", error)
-            return exchange.refused(rejections.limiter_unavailable())
-        except CorruptUserRecord as error:
-            logger.error("user cannot be admitted: %s", error)
-            return exchange.refused(rejections.corrupt_user())
-
-    def _give_back(self, back: GiveBack | None) -> None:
-        if back is not None:
-            # In a task of its own: this one may be under cancellation.
-            task = asyncio.get_running_loop().create_task(self._limiter.give_back(back))
+    def exchange_ended(self, ending: Ending) -> None:
+        """What is left to do for an exchange is done by tasks that nobody waits for."""
+        self.last_end_seconds = self.services.clock()
+        if ending.back is not None:
+            task = asyncio.get_running_loop().create_task(self.limiter.give_back(ending.back))
             self._giving_back.add(task)
             task.add_done_callback(self._giving_back.discard)
+        if ending.finished is not None:
+            self._on_finished(ending.finished)
+        self.waiting.freed()

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
-    from protos.ext_proc import ProcessingResponse
     from ratelimit import Admission
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Send this; `final` means that nothing more will be said and the stream may be closed."""
+class Reply(msgspec.Struct, frozen=True):
+    """Send this serialized message; `final` means that nothing more will be said and the stream may be closed."""
 
-    message: ProcessingResponse
+    message: bytes
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Identify:
+class Identify(msgspec.Struct, frozen=True):
     """Find the owner of an API key, then call `identified` or `refused`."""
 
     key_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(msgspec.Struct, frozen=True):
     """Ask the limiter, then call `admitted` or `refused`."""
 
     admission: Admission
 
 
-Step = Reply | Identify | Admit
+class WaitForRoom(msgspec.Struct, frozen=True):
+    """Every pod is full: wait, then call `resumed` or `refused`."""
+
+    model: str
+    user: str
+
+
+Step = Reply | Identify | Admit | WaitForRoom

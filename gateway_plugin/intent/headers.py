@@ -6,11 +6,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.identity import Claim, IdentityRules, read_claim
 from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
-from gateway_plugin.openai.multipart import read_multipart_head
+from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
 from gateway_plugin.openai.prompt import Prompt, read_json_prompt
+from gateway_plugin.openai.rewriting import with_model
 from routing.selector import SelectorError, parse_selector
 
 if TYPE_CHECKING:
@@ -57,10 +60,11 @@ class Rules:
     stream_usage: StreamUsage = "inject"
     filter_keys: frozenset[str] = frozenset({ANY_KEY})
     """Pod labels that clients may select by; "*" is all."""
+    expose_pod: bool = True
+    """Whether clients are told which pod served them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """A request as far as its headers tell."""
 
     kind: BodyKind | None
@@ -79,6 +83,11 @@ class Intent:
     content_encoding: str
     source_user: str = ""
     """Stands for the source address, where those without a user are limited by it."""
+
+    @property
+    def is_for_the_gateway(self) -> bool:
+        """Whether the gateway itself answers it, and must know who asks."""
+        return self.path == "/v1/models" or self.path.startswith("/v1/models/")
 
     @property
     def generates_text(self) -> bool:
@@ -103,6 +112,12 @@ class Intent:
         if media_type not in ("", *_JSON_TYPES):
             raise rejections.wrong_content_type(media_type)
         return read_json_prompt(self.kind, body)
+
+    def with_model(self, body: bytes, model: str) -> bytes:
+        """A body that was read before, asking for another model; raises ApiError."""
+        if self.kind is BodyKind.MULTIPART:
+            return multipart_with_model(self.content_type, body, model)
+        return with_model(body, model)
 
 
 def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], str]) -> Intent:

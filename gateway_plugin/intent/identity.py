@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from gateway_plugin.intent import rejections
 from ratelimit import InvalidUserName, check_user_name
 
@@ -28,8 +30,7 @@ class IdentityRules:
     anonymous: Anonymous = "allow"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a request says of its sender. `key_sha256` is empty when it carries no API key."""
 
     user: str

@@ -6,8 +6,9 @@ configured default. None of them: no strategy, and Envoy balances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway_plugin.intent import rejections
 from routing.policy import RoutingRequest
@@ -25,8 +26,7 @@ _NO_CONFIG = ModelConfig()
 _NO_KEYS = PrefixKeys((), ())
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """How one request shall be routed. No policy means that Envoy balances."""
 
     policy: Policy | None

@@ -111,7 +111,18 @@ def no_ready_pod(model: str) -> ApiError:
         f"error on getting pods for model {_short(model)}: none is ready",
         reason="no_ready_pod",
         code="service_unavailable",
-        headers={"x-error-no-model-backends": "true"},
+        headers={"x-error-no-model-backends": "true", "retry-after": "1"},
+    )
+
+
+def overloaded(what: str) -> ApiError:
+    """503: more work than the operator lets in."""
+    return ApiError(
+        503,
+        f"{what}, try again",
+        reason="overloaded",
+        code="overloaded",
+        headers={"retry-after": "1", "x-error-routing": "true"},
     )
 
 

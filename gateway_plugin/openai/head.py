@@ -7,7 +7,6 @@ Messages of mistakes name the field and what was expected, and never quote the b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -23,8 +22,7 @@ _BODY_ERROR = {"x-error-request-body-processing": "true"}
 _PATH_IN_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True):
     """What a request body says before its prompt."""
 
     model: str

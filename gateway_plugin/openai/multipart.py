@@ -36,12 +36,25 @@ def read_multipart_head(content_type: str, body: bytes) -> RequestHead:
     return RequestHead(model, fields.values.get("stream", b"").strip().lower() in (b"true", b"1"))
 
 
+def multipart_with_model(content_type: str, body: bytes, model: str) -> bytes:
+    """A body that was read before, asking for another model."""
+    fields = _Fields()
+    parser = MultipartParser(_boundary(content_type), fields.callbacks())
+    parser.write(body)
+    start, end = fields.model_span
+    # The parser hands out pieces of the body itself, except for those that looked like a boundary at first.
+    if body[start:end] != fields.values.get("model"):
+        raise _failed("form field 'model' cannot be read as a name")
+    return b"".join((body[:start], model.encode(), body[end:]))
+
+
 class _Fields:
     """Collects the wanted fields from the parser's events; everything else passes by."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.complete = False
+        self.model_span = (0, 0)
         self._header_name = b""
         self._header_value = b""
         self._disposition = ""
@@ -87,6 +100,8 @@ class _Fields:
         if len(value) > _MAX_FIELD_BYTES:
             raise _failed(f"form field '{self._wanted}' is longer than {_MAX_FIELD_BYTES} bytes")
         self.values[self._wanted] = value
+        if self._wanted == "model":
+            self.model_span = (self.model_span[0] or start, end)
 
     def _end(self) -> None:
         self.complete = True

@@ -3,7 +3,8 @@
 --
 -- KEYS[1] the user's record      KEYS[2] the prefix of the user's counters    KEYS[3] the charge
 -- KEYS[4] the model's rate, only where it may be reached from here
--- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, model requests per second
+-- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, model requests per second,
+--         what else may stand for the model in an allow list: a line each, with one before the first; or nothing
 --
 -- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
 -- tokens reset us}. Limits are text: they may exceed what a Lua number holds exactly.
@@ -13,10 +14,11 @@ if not record then
   return answer
 end
 local charge_id, model, wanted, model_limit = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local other_names = ARGV[7]
 
 local function allows(models)
   for _, name in ipairs(models) do
-    if name == model then
+    if name == model or string.find(other_names, '\n' .. name .. '\n', 1, true) then
       return true
     end
   end

@@ -11,6 +11,7 @@ nobody holds go to the pod that every replica would choose. Without a prompt it 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +55,7 @@ class PrefixCache(Policy):
         inflight = pods.inflight_requests
         if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(pods, request):
             return "prefix_match"
-        return "prefix_match_skipped" if pods.matched_tokens.max() >= least else "least_request_fallback"
+        return "prefix_match_skipped" if pods.best_match_tokens >= least else "least_request_fallback"
 
 
 def _bound(pods: PodView, request: RoutingRequest) -> float:
@@ -64,7 +65,7 @@ def _bound(pods: PodView, request: RoutingRequest) -> float:
 
 def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:
     """0 to 1 per pod, by the first block that no pod holds; zeros when there is none."""
-    known = int(np.searchsorted(request.prefix_tokens, pods.matched_tokens.max(), side="right"))
+    known = bisect_right(request.prefix_tokens, pods.best_match_tokens)
     if known >= len(request.prefix):
         return np.zeros(len(pods))
     return 1.0 - draws(pods.address_hash, request.prefix[known])

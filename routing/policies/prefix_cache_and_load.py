@@ -46,7 +46,7 @@ class PrefixCacheAndLoad(Policy):
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
-        matched, best = pods.matched_tokens, float(pods.matched_tokens.max())
+        matched, best = pods.matched_tokens, pods.best_match_tokens
         own_tokens = np.maximum(request.prompt_tokens - best, 0.0) + (best - matched) / pods.holders
         prefill = own_tokens / pods.prefill_tokens_per_second
         uncached_share = 1.0 - np.minimum(matched / max(1.0, request.prompt_tokens), 1.0)
@@ -64,7 +64,7 @@ class PrefixCacheAndLoad(Policy):
     def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
         """Whether the best match won, a lesser one, or nobody had any."""
         del request
-        best = pods.matched_tokens.max()
+        best = pods.best_match_tokens
         if not best:
             return "cold"
         return "best_match" if pods.matched_tokens[chosen] == best else "less_work"

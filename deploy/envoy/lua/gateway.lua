@@ -2,9 +2,9 @@
 --
 -- In:  dynamic metadata `gateway_plugin`, which the plugin (ext_proc) set on the request, and the response header
 --      `target-pod-ip`, which the route sets to %UPSTREAM_REMOTE_ADDRESS%: the pod that really served.
--- Out: response headers that tell the client what was decided, and dynamic metadata `gateway_plugin.usage` with
---      prompt_tokens, completion_tokens, total_tokens and (where the engine says so) cached_tokens for the access log;
---      `streamed` says that the response is a stream of events, so that its first byte is its first token.
+-- Out: response headers that tell the client what was decided, and dynamic metadata `gateway_plugin.usage` for the
+--      access log: `tokens`, a table of prompt_tokens, completion_tokens, total_tokens and (where the engine says so)
+--      cached_tokens; and of a stream `first_body_at_ms`, when its first output passed, by Envoy's clock since 1970.
 --
 -- The body streams through untouched: only its first and last bytes are kept. Rather no numbers than wrong ones: a
 -- `usage` counts only as a key of the document itself, so text that a model or a client wrote cannot pose as one.
@@ -12,6 +12,12 @@
 local NAMESPACE = "gateway_plugin"
 local HEAD_BYTES = 2048 -- Anthropic's message_start, which holds the prompt's tokens
 local TAIL_BYTES = 4096 -- the last documents of a stream, or the end of a JSON body
+local MOST_BYTES = 16384 -- held at a time, beside the newest chunk's last TAIL_BYTES
+local MOST_PIECES = 64
+
+-- Every chunk of a stream leaves an object behind. Collecting them less often saves a fifth of Lua's time, and may hold
+-- four times the memory of the responses under way, which is some KiB each, instead of twice.
+collectgarbage("setpause", 400)
 
 -- Headers ------------------------------------------------------------------------------------------------------------
 
@@ -25,122 +31,208 @@ local function add_headers(headers, about)
   for name, value in pairs(about.headers or {}) do headers:replace(name, value) end
   if not about.strategy then return end
   headers:replace("routing-strategy", about.strategy)
-  if not address or address == "-" then return end
+  if not address or address == "-" or about.hide_pod then return end
   headers:replace("target-pod-ip", address)
   if about.pods and about.pods[address] then headers:replace("target-pod", about.pods[address]) end
 end
 
 -- Documents: the structure of JSON text, by patterns -----------------------------------------------------------------
 
--- Blanks escapes, and strings that hold brackets, so that patterns see structure only. `cut`: the text may begin inside
--- a string; as it ends outside, an odd number of quotes tells. (Begun after a backslash, it has a quote too many, which
--- then opens the very string it was in.)
-local function structure_of(text, cut)
-  text = text:gsub("\\.", "..")
+-- Blanks escapes, and strings that hold brackets, so that patterns see structure only. The text begins outside a
+-- string; "" when it ends inside one.
+local function structure_of(text)
+  if text:find("\\", 1, true) then text = text:gsub("\\.", "..") end
   local _, quotes = text:gsub('"', "")
-  if quotes % 2 == 1 then text = cut and text:gsub('^[^"]*"', "") or "" end
+  if quotes % 2 == 1 then return "" end
   return (text:gsub('"[^"]*"', function(word) return word:find("[%[%]{}]") and '""' or nil end))
 end
 
--- The last `"key": {...}` that exactly `depth` brackets enclose; counted from the end, where the text is whole.
-local function member(text, key, depth)
-  local found
-  for object, after in text:gmatch('"' .. key .. '"%s*:%s*(%b{})()') do
-    local rest = text:sub(after)
-    local _, closing = rest:gsub("[}%]]", "")
-    local _, opening = rest:gsub("[{%[]", "")
-    if closing - opening == depth then found = object end
+-- How many brackets `text` closes beyond those that it opens.
+local function closed_by(text)
+  local _, closing = text:gsub("[}%]]", "")
+  local _, opening = text:gsub("[{%[]", "")
+  return closing - opening
+end
+
+-- The last `"key": {...}` of the object that `document` (a structure) is.
+local function member(document, key)
+  local found, enclosing, start = nil, 0, 1
+  for from, object, after in document:gmatch('()"' .. key .. '"%s*:%s*(%b{})()') do
+    enclosing = enclosing - closed_by(document:sub(start, from - 1))
+    if enclosing == 1 then found = object end
+    start = after
   end
   return found
 end
 
--- The usage object of one document; `parent`: the member of the document that holds it, if not the document itself.
-local function usage_in(text, cut, parent)
-  if not text:find('"usage"%s*:%s*{') then return nil end
-  local document = structure_of(text, cut)
-  if cut then return document:find("}%s*$") and member(document, "usage", parent and 2 or 1) end
-  if not document:find("^%s*%b{}%s*$") then return nil end
-  if parent then document = member(document, parent, 1) end
-  return document and member(document, "usage", 1)
+-- Where `"usage"` stands as a whole string. After a backslash its first quote belongs to a longer string; at the very
+-- beginning nobody knows what stood before it.
+local function usages(text, cut)
+  local found, from = {}, cut and 2 or 1
+  while true do
+    local at = text:find('"usage"', from, true)
+    if not at then return found end
+    if text:byte(at - 1) ~= 92 then found[#found + 1] = at end
+    from = at + 7
+  end
 end
 
-local function data_of(line) return line:match("^data: ?(.*)$") end
-
--- The last usage among the complete lines of an SSE stream. Only the first line of a `cut` tail may lack its beginning.
-local function last_usage(tail, cut, parent)
-  local lines, whole = {}, tail:find("[\r\n]$")
-  for line in tail:gmatch("[^\r\n]+") do lines[#lines + 1] = line end
-  for i = #lines, 1, -1 do
-    local fragment = cut and i == 1
-    local text = data_of(lines[i])
-    if fragment then text = (whole or #lines > 1) and lines[i] or nil end
-    local usage = text and usage_in(text, fragment, parent)
-    if usage then return usage end
+-- The last usage object that exactly `depth` brackets enclose, counted from the end of a complete document: what lies
+-- before it need not be read, or known.
+local function usage_from_end(text, depth, cut)
+  if not text:find("}%s*$") then return nil end
+  local enclosing, stop = 0, #text
+  local found = usages(text, cut)
+  for i = #found, 1, -1 do
+    local piece = structure_of(text:sub(found[i], stop))
+    if piece == "" then return nil end
+    enclosing = enclosing + closed_by(piece)
+    stop = found[i] - 1
+    if enclosing == depth then
+      local object = piece:match('^"usage"%s*:%s*(%b{})')
+      if object then return object end
+      if piece:find('^"usage"%s*:%s*{') then -- cut by a "usage" inside of it
+        return structure_of(text:sub(found[i])):match('^"usage"%s*:%s*(%b{})')
+      end
+    end
   end
   return nil
 end
 
+-- The usage object of a whole document, or of the document's member `parent`.
+local function usage_of_whole(text, parent)
+  local document = structure_of(text)
+  if not document:find("^%s*%b{}%s*$") then return nil end
+  if parent then document = member(document, parent) end
+  return document and member(document, "usage")
+end
+
+-- The usage object of a document of which only the beginning is known: engines that write `usage` before a long list.
+local function usage_from_start(head)
+  if not head:find("^%s*{") or not head:find('"usage"', 1, true) then return nil end
+  local document = structure_of(head .. " ")
+  if document == "" then document = structure_of(head .. ' "') end -- it ends inside a string
+  return member(document, "usage")
+end
+
+-- Streams: the events of SSE -----------------------------------------------------------------------------------------
+
+-- The data of one event; nil when it has none.
+local function data_of(event)
+  if not event:find("\n", 1, true) then return event:match("^data: ?(.*)$") end
+  local data
+  for line in event:gmatch("[^\n]+") do
+    local text = line:match("^data: ?(.*)$")
+    if text then data = data and data .. "\n" .. text or text end
+  end
+  return data
+end
+
+-- The events of a stream's tail that speak of usage. Of a `cut` tail the first line may lack its beginning: `fragment`
+-- is that line, unless more data of the same event follows it. `open`: the last event has no end.
+local function events_of(tail, cut)
+  if tail:find("\r", 1, true) then tail = tail:gsub("\r\n?", "\n") end
+  local fragment
+  if cut then fragment, tail = tail:match("^([^\n]*)\n(.*)$") end
+  if not tail then return {} end
+  local events, from = {}, 1
+  while from <= #tail do
+    local stop = tail:find("\n\n", from, true) or #tail + 1
+    local event = tail:sub(from, stop - 1)
+    if cut and from == 1 and event:find("^[^\n]") and data_of(event) then fragment = nil end
+    if event:find('"usage"', 1, true) then events[#events + 1] = event end
+    from = stop + 2
+  end
+  return events, fragment, tail:sub(-2) ~= "\n\n"
+end
+
+-- An event of the Responses API holds its usage in the member `response`. Only the last event can be incomplete, and
+-- only when it is `open`; then all of its structure must be seen.
+local function usage_of_event(event, open, responses)
+  local data = data_of(event)
+  if not data then return nil end
+  if responses or data:find('"type"%s*:%s*"response%.') then return usage_of_whole(data, "response") end
+  if open then return usage_of_whole(data) end
+  return usage_from_end(data, 1)
+end
+
+-- The last usage among the complete events of a stream.
+local function last_usage(tail, cut, responses)
+  if not tail:find('"usage"', 1, true) then return nil end
+  local events, fragment, open = events_of(tail, cut)
+  for i = #events, 1, -1 do
+    local usage = usage_of_event(events[i], open and i == #events, responses)
+    if usage then return usage end
+  end
+  if not fragment then return nil end
+  responses = responses or fragment:find('"type"%s*:%s*"response%.')
+  return usage_from_end(fragment, responses and 2 or 1, true)
+end
+
+-- The usage with which an Anthropic stream begins: its prompt's tokens.
+local function first_usage(head)
+  if not head:find('"message_start"', 1, true) then return nil end
+  local data = head:match('[\r\n]data: ?([^\r\n]*"type"%s*:%s*"message_start"[^\r\n]*)[\r\n]')
+  return data and usage_of_whole(data, "message")
+end
+
 -- Counts: what the three wire formats call their tokens --------------------------------------------------------------
 
--- Adds the object's own whole numbers (not those of nested objects) to `numbers`.
+local COUNTS = {
+  prompt_tokens = true, completion_tokens = true, total_tokens = true, cached_tokens = true,
+  input_tokens = true, output_tokens = true, cache_read_input_tokens = true, cache_creation_input_tokens = true,
+}
+
+-- Adds the object's own counts (not those of nested objects) to `numbers`; nil when one is no whole number.
 local function read_numbers(object, numbers)
-  local flat = object:sub(2):gsub("%b{}", "{}")
-  for name, digits in flat:gmatch('"([%w_]+)"%s*:%s*(%d+)%s*[,}]') do
-    if #digits < 16 then numbers[name] = tonumber(digits) end
+  local flat = object:sub(2):gsub("%b{}", ""):gsub("%b[]", "")
+  for name, value in flat:gmatch('"([%w_]+)"%s*:%s*([^%s,}"]*)') do
+    if COUNTS[name] and value ~= "null" then
+      if #value > 15 or not value:find("^%d+$") then return nil end
+      numbers[name] = tonumber(value)
+    end
   end
   return numbers
 end
 
-local function openai_counts(usage)
-  local numbers = read_numbers(usage, {})
-  local details = member(usage, "prompt_tokens_details", 1) or member(usage, "input_tokens_details", 1) or "{}"
-  return {
-    prompt_tokens = numbers.prompt_tokens or numbers.input_tokens,
-    completion_tokens = numbers.completion_tokens or numbers.output_tokens,
-    total_tokens = numbers.total_tokens,
-    cached_tokens = read_numbers(details, {}).cached_tokens,
-  }
+-- Anthropic's input_tokens leave out what the prompt cache served or stored.
+local function prompt_of(numbers)
+  if numbers.prompt_tokens or numbers.total_tokens then return numbers.prompt_tokens or numbers.input_tokens end
+  local cache = (numbers.cache_read_input_tokens or 0) + (numbers.cache_creation_input_tokens or 0)
+  return numbers.input_tokens and numbers.input_tokens + cache
 end
 
--- Anthropic's input_tokens leave out what the prompt cache served or stored.
-local function anthropic_counts(numbers)
-  if not (numbers.input_tokens and numbers.output_tokens) then return nil end
-  local cached = numbers.cache_read_input_tokens
-  local prompt = numbers.input_tokens + (cached or 0) + (numbers.cache_creation_input_tokens or 0)
+-- Of a stream that begins with usage (`start`), the end adds to it or corrects it.
+local function counts_of(usage, start)
+  local numbers = read_numbers(start or "{}", {})
+  if numbers then numbers.output_tokens = nil end -- those of the first chunk only
+  numbers = numbers and read_numbers(usage, numbers)
+  local details = member(usage, "prompt_tokens_details") or member(usage, "input_tokens_details")
+  local cached = read_numbers(details or "{}", {})
+  if not numbers or not cached then return nil end
+  local prompt, completion = prompt_of(numbers), numbers.completion_tokens or numbers.output_tokens
+  if start and not completion then return nil end
+  local total = numbers.total_tokens or prompt and completion and prompt + completion
+  if not total then return nil end
+  if prompt and not completion then completion = math.max(total - prompt, 0) end -- embeddings
   return {
     prompt_tokens = prompt,
-    completion_tokens = numbers.output_tokens,
-    total_tokens = prompt + numbers.output_tokens,
-    cached_tokens = cached,
+    completion_tokens = completion,
+    total_tokens = total,
+    cached_tokens = cached.cached_tokens or numbers.cache_read_input_tokens,
   }
-end
-
-local function counts_of(usage, start)
-  if start then
-    local numbers = read_numbers(start, {})
-    numbers.output_tokens = nil -- those of the first chunk only
-    return anthropic_counts(read_numbers(usage, numbers))
-  end
-  local counts = openai_counts(usage)
-  if not counts.total_tokens then return anthropic_counts(read_numbers(usage, {})) end
-  if counts.prompt_tokens and not counts.completion_tokens then -- embeddings
-    counts.completion_tokens = math.max(counts.total_tokens - counts.prompt_tokens, 0)
-  end
-  return counts
 end
 
 local function sse_counts(head, tail, cut)
   head = "\n" .. head
-  local first = head:match('[\r\n](data:[^\r\n]*"type"%s*:%s*"message_start"[^\r\n]*)[\r\n]')
-  local start = first and usage_in(data_of(first), false, "message")
-  local parent = head:find("[\r\n]event: ?response%.") and "response" or nil
-  local usage = last_usage(tail, cut, parent)
-  return usage and counts_of(usage, start)
+  local responses = head:find("response.", 1, true) and head:find("[\r\n]event: ?response%.")
+  local usage = last_usage(tail, cut, responses)
+  return usage and counts_of(usage, first_usage(head))
 end
 
-local function json_counts(_, tail, cut)
-  local usage = usage_in(tail, cut, nil)
-  return usage and counts_of(usage, nil)
+local function json_counts(head, tail, cut)
+  local usage = usage_from_end(tail, 1, cut) or cut and tail:find("}%s*$") and usage_from_start(head)
+  return usage and counts_of(usage)
 end
 
 -- The stream ---------------------------------------------------------------------------------------------------------
@@ -154,33 +246,60 @@ local function parser_for(headers)
   return content_type:find("^application/json") and json_counts or nil
 end
 
--- Head and tail of the body, and whether the tail lacks the body's beginning. Yields to Envoy at every chunk. Pieces
--- are joined once: joining at every chunk costs a millisecond per response.
-local function head_and_tail(handle)
-  local head, head_bytes = {}, 0
-  local tail, tail_bytes, oldest, newest = {}, 0, 1, 0
-  local cut = false
+-- What streams send before the first token: keep-alives, and the Responses API's word that it has begun.
+local EARLY = {
+  "^:", "^event: ?ping", "^event: ?response%.created", "^event: ?response%.in_progress", "^event: ?response%.queued",
+}
+
+local function has_output(piece)
+  for _, pattern in ipairs(EARLY) do
+    if piece:find(pattern) then return piece:find("delta", 1, true) ~= nil end
+  end
+  return true
+end
+
+-- Head and tail of the body, and whether the tail lacks the body's beginning. Yields to Envoy at every chunk, so little is
+-- done for each: pieces are kept as they come, and joined when there are many. Bytes amid a long chunk are not even
+-- copied. `started` is called at the first output.
+local function head_and_tail(handle, started)
+  local pieces, count, bytes = {}, 0, 0
+  local head, cut = nil, false
+
+  local function join()
+    local text = table.concat(pieces, "", 1, count)
+    if #text > TAIL_BYTES then
+      head, cut = head or text:sub(1, HEAD_BYTES), true
+      text = text:sub(-TAIL_BYTES)
+    end
+    pieces[1], count, bytes = text, 1, #text
+    return text
+  end
+
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
-    if length > 0 and head_bytes < HEAD_BYTES then
-      head[#head + 1] = chunk:getBytes(0, math.min(length, HEAD_BYTES - head_bytes))
-      head_bytes = head_bytes + length
-    end
     if length > 0 then
-      local kept = math.min(length, TAIL_BYTES)
-      newest = newest + 1
-      tail[newest] = chunk:getBytes(length - kept, kept)
-      tail_bytes = tail_bytes + kept
-      cut = cut or kept < length
-    end
-    while oldest < newest and tail_bytes - #tail[oldest] >= TAIL_BYTES do
-      tail_bytes = tail_bytes - #tail[oldest]
-      tail[oldest] = nil
-      oldest = oldest + 1
-      cut = true
+      local skipped = 0
+      if length > MOST_BYTES then
+        head = head or (join() .. chunk:getBytes(0, HEAD_BYTES)):sub(1, HEAD_BYTES)
+        cut, skipped = true, length - TAIL_BYTES
+      end
+      local piece = chunk:getBytes(skipped, length - skipped)
+      count, bytes = count + 1, bytes + length - skipped
+      pieces[count] = piece
+      if started and has_output(piece) then
+        started()
+        started = nil
+      end
+      if count >= MOST_PIECES or bytes > MOST_BYTES then join() end
     end
   end
-  return table.concat(head), table.concat(tail, "", oldest, newest), cut
+  local tail = join()
+  return head or tail:sub(1, HEAD_BYTES), tail, cut
+end
+
+-- Metadata wrappers do not outlive a yield to Envoy, so each call asks anew.
+local function publish(handle, name, value)
+  handle:streamInfo():dynamicMetadata():set(NAMESPACE .. ".usage", name, value)
 end
 
 function envoy_on_response(handle)
@@ -189,10 +308,11 @@ function envoy_on_response(handle)
   if not added then handle:logWarn("gateway.lua: headers: " .. tostring(problem)) end
   local parser = about and parser_for(handle:headers())
   if not parser then return end
-  if parser == sse_counts then handle:streamInfo():dynamicMetadata():set(NAMESPACE .. ".usage", "streamed", true) end
-  local parsed, counts = pcall(parser, head_and_tail(handle))
+  local started
+  if parser == sse_counts then
+    started = function() publish(handle, "first_body_at_ms", handle:timestamp()) end
+  end
+  local parsed, counts = pcall(parser, head_and_tail(handle, started))
   if not parsed then handle:logWarn("gateway.lua: usage: " .. tostring(counts)) end
-  if not parsed or not counts then return end
-  local metadata = handle:streamInfo():dynamicMetadata()
-  for name, count in pairs(counts) do metadata:set(NAMESPACE .. ".usage", name, count) end
+  if parsed and counts then publish(handle, "tokens", counts) end
 end

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from gateway_plugin.demo.stack import Stack, StackOptions
+from tests.envoy_flavours import TEMPLATES, templates_of
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
 
@@ -80,10 +81,24 @@ async def _open(options: StackOptions, directory: Path) -> AsyncIterator[Gateway
         yield Gateway(stack, http)
 
 
+@pytest.fixture(scope="session", params=TEMPLATES)
+def flavour(request: pytest.FixtureRequest) -> str:
+    """Which configuration Envoy runs."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def open_gateway(tmp_path_factory: pytest.TempPathFactory) -> OpenGateway:
+def open_gateway(tmp_path_factory: pytest.TempPathFactory, flavour: str) -> OpenGateway:
     """Opens a gateway of one's own, for tests that break it."""
-    return lambda options: _open(options, tmp_path_factory.mktemp("stack"))
+
+    def open_one(options: StackOptions) -> AbstractAsyncContextManager[Gateway]:
+        if flavour == "envoy_gateway" and (options.plugin_tls or options.accounting != "access_log"):
+            pytest.skip("not what the manifests say")
+        options = replace(options, envoy_templates=templates_of(flavour))
+        return _open(options, tmp_path_factory.mktemp("stack"))
+
+    return open_one
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -39,7 +39,6 @@ async def test_mistakes(gateway: Gateway, body: Any, headers: dict[str, str], st
     assert error["message"].startswith(message)
     assert SECRET not in answer.text
     assert "x-inference-pod" not in answer.headers
-    assert gateway.stack.plugin is not None
     assert SECRET not in gateway.stack.plugin.log.read_text()
 
 
@@ -49,11 +48,11 @@ async def test_an_audio_endpoint_wants_a_form(gateway: Gateway):
     assert answer.json()["error"]["message"] == "audio requests must use multipart/form-data content-type"
 
 
-async def test_a_body_over_the_limit_is_413_in_json(gateway: Gateway):
+async def test_a_body_over_the_limit_is_413_in_json(gateway: Gateway, flavour: str):
     answer = await gateway.post(b'{"model": "m", "messages": ["' + b"x" * (17 * 1024 * 1024) + b'"]}')
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/json"
-    assert "16777216" in answer.json()["error"]["message"]
+    assert ("16777216" if flavour == "standalone" else "16Mi") in answer.json()["error"]["message"]
 
 
 async def test_unknown_paths_are_404_in_json(gateway: Gateway):

@@ -90,7 +90,7 @@ async def test_a_model_header_decides_without_the_body(gateway: Gateway):
 
 async def test_a_stream_causes_no_message_to_the_plugin(gateway: Gateway):
     sent = await gateway.envoy_stat("ext_proc.stream_msgs_sent")
-    body = CHAT | {"stream": True, "max_tokens": 64, "ignore_eos": True, "stream_options": {"include_usage": True}}
+    body = CHAT | {"stream": True, "max_tokens": 600, "ignore_eos": True, "stream_options": {"include_usage": True}}
     url = f"{gateway.stack.gateway_url}/v1/chat/completions"
     arrivals, lines = [], []
     async with gateway.http.stream("POST", url, json=body) as answer:
@@ -101,7 +101,7 @@ async def test_a_stream_causes_no_message_to_the_plugin(gateway: Gateway):
                 lines.append(line)
     assert lines[-1] == "data: [DONE]"
     texts = [json.loads(line[6:]) for line in lines[:-1]]
-    assert sum(bool(text["choices"]) for text in texts) >= 64
+    assert sum(bool(text["choices"]) for text in texts) >= 600
     assert arrivals[-1] - arrivals[0] > 0.02, "chunks must arrive as they are made"
     assert await gateway.envoy_stat("ext_proc.stream_msgs_sent") == sent + 2, "headers and body, nothing after"
 

@@ -65,7 +65,9 @@ async def test_only_pods_can_be_reached(fragile: Gateway, address: str):
     headers = {"target-pod": target, "routing-strategy": "random"}
     answer = await fragile.http.get(f"{fragile.stack.gateway_url}/stats", headers=headers)
     assert answer.status_code == 404
-    answer = await fragile.http.get(f"{fragile.stack.gateway_url}/v1/stats", headers=headers | {"model": "m"})
+    answer = await fragile.http.get(
+        f"{fragile.stack.gateway_url}/v1/completions/stats", headers=headers | {"model": "m"}
+    )
     assert answer.headers["x-inference-pod"].startswith("m-")
 
 

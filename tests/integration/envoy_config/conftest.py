@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import random
-import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,9 +20,11 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
+from gateway_plugin.demo.ports import free_port
 from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
 from gateway_plugin.envoy_config.process import EnvoyProcess, start_envoy
 from gateway_plugin.envoy_config.render import write
+from tests.envoy_flavours import TEMPLATES, templates_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,16 +38,6 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 8},
 }
 SHORT = aiohttp.ClientTimeout(total=10)
-
-
-def free_ports(count: int) -> list[int]:
-    """Below the ephemeral range, where no client of a test next door can take them before Envoy does."""
-    found: set[int] = set()
-    while len(found) < count:
-        port = random.randrange(20000, 32000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.add(port)
-    return list(found)
 
 
 def sse(document: object) -> bytes:
@@ -101,6 +91,7 @@ class Plugin:
     target: str = ""
     pods: dict[str, str] = field(default_factory=dict)
     refuse: str = ""
+    refuse_status: int = 429
     answer_after_seconds: float = 0
     open_exchanges: int = 0
     entries: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
@@ -151,7 +142,7 @@ class Plugin:
 
     def _refusal(self) -> Any:
         return ext_proc.ImmediateResponse(
-            status=HttpStatus(code=429),
+            status=HttpStatus(code=self.refuse_status),
             body=self.refuse.encode(),
             headers=_mutation({"content-type": "application/json", "retry-after": "3"}),
             details="gateway_plugin_rate_limited",
@@ -164,7 +155,7 @@ class Plugin:
         return ext_proc.CommonResponse(header_mutation=_mutation(names), clear_route_cache=True)
 
     def _metadata(self) -> dict[str, Any]:
-        chosen = {"strategy": "random", "pods": self.pods} if self.target else {}
+        chosen = {"strategy": "random", "pods": self.pods, "targets": self.target} if self.target else {}
         return {"gateway_plugin": {"request_id": "r1", "user": "ann", "model": MODEL, "charge_id": "c1", **chosen}}
 
     async def StreamAccessLogs(self, messages: AsyncIterator[Any], _: object) -> Any:  # noqa: N802
@@ -184,8 +175,9 @@ def _mutation(headers: dict[str, str]) -> Any:
 class Chain:
     """Envoy, the plugin, pods and a client; `configure` before `start`."""
 
-    def __init__(self, directory: Path) -> None:
-        listener, admin, plugin, users = free_ports(4)
+    def __init__(self, directory: Path, flavour: str) -> None:
+        self.flavour = flavour
+        listener, admin, plugin, users = (free_port() for _ in range(4))
         self.directory = directory
         self.plugin = Plugin(plugin)
         self.url = f"http://127.0.0.1:{listener}"
@@ -194,6 +186,7 @@ class Chain:
             listener_host="127.0.0.1",
             access_log_flush_seconds=0.05,
             log_path="/dev/stderr",
+            templates=templates_of(flavour),
         )
         self.envoy: EnvoyProcess
         self._stack = contextlib.AsyncExitStack()
@@ -231,8 +224,8 @@ class Chain:
         await self._stack.aclose()
 
 
-@pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    chain = Chain(tmp_path)
+@pytest.fixture(params=TEMPLATES)
+async def chain(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Chain]:
+    chain = Chain(tmp_path, request.param)
     yield chain
     await chain.stop()

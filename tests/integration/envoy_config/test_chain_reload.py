@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.envoy
 
 MODEL = "meta/llama-3.1"
+ROUTES = {
+    "standalone": "http.gateway.rds.models",
+    "envoy_gateway": "http.http-10080.rds.gateway-plugin-system/gateway-plugin/http",
+}
 ODD = """q"u'o\\te.#: {é𜼀} %"""
 
 
 async def ask(chain: Chain, model: str = MODEL) -> tuple[int, str]:
     status, _, body = await chain.chat(model=model)
-    return status, json.loads(body).get("served_by", "")
+    # Empty: a route whose cluster is not there yet, which Envoy Gateway cannot give a body.
+    return status, json.loads(body or b"{}").get("served_by", "")
 
 
 async def test_an_endpoint_is_added_and_one_removed_while_a_stream_runs(chain: Chain) -> None:
@@ -64,18 +69,18 @@ async def test_a_model_is_added_and_removed(chain: Chain) -> None:
 
 async def test_odd_names_and_addresses_are_accepted(chain: Chain) -> None:
     await chain.start()
-    updates = "http.gateway.rds.models.update_success"
-    before = (await stats(chain))[updates]
+    updates = f"{ROUTES[chain.flavour]}.update_success"
+    before = await stats(chain)
     chain.rewrite(Model(ODD, ("[::1]:8000", "localhost:8001")), Model("v6", ("[::1]:8000",)), Model("none", ()))
 
     async def taken_over() -> bool:
-        return (await stats(chain))[updates] > before
+        return (await stats(chain))[updates] > before[updates]
 
     await chain.until(taken_over)
     now = await stats(chain)
     assert now["cluster_manager.cds.update_rejected"] == 0
-    assert now["http.gateway.rds.models.update_rejected"] == 0
-    assert now["cluster_manager.active_clusters"] == 5
+    assert now[f"{ROUTES[chain.flavour]}.update_rejected"] == 0
+    assert now["cluster_manager.active_clusters"] == before["cluster_manager.active_clusters"] + 2
 
 
 async def stats(chain: Chain) -> dict[str, int]:

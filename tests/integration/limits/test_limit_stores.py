@@ -230,6 +230,19 @@ async def test_a_settlement_without_an_admission_counts_for_the_models_limit(sto
     assert await outcome(store, "lgy", "3", 1) is Outcome.ADMITTED
 
 
+async def test_other_names_may_stand_for_a_model(store):
+    await store.create(UserRecord("lgy", models=("gpt-4o", "label:team=a")))
+    assert await outcome(store, "lgy", "1", model="m") is Outcome.MODEL_NOT_ALLOWED
+    for number, name in enumerate(("gpt-4o", "label:team=a")):
+        other_names = ("x", name, "y")
+        assert await outcome(store, "lgy", f"2{number}", model="m", other_names=other_names) is Outcome.ADMITTED
+    for number, name in enumerate(("gpt", "gpt-4o2", "label:team=", "label:team")):
+        other_names = ("x", name, "y")
+        assert (
+            await outcome(store, "lgy", f"3{number}", model="m", other_names=other_names) is Outcome.MODEL_NOT_ALLOWED
+        )
+
+
 async def test_models_and_disabled_users(store):
     await store.create(UserRecord("lgy", models=("a", "b")))
     assert await outcome(store, "lgy", "1", model="b") is Outcome.ADMITTED

@@ -66,6 +66,10 @@ async def test_a_taken_port(env: dict[str, str], port: str):
             ["redis cannot be reached", "127.0.0.1:1"],
         ),
         ({"GATEWAY_REDIS_URL": "ftp://x"}, ["redis_url"]),
+        (
+            {"GATEWAY_GRPC_TLS_CERT_FILE": "/no.crt", "GATEWAY_GRPC_TLS_KEY_FILE": "/no.key"},
+            ["grpc_tls_cert_file: /no.crt, /no.key", "No such file"],
+        ),
         ({"GATEWAY_BIND_HOST": "203.0.113.7"}, ["cannot listen on 203.0.113.7"]),
     ],
 )

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from gateway_plugin.accounting.accountant import Accountant, charged_tokens, tpot_seconds
+from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.metrics import Metrics
 from protos.access_log import FinishedExchange, StreamAccessLogsMessage, entries_of
 from ratelimit import LimitDefaults, MemoryStore, Settlement, StoreUnavailable, UserRecord
+from routing.circuit import Failure
 from routing.pods import PodTable
+from routing.policy import RoutingRequest
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 
@@ -37,7 +40,8 @@ def entry(charge: str = "c-1", **changes: Any) -> FinishedExchange:
 class Office:
     def __init__(self) -> None:
         self.limits = MemoryStore(lambda: 1000.0, LimitDefaults())
-        self.pods = PodTable(lambda: 0.0)
+        self.now = 0.0
+        self.pods = PodTable(lambda: self.now)
         self.pods.apply(ClusterState((PodSpec("pod", "10.0.0.1:8000", ("m",)),), frozenset()))
         self.metrics = Metrics()
         self.router = Router(self.pods, np.random.default_rng(0))
@@ -113,14 +117,17 @@ async def test_a_limiter_that_is_away_loses_charges_and_says_so(office: Office, 
         ({"tokens": {"total_tokens": 0, "prompt_tokens": 3}}, 3),
         ({"tokens": {"total_tokens": 9}, "status": 500}, 9),
         ({"tokens": {}}, 100),
-        ({"tokens": {}, "client_aborted": True}, 30),
+        ({"tokens": {}, "client_aborted": True}, 30 + 2),
+        ({"tokens": {}, "client_aborted": True, "streamed": True, "response_bytes": 4000}, 30 + 20),
         ({"tokens": {}, "client_aborted": True, "response_bytes": 0}, 0),
+        ({"tokens": {}, "flags": frozenset({"upstream_connection_termination"})}, 30 + 2),
+        ({"tokens": {"total_tokens": 9}, "flags": frozenset({"upstream_connection_termination"})}, 9),
         ({"tokens": {}, "status": 503}, 0),
     ],
 )
 def test_charges(changes: dict[str, Any], charged: int):
     base = {"response_bytes": 10, "reserved_tokens": 100, "prompt_tokens_estimate": 30}
-    assert charged_tokens(entry(**(base | changes))) == charged
+    assert charged_tokens(entry(**(base | changes)), CutOffTokens()) == charged
 
 
 @pytest.mark.parametrize(
@@ -139,15 +146,19 @@ def log_entry(message: StreamAccessLogsMessage, **metadata: str) -> Any:
 
 def test_entries_are_parsed():
     message = StreamAccessLogsMessage()
-    log = log_entry(message, charge_id="c", user="kim", model="m", strategy="random", request_id="r")
+    targets = "10.0.0.1:8000,[fd00::1]:8000"
+    log = log_entry(message, charge_id="c", user="kim", model="m", strategy="random", request_id="r", targets=targets)
     usage = log.common_properties.metadata.filter_metadata["gateway_plugin.usage"]
-    usage.update({"streamed": True, "total_tokens": 7, "prompt_tokens": 3, "odd": "text", "negative": -1})
+    usage.update({"tokens": {"total_tokens": 7, "prompt_tokens": 3, "odd": "text", "cached_tokens": -1}})
     log.common_properties.upstream_remote_address.socket_address.address = "fd00::1"
     log.common_properties.upstream_remote_address.socket_address.port_value = 8000
     log.common_properties.time_to_first_upstream_rx_byte.nanos = 250_000_000
     log.common_properties.duration.seconds = 2
     log.common_properties.upstream_request_attempt_count = 2
+    log.common_properties.response_flags.upstream_protocol_error = True
     log.response.response_code.value = 200
+    log.response.response_code_details = "upstream_reset_after_response_started{protocol_error}"
+    log.response.response_body_bytes = 77
     (parsed,) = entries_of(message)
     assert parsed == FinishedExchange(
         charge_id="c",
@@ -158,11 +169,40 @@ def test_entries_are_parsed():
         status=200,
         pod_address="[fd00::1]:8000",
         duration_seconds=2.0,
-        ttft_seconds=0.25,
+        ttft_seconds=None,
         attempts=2,
         client_aborted=False,
+        response_bytes=77,
+        streamed=False,
+        targets=("10.0.0.1:8000", "[fd00::1]:8000"),
+        flags=frozenset({"upstream_protocol_error"}),
+        details="upstream_reset_after_response_started{protocol_error}",
         tokens={"total_tokens": 7, "prompt_tokens": 3},
     )
+
+
+FIRST_OUTPUT = {
+    "after the headers": (1_700_000_000_900.0, 0.4),
+    "in the headers' own millisecond": (1_700_000_000_749.0, 0.25),
+    "a clock that was set back": (1_699_999_990_000.0, 0.25),
+    "a clock that was set forward": (1_700_000_010_000.0, 2.0),
+    "nobody noted it": (None, None),
+}
+
+
+@pytest.mark.parametrize(("noted", "expected"), FIRST_OUTPUT.values(), ids=FIRST_OUTPUT)
+def test_the_first_output_is_the_first_token(noted: float | None, expected: float | None):
+    message = StreamAccessLogsMessage()
+    log = log_entry(message, charge_id="c")
+    usage = log.common_properties.metadata.filter_metadata["gateway_plugin.usage"]
+    usage.update({"first_body_at_ms": noted} if noted else {})
+    log.common_properties.start_time.seconds, log.common_properties.start_time.nanos = 1_700_000_000, 500_000_000
+    log.common_properties.time_to_first_upstream_rx_byte.nanos = 250_000_000
+    log.common_properties.time_to_last_downstream_tx_byte.seconds = 2
+    (parsed,) = entries_of(message)
+    assert parsed is not None
+    assert parsed.ttft_seconds == (expected and pytest.approx(expected, abs=1e-6))
+    assert parsed.tokens == {}
 
 
 def test_only_a_stream_has_a_time_to_first_token():
@@ -180,3 +220,53 @@ def test_foreign_and_unfinished_entries_are_none():
     log_entry(message, user="kim")
     log_entry(message, charge_id="c").common_properties.access_log_type = 5  # a periodic report
     assert list(entries_of(message)) == [None, None, None]
+
+
+async def test_failures_teach_the_health_of_the_pods_that_were_met(office: Office):
+    second = PodSpec("second", "10.0.0.2:8000", ("m",))
+    office.pods.apply(ClusterState((PodSpec("pod", "10.0.0.1:8000", ("m",)), second), frozenset()))
+    targets = ("10.0.0.1:8000", "10.0.0.2:8000")
+    office.now += 10
+    for charge in "ab":
+        await office.accountant.finish([entry(charge, pod_address=targets[1], attempts=2, targets=targets)])
+    assert [office.pods.health.describe(row) for row in (0, 1)] == ["open", "closed"]
+    assert office.count("gateway_retries_total", model="m") == 2
+
+
+async def test_an_exchange_older_than_its_pod_is_a_predecessors(office: Office):
+    office.now += 1
+    await office.accountant.finish([entry(status=503, duration_seconds=1.1)])
+    assert office.pods.health.describe(0) == "closed"
+    await office.accountant.finish([entry(status=503, duration_seconds=0.9)])
+    assert office.pods.health.describe(0) == "open"
+
+
+async def test_a_probe_is_decided_by_its_own_entry(office: Office):
+    health = office.pods.health
+    office.now += 10
+    await office.accountant.finish([entry("a", status=503)])
+    policy = office.router.policy("random")
+    assert policy is not None
+    for charge, changes, state in (
+        ("left", {"client_aborted": True}, "half_open"),
+        ("unknown to Envoy", {"pod_address": "10.9.9.9:1", "targets": ("10.0.0.1:8000",)}, "half_open"),
+        ("good", {}, "closed"),
+    ):
+        office.now += 60
+        for _, circuit in health.due():
+            circuit.checked(passed=True)
+        office.router.book(policy, RoutingRequest("m"), charge)
+        await office.accountant.finish([entry("begun long ago", duration_seconds=office.now - 5)])
+        assert health.describe(0) == "half_open"
+        await office.accountant.finish([entry(charge, **changes)])
+        assert health.describe(0) == state
+
+
+async def test_a_broken_stream_is_no_success(office: Office):
+    office.now += 10
+    await office.accountant.finish([entry(flags=frozenset({"upstream_protocol_error"}))])
+    assert office.count("gateway_request_model_fail_total", model="m", status_code="200") == 1
+    assert str(office.pods.columns.ttft_seconds[0]) == "nan"
+    circuit = office.pods.health.circuit(0)
+    assert circuit is not None
+    assert circuit.failures == {Failure.RESET: 1}

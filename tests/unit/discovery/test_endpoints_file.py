@@ -7,6 +7,7 @@ import pytest
 
 from gateway_plugin.discovery.endpoints_file import EndpointsFile, parse_endpoints, read_endpoints
 from gateway_plugin.discovery.node import EndpointsError
+from routing.spec import AdapterSpec
 
 PATH = Path("/etc/endpoints.yaml")
 ADDRESS = 'a mapping with an address, or "host[:port]": IPv4, [v6]:port, bare v6 or host name, port 1 to 65535'
@@ -89,6 +90,14 @@ def test_default_names_are_made_of_plain_characters_and_bounded() -> None:
         ("[1, 2]", f"the file is [1, 2]; allowed: {FILE}"),
         ("{}", f"models is missing; allowed: {FILE}"),
         ("{models: [], nodes: []}", "nodes is an unknown key; allowed: the keys models"),
+        (
+            "models: [{name: m, endpoints: [], root: x}]",
+            "models[0].root is 'x'; allowed: a root only beside a parent",
+        ),
+        (
+            "models: [{name: m, endpoints: [], parent: 5}]",
+            "models[0].parent is 5; allowed: the name of the model that this adapter belongs to",
+        ),
         ("models: {a: b}", "models is {'a': 'b'}; allowed: a list of models"),
         ("models:", "models is None; allowed: a list of models"),
         ("models: [llama]", f"models[0] is 'llama'; allowed: {MODEL}"),
@@ -102,7 +111,7 @@ def test_default_names_are_made_of_plain_characters_and_bounded() -> None:
         ),
         (
             models(model("[]", extra=", port: 1")),
-            "models[0].port is an unknown key; allowed: the keys name, engine, endpoints, config",
+            "models[0].port is an unknown key; allowed: the keys name, engine, endpoints, config, parent, root",
         ),
         (models(model("[]", extra=", engine: 1")), "models[0].engine is 1; allowed: an engine's name"),
         (
@@ -212,3 +221,11 @@ def test_a_model_may_be_configured() -> None:
 def test_a_bad_configuration_is_named(config: str) -> None:
     with pytest.raises(EndpointsError, match=r"models\[0\]\.config is .*model\.aibrix\.ai/config"):
         parse(f"models: [{{name: m, endpoints: [], config: {config}}}]")
+
+
+def test_adapters_have_a_parent():
+    adapter = "{name: sql, parent: m, root: 's3://sql', endpoints: ['h:1']}"
+    found = parse(f"models: [{{name: m, endpoints: ['h:1']}}, {adapter}]")
+    assert found.adapters == {"sql": AdapterSpec("m", "s3://sql")}
+    (pod,) = found.pods
+    assert pod.models == ("m", "sql")

@@ -29,14 +29,16 @@ return function(about, headers, chunks, published, log)
     get = function(_, namespace) return namespace == "gateway_plugin" and about or nil end,
     set = function(_, namespace, name, value) published[namespace .. ":" .. name] = value end,
   }
+  local clock = 0
   local info = { dynamicMetadata = function() return metadata end }
   envoy_on_response({
     streamInfo = function() return info end,
     headers = function() return headers_wrapper end,
+    timestamp = function() return 1700000000000 + clock end,
     logWarn = function(_, text) log[#log + 1] = text end,
     bodyChunks = function()
       local i = 0
-      return function() i = i + 1; return chunks[i] and chunk(chunks[i]) end
+      return function() i = i + 1; clock = i; return chunks[i] and chunk(chunks[i]) end
     end,
   })
 end
@@ -49,7 +51,8 @@ class Response:
 
     headers: dict[str, str]
     usage: dict[str, float]
-    streamed: bool
+    first_body_chunk: int | None
+    """Number of the chunk at which the script noted the time, from 1."""
     log: list[str] = field(default_factory=list)
 
 
@@ -71,10 +74,11 @@ class Script:
     def run(self, chunks: Sequence[bytes], headers: Mapping[str, str], about: dict[str, Any] | None) -> Response:
         lua_headers, published, log = self._table({":status": "200", **headers}), self._table({}), self._table([])
         self._run(self._table(about), lua_headers, self._table(list(chunks)), published, log)
-        usage = {key.decode().removeprefix("gateway_plugin.usage:"): value for key, value in published.items()}
-        streamed = usage.pop("streamed", False)
+        noted = published[b"gateway_plugin.usage:first_body_at_ms"]
+        usage = {key.decode(): value for key, value in (published[b"gateway_plugin.usage:tokens"] or {}).items()}
         plain = {key.decode(): value.decode() for key, value in lua_headers.items()}
-        return Response(plain, usage, streamed, [line.decode() for line in log.values()])
+        first = None if noted is None else int(noted) - 1_700_000_000_000
+        return Response(plain, usage, first, [line.decode() for line in log.values()])
 
     def usage(self, *chunks: bytes, content_type: str = "application/json") -> dict[str, float]:
         response = self.run(chunks, {"content-type": content_type}, {"request_id": "r1"})

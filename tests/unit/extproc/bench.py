@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from gateway_plugin.extproc.exchange import Exchange, Services
 from gateway_plugin.extproc.steps import Reply
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
-from protos.ext_proc import ProcessingRequest
+from protos.ext_proc import ProcessingRequest, ProcessingResponse
 from ratelimit import Decision, Limits, Outcome
 from routing.pods import PodTable
 from routing.profiles import parse_profiles
@@ -34,7 +35,8 @@ class Bench:
         configs = {"m": parse_profiles(config)} if config else {}
         self.pods.apply(ClusterState(specs, frozenset({"empty"}), configs))
         self.metrics = Metrics()
-        self.router = Router(self.pods, np.random.default_rng(1), 2)
+        self.rng = np.random.default_rng(1)
+        self.router = Router(self.pods, self.rng, 2)
         self.refusals: dict[str, Decision] = {}
         self.services = Services(
             self.router,
@@ -72,9 +74,17 @@ def body(content: bytes = BODY) -> ProcessingRequest:
     return message
 
 
-def reply(step: object) -> Reply:
+@dataclass(frozen=True)
+class Parsed:
+    """A reply as Envoy reads it."""
+
+    message: ProcessingResponse
+    final: bool
+
+
+def reply(step: object) -> Parsed:
     assert isinstance(step, Reply), step
-    return step
+    return Parsed(ProcessingResponse.FromString(step.message), step.final)
 
 
 def mutation(step: object) -> tuple[dict[str, str], list[str]]:

@@ -36,7 +36,7 @@ def test_a_user_is_admitted_before_a_pod_is_booked():
         "x-ratelimit-remaining-tokens": "2960",
         "x-ratelimit-reset-tokens": "1m0s",
     }
-    assert exchange.end() is None, "what reached a pod is settled by the access log"
+    assert exchange.end().back is None, "what reached a pod is settled by the access log"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_refusals(decision: Decision, status: int, message: str, header: str):
         assert response_headers["retry-after"] == {17.2: "18", 0.2: "1"}[decision.retry_after_seconds]
         assert response_headers["x-ratelimit-limit-requests"] == "3"
     assert bench.inflight() == 0
-    assert exchange.end() is None, "a refusal debited nothing"
+    assert exchange.end().back is None, "a refusal debited nothing"
 
 
 KEY = "gw-" + "k" * 43
@@ -208,10 +208,10 @@ def test_what_never_reached_a_pod_is_given_back():
     exchange.receive(body())
     bench.pods.apply(ClusterState((), frozenset({"m"})))
     assert error(exchange.admitted(ADMITTED))[0] == 503
-    back = exchange.end()
+    back = exchange.end().back
     assert back is not None
     assert (back.user, back.charge_id, back.refund, back.reserved_tokens, back.slot) == ("lgy", "id-1", True, 40, False)
-    assert exchange.end() is None
+    assert exchange.end().back is None
 
 
 def test_a_parallel_slot_is_given_back_when_the_exchange_ends():
@@ -219,6 +219,6 @@ def test_a_parallel_slot_is_given_back_when_the_exchange_ends():
     exchange.receive(headers(user="lgy"))
     exchange.receive(body())
     exchange.admitted(Decision(Outcome.ADMITTED, Limits(3, 3000, 2), 1.0, 40.0, 0.0, 40))
-    back = exchange.end()
+    back = exchange.end().back
     assert back is not None
     assert (back.slot, back.refund) == (True, False)

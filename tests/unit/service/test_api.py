@@ -10,15 +10,29 @@ import pytest
 
 from gateway_plugin.api.errors import new_app
 from gateway_plugin.api.explain import explain_router
-from gateway_plugin.api.models import models_router
+from gateway_plugin.api.models import models_router, sees_everything
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
+from gateway_plugin.catalogue.catalogue import Catalogue
+from gateway_plugin.catalogue.figures import FigureBook
+from gateway_plugin.catalogue.pages import Pages
+from gateway_plugin.catalogue.registry import Alias, Registry
+from gateway_plugin.catalogue.windows import LatencyWindows
+from gateway_plugin.catalogue_store.local import MemoryCatalogueStore
+from gateway_plugin.engines.known_models import KnownModels
 from gateway_plugin.intent.headers import Rules
+from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
 from gateway_plugin.metrics import Metrics
 from ratelimit import LimitDefaults, MemoryStore
+from routing.circuit import Failure
 from routing.pods import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
+
+
+def live_catalogue(pods: PodTable) -> LiveCatalogue:
+    sources = Sources(pods, KnownModels(pods.apply))
+    return LiveCatalogue(Catalogue(lambda: 1000.0), sources, MemoryCatalogueStore(), "test", lambda: 0.0)
 
 
 class Api:
@@ -27,13 +41,18 @@ class Api:
         self.pods = PodTable(lambda: 0.0)
         self.pods.apply(ClusterState((PodSpec("p", "10.0.0.1:8000", ("org/m",)),), frozenset({"a"})))
         self.draining = False
+        self.problem = ""
         self.limiter = (True, "ok")
         app = new_app("test", "test")
         app.include_router(users_router(self.store))
-        app.include_router(models_router(self.pods))
+        self.live = live_catalogue(self.pods)
+        pages = Pages(FigureBook(self.pods, LatencyWindows(lambda: 0.0), dict))
+        app.include_router(models_router(self.live, pages, sees_everything))
         router = Router(self.pods, np.random.default_rng(0))
-        app.include_router(explain_router(router, Rules(default_strategy="least-request")))
-        app.include_router(ops_router(self.pods, self.limiter_health, Metrics(), lambda: self.draining))
+        app.include_router(explain_router(router, Rules(default_strategy="least-request"), self.live))
+        app.include_router(
+            ops_router(self.pods, self.limiter_health, Metrics(), lambda: self.draining, lambda: self.problem)
+        )
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
 
     async def limiter_health(self) -> tuple[bool, str]:
@@ -47,6 +66,7 @@ class Api:
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     opened = Api()
+    await opened.live.load()
     yield opened
     await opened.http.aclose()
 
@@ -133,6 +153,19 @@ async def test_pods_can_be_looked_at(api: Api):
     (pod,) = (await api.http.get("/debug/pods")).json()
     assert (pod["name"], pod["models"], pod["inflight_requests"]) == ("p", ["org/m"], 1)
     assert (pod["kv_usage_ratio"], pod["ttft_seconds"]) == (0.25, None)
+    health: dict[str, object] = {"health": "closed", "sick_because": None, "next_check_seconds": None, "failures": {}}
+    assert {name: pod[name] for name in health} == health
+
+
+async def test_a_sick_pod_says_why_and_until_when(api: Api):
+    api.pods.health.failed(0, Failure.CONNECTION)
+    api.pods.health.failed(0, Failure.CONNECTION)
+    (pod,) = (await api.http.get("/debug/pods")).json()
+    assert (pod["health"], pod["sick_because"], pod["failures"]) == ("open", "connection", {"connection": 2})
+    assert 0.5 <= pod["next_check_seconds"] <= 1
+    answer = await api.http.get("/debug/route", params={"model": "org/m"})
+    (candidate,) = answer.json()["candidates"]
+    assert (candidate["place"], candidate["health"]) == (1, "open"), "the only pod stays in"
 
 
 async def test_metrics_are_exposed(api: Api):
@@ -154,13 +187,15 @@ async def test_a_route_is_explained(api: Api):
                 "place": 1,
                 "pod": "p",
                 "address": "10.0.0.1:8000",
+                "health": "closed",
                 "cost": 0.0,
                 "terms": {"inflight_requests": 0.0},
                 "matched_tokens": 0.0,
             }
         ],
     }
-    body = {"model": "org/m", "messages": [{"role": "user", "content": "x" * 400}], "max_tokens": 7}
+    api.live.catalogue.registry = Registry({"alias": Alias("org/m")})
+    body = {"model": "alias", "messages": [{"role": "user", "content": "x" * 400}], "max_tokens": 7}
     answer = await api.http.post("/debug/route", json=body, headers={"routing-strategy": "prefix-cache-and-load"})
     explained = answer.json()
     assert explained["output_tokens"] == 7

@@ -1,0 +1,123 @@
+"""Latencies and tokens of each model over the last minutes, in fixed memory.
+
+    bucket b holds times t with LEAST * RATIO^b <= t < LEAST * RATIO^(b+1)
+
+A quantile is the geometric middle of its bucket, so it is off by at most 7 %. Time is cut into slices of a minute; what
+leaves the window leaves a slice at a time. All models share one array, about 5 KB each, so that the quantiles of all of
+them are a few numpy operations. The model that was idle longest makes room for one too many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+SLICE_SECONDS = 60.0
+SLICES = 5
+LEAST_SECONDS = 1e-4
+RATIO = 1.15
+BUCKETS = 112  # up to ten minutes
+MAX_MODELS = 4096
+TTFT, TPOT = 0, 1
+PROMPT, OUTPUT = 0, 1
+_FIRST_ROWS = 16
+_LOG_RATIO = math.log(RATIO)
+
+
+class LatencyWindows:
+    """`clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float], max_models: int = MAX_MODELS) -> None:
+        self._clock = clock
+        self._max_models = max_models
+        self._rows: OrderedDict[str, int] = OrderedDict()
+        self._times: NDArray[np.int32] = np.zeros((_FIRST_ROWS, 2, SLICES, BUCKETS), np.int32)
+        self._tokens: NDArray[np.float64] = np.zeros((_FIRST_ROWS, 2, SLICES))
+        self._began_seconds = clock()
+        self._slice = int(clock() / SLICE_SECONDS)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def observe(
+        self,
+        model: str,
+        *,
+        ttft_seconds: float | None,
+        tpot_seconds: float | None,
+        prompt_tokens: int,
+        output_tokens: int,
+    ) -> None:
+        """A request of the model has ended."""
+        self._turn()
+        row, at = self._row(model), self._slice % SLICES
+        for kind, seconds in ((TTFT, ttft_seconds), (TPOT, tpot_seconds)):
+            if seconds is not None:
+                self._times[row, kind, at, _bucket(seconds)] += 1
+        self._tokens[row, PROMPT, at] += prompt_tokens
+        self._tokens[row, OUTPUT, at] += output_tokens
+
+    def models(self) -> list[str]:
+        """Models that had requests; the order is that of the rows of `quantiles` and `tokens_per_second`."""
+        return list(self._rows)
+
+    def quantiles(self, *ratios: float) -> NDArray[np.float64]:
+        """Seconds by [model, TTFT or TPOT, ratio]; NaN where nothing was measured."""
+        self._turn()
+        counts = self._times[list(self._rows.values())].sum(axis=2).cumsum(axis=2)
+        totals = counts[:, :, -1]
+        found = np.empty((*totals.shape, len(ratios)))
+        for position, ratio in enumerate(ratios):
+            wanted = np.ceil(totals * ratio)[:, :, None]
+            found[:, :, position] = np.argmax(counts >= np.maximum(wanted, 1), axis=2)
+        seconds = LEAST_SECONDS * RATIO ** (found + 0.5)
+        seconds[totals == 0] = np.nan
+        return np.asarray(seconds)
+
+    def tokens_per_second(self) -> NDArray[np.float64]:
+        """By [model, prompt or output], over the window, or since the start if that is less."""
+        self._turn()
+        now = self._clock()
+        whole = now - (self._slice - SLICES + 1) * SLICE_SECONDS
+        covered = max(1.0, min(whole, now - self._began_seconds))
+        return np.asarray(self._tokens[list(self._rows.values())].sum(axis=2) / covered)
+
+    def _row(self, model: str) -> int:
+        row = self._rows.get(model)
+        if row is None:
+            row = self._new_row()
+            self._rows[model] = row
+        self._rows.move_to_end(model)
+        return row
+
+    def _new_row(self) -> int:
+        if len(self._rows) >= self._max_models:
+            _, row = self._rows.popitem(last=False)
+            self._times[row] = 0
+            self._tokens[row] = 0
+            return row
+        if len(self._rows) == len(self._times):
+            self._times = np.concatenate([self._times, np.zeros_like(self._times)])
+            self._tokens = np.concatenate([self._tokens, np.zeros_like(self._tokens)])
+        return len(self._rows)
+
+    def _turn(self) -> None:
+        current = int(self._clock() / SLICE_SECONDS)
+        for passed in range(max(self._slice + 1, current - SLICES + 1), current + 1):
+            self._times[:, :, passed % SLICES] = 0
+            self._tokens[:, :, passed % SLICES] = 0
+        self._slice = max(self._slice, current)
+
+
+def _bucket(seconds: float) -> int:
+    if seconds <= LEAST_SECONDS:
+        return 0
+    return min(int(math.log(seconds / LEAST_SECONDS) / _LOG_RATIO), BUCKETS - 1)

@@ -1,0 +1,132 @@
+"""What is wrong in a cluster beyond single workloads: pure functions of a snapshot, for controller and `doctor`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from gateway_plugin.controller.desired import Desired, RouteRules, desired
+from gateway_plugin.controller.findings import Finding, in_order
+from gateway_plugin.controller.kinds import BY_NAME
+from gateway_plugin.controller.names import route_name
+from gateway_plugin.controller.objects import Raw, Ref, Snapshot, ref_of, texts
+from gateway_plugin.controller.policies import about_policies
+from gateway_plugin.controller.routes import Parent, is_parent, models_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# Gateways answer within a second; a route that waits longer is looked at by nobody.
+ROUTE_PATIENCE_SECONDS = 60.0
+_CONDITIONS = ("Accepted", "ResolvedRefs")
+
+
+def check(snapshot: Snapshot, rules: RouteRules, now: datetime) -> tuple[Finding, ...]:
+    """Everything that a person should know."""
+    wanted = desired(snapshot, rules)
+    found = [*wanted.findings, *_similar_models(wanted), *_gateway(snapshot, wanted, rules.parent)]
+    for ref, wish in wanted.routes.items():
+        existing = snapshot.routes.get(ref)
+        found += _route_state(ref, existing, rules, now) if existing is not None else [_no_route(ref, wish.model)]
+    found += about_policies(snapshot, rules.parent)
+    found += _rival_routes(snapshot, wanted, rules)
+    found += _pods(snapshot, wanted, rules)
+    found += [_unreadable(kind, rules) for kind in sorted(snapshot.unreadable)]
+    return in_order(found)
+
+
+def _similar_models(wanted: Desired) -> Iterator[Finding]:
+    alike: dict[str, list[str]] = {}
+    for model in wanted.models:
+        alike.setdefault("".join(model.split()).casefold(), []).append(model)
+    for models in alike.values():
+        for model in models if len(models) > 1 else ():
+            others = ", ".join(repr(other) for other in models if other != model)
+            message = f"model {model!r} differs only in case or blanks from {others}, and is routed separately"
+            fix = "write one name in all workloads of the model"
+            yield Finding(wanted.models[model].workloads[0].ref, "SimilarModelNames", message, fix)
+
+
+def _gateway(snapshot: Snapshot, wanted: Desired, parent: Parent) -> Iterator[Finding]:
+    if not wanted.routes:
+        return
+    gateway = snapshot.gateways.get(parent.ref)
+    if gateway is None:
+        message = "it does not exist, so no route is served"
+        yield Finding(parent.ref, "GatewayMissing", message, "create it, or correct gateway_name and gateway_namespace")
+        return
+    for condition in (gateway.get("status") or {}).get("conditions") or []:
+        if condition.get("type") in {"Accepted", "Programmed"} and condition.get("status") == "False":
+            yield Finding(parent.ref, "GatewayNotReady", _words(condition), "see the Gateway's status")
+
+
+def _route_state(ref: Ref, route: Raw, rules: RouteRules, now: datetime) -> Iterator[Finding]:
+    parents = (route.get("status") or {}).get("parents") or []
+    states = [state for state in parents if is_parent(state.get("parentRef") or {}, rules.parent, ref.namespace)]
+    if not states and _age_seconds(route, now) > ROUTE_PATIENCE_SECONDS:
+        message = f"no controller has looked at it for {rules.parent.ref}"
+        yield Finding(ref, "RouteIgnored", message, "check the Gateway, its class, and that Envoy Gateway runs")
+    for condition in (condition for state in states for condition in state.get("conditions") or []):
+        if condition.get("type") in _CONDITIONS and condition.get("status") == "False":
+            fix = "correct what the message names; requests for the model fail until then"
+            yield Finding(ref, "RouteNotAccepted", _words(condition), fix)
+
+
+def _no_route(ref: Ref, model: str) -> Finding:
+    message = f"model {model!r} has no route"
+    return Finding(ref, "RouteMissing", message, "check that `gateway-plugin controller` runs, and its log")
+
+
+def _rival_routes(snapshot: Snapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
+    for ref, route in snapshot.routes.items():
+        parents = (route.get("spec") or {}).get("parentRefs") or []
+        if ref in wanted.routes or not any(is_parent(item, rules.parent, ref.namespace) for item in parents):
+            continue
+        for model in models_of(route):
+            if model in wanted.models:
+                ours = Ref("HTTPRoute", rules.route_namespace, route_name(model))
+                message = f"it matches model {model!r}, as {ours} does; the older of the two wins"
+                yield Finding(ref, "RivalRoute", message, "delete one of them")
+
+
+def _pods(snapshot: Snapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
+    strangers: dict[tuple[str, str], list[Raw]] = {}
+    for pod in snapshot.pods or ():
+        model = texts(pod, "metadata", "labels").get(rules.keys.name, "").strip()
+        if model and model not in wanted.models:
+            strangers.setdefault((str((pod.get("metadata") or {}).get("namespace", "")), model), []).append(pod)
+    for (_, model), pods in sorted(strangers.items()):
+        message = f"{_count(pods)} model {model!r}, but no workload is labelled so, and the model has no route"
+        fix = f"add `{rules.keys.name}: {model}` to the metadata of what makes them"
+        yield Finding(ref_of(BY_NAME["Pod"], pods[0]), "PodsWithoutWorkload", message, fix)
+
+
+def _count(pods: list[Raw]) -> str:
+    return "it serves" if len(pods) == 1 else f"it and {len(pods) - 1} more pods serve"
+
+
+def _unreadable(kind: str, rules: RouteRules) -> Finding:
+    message = f"{BY_NAME[kind].plural} may not be listed: what they need is not done, and nothing at all is deleted"
+    fix = f"grant get, list and watch for {BY_NAME[kind].plural}.{BY_NAME[kind].group}".rstrip(".")
+    return Finding(rules.parent.ref, "KindUnreadable", message, fix)
+
+
+def _words(condition: Mapping[str, Any]) -> str:
+    reason, message = condition.get("reason", "no reason"), condition.get("message", "")
+    return f"{condition.get('type')} is False ({reason}): {str(message)[:300]}"
+
+
+def _age_seconds(raw: Raw, now: datetime) -> float:
+    try:
+        created = datetime.fromisoformat(str((raw.get("metadata") or {}).get("creationTimestamp")))
+    except ValueError:
+        return 0.0
+    return (now - created).total_seconds() if created.tzinfo else 0.0
+
+
+def by_object(findings: Iterable[Finding]) -> dict[Ref, list[Finding]]:
+    """Findings of each object."""
+    grouped: dict[Ref, list[Finding]] = {}
+    for finding in findings:
+        grouped.setdefault(finding.about, []).append(finding)
+    return grouped

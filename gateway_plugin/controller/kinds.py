@@ -1,0 +1,75 @@
+"""The kinds of objects that the controller reads and writes, and where each keeps its pod templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind in the API. `templates` are paths to pod templates; `*` stands for every item of a list."""
+
+    name: str
+    group: str
+    version: str
+    plural: str
+    templates: tuple[str, ...] = ()
+    leader_labels: tuple[tuple[str, str], ...] = ()
+    """Labels of the pods that answer HTTP, where a replica is made of several pods."""
+
+    @property
+    def api_version(self) -> str:
+        """As objects carry it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The path in the API: of all objects, of those in a namespace, or of one."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return (
+            root + (f"/namespaces/{namespace}" if namespace else "") + f"/{self.plural}" + (f"/{name}" if name else "")
+        )
+
+
+DEPLOYMENT = Kind("Deployment", "apps", "v1", "deployments", ("spec.template",))
+STATEFUL_SET = Kind("StatefulSet", "apps", "v1", "statefulsets", ("spec.template",))
+LEADER_WORKER_SET = Kind(
+    "LeaderWorkerSet",
+    "leaderworkerset.x-k8s.io",
+    "v1",
+    "leaderworkersets",
+    # Without a template of its own, the leader is made from the workers' one.
+    ("spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"),
+    (("leaderworkerset.sigs.k8s.io/worker-index", "0"),),
+)
+RAY_CLUSTER_FLEET = Kind(
+    "RayClusterFleet",
+    "orchestration.aibrix.ai",
+    "v1alpha1",
+    "rayclusterfleets",
+    ("spec.template.spec.headGroupSpec.template",),
+    (("ray.io/node-type", "head"),),
+)
+STORM_SERVICE = Kind(
+    "StormService",
+    "orchestration.aibrix.ai",
+    "v1alpha1",
+    "stormservices",
+    ("spec.template.spec.roles.*.template",),
+)
+MODEL_ADAPTER = Kind("ModelAdapter", "model.aibrix.ai", "v1alpha1", "modeladapters")
+
+SERVICE = Kind("Service", "", "v1", "services")
+HTTP_ROUTE = Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes")
+REFERENCE_GRANT = Kind("ReferenceGrant", "gateway.networking.k8s.io", "v1beta1", "referencegrants")
+GATEWAY = Kind("Gateway", "gateway.networking.k8s.io", "v1", "gateways")
+POD = Kind("Pod", "", "v1", "pods")
+ENVOY_EXTENSION_POLICY = Kind("EnvoyExtensionPolicy", "gateway.envoyproxy.io", "v1alpha1", "envoyextensionpolicies")
+BACKEND_TRAFFIC_POLICY = Kind("BackendTrafficPolicy", "gateway.envoyproxy.io", "v1alpha1", "backendtrafficpolicies")
+EVENT = Kind("Event", "", "v1", "events")
+
+WORKLOADS = (DEPLOYMENT, STATEFUL_SET, LEADER_WORKER_SET, RAY_CLUSTER_FLEET, STORM_SERVICE, MODEL_ADAPTER)
+WRITTEN = (SERVICE, REFERENCE_GRANT, HTTP_ROUTE)
+POLICIES = (ENVOY_EXTENSION_POLICY, BACKEND_TRAFFIC_POLICY)
+WATCHED = (*WORKLOADS, *WRITTEN, GATEWAY)
+BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, POD, EVENT)})

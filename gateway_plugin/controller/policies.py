@@ -1,0 +1,83 @@
+"""Whether the Gateway asks the plugin, and Envoy heeds its choice: the two policies of Envoy Gateway that do so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway_plugin.controller.findings import Finding
+from gateway_plugin.controller.kinds import (
+    BACKEND_TRAFFIC_POLICY,
+    ENVOY_EXTENSION_POLICY,
+    GATEWAY,
+)
+from gateway_plugin.controller.objects import Raw, Snapshot, ref_of, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway_plugin.controller.kinds import Kind
+    from gateway_plugin.controller.routes import Parent
+
+_TARGET_HEADER = "target-pod"
+
+
+def about_policies(snapshot: Snapshot, parent: Parent) -> Iterator[Finding]:
+    """Nothing where nobody looked, or where the Gateway itself is missing."""
+    gateway = snapshot.gateways.get(parent.ref)
+    if snapshot.policies is None or gateway is None:
+        return
+    for kind, does_it, message in _NEEDED:
+        effective = [policy for policy in _targeting(snapshot.policies, kind, parent, gateway) if does_it(policy)]
+        if not effective:
+            code = f"{kind.name}Missing"
+            yield Finding(parent.ref, code, message, "apply deploy/envoy/gateway, or install the chart")
+        for policy in effective:
+            yield from _not_accepted(kind, policy)
+
+
+def _targeting(policies: tuple[Raw, ...], kind: Kind, parent: Parent, gateway: Raw) -> Iterator[Raw]:
+    for policy in policies:
+        same_place = (policy.get("metadata") or {}).get("namespace") == parent.namespace
+        if policy.get("kind") == kind.name and same_place and _targets(policy.get("spec") or {}, parent, gateway):
+            yield policy
+
+
+def _targets(spec: Mapping[str, Any], parent: Parent, gateway: Raw) -> bool:
+    named = [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]
+    if any(ref.get("kind") == GATEWAY.name and ref.get("name") == parent.name for ref in named):
+        return True
+    labels = texts(gateway, "metadata", "labels")
+    selectors = [item for item in spec.get("targetSelectors") or [] if item.get("kind") == GATEWAY.name]
+    return any((item.get("matchLabels") or {}).items() <= labels.items() for item in selectors)
+
+
+def _asks_a_processor(policy: Raw) -> bool:
+    return bool((policy.get("spec") or {}).get("extProc"))
+
+
+def _heeds_the_choice(policy: Raw) -> bool:
+    override = ((policy.get("spec") or {}).get("loadBalancer") or {}).get("endpointOverride") or {}
+    sources = override.get("extractFrom") or []
+    return any(str(source.get("header", "")).lower() == _TARGET_HEADER for source in sources)
+
+
+def _not_accepted(kind: Kind, policy: Raw) -> Iterator[Finding]:
+    ancestors = (policy.get("status") or {}).get("ancestors") or []
+    for condition in (condition for state in ancestors for condition in state.get("conditions") or []):
+        if condition.get("type") == "Accepted" and condition.get("status") == "False":
+            message = f"it is not accepted ({condition.get('reason')}): {str(condition.get('message', ''))[:300]}"
+            yield Finding(ref_of(kind, policy), "PolicyNotAccepted", message, "correct what the message names")
+
+
+_NEEDED = (
+    (
+        ENVOY_EXTENSION_POLICY,
+        _asks_a_processor,
+        "no EnvoyExtensionPolicy with extProc targets it: nothing is limited or routed",
+    ),
+    (
+        BACKEND_TRAFFIC_POLICY,
+        _heeds_the_choice,
+        f"no BackendTrafficPolicy reads the header {_TARGET_HEADER}: any pod may answer, whichever is chosen",
+    ),
+)

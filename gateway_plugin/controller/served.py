@@ -1,0 +1,130 @@
+"""A workload as routes see it: which model it serves, on which ports, behind which Service, under which further paths.
+
+Whatever is wrong with one of these becomes a finding; the rest of the workload is still served.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway_plugin.controller.findings import Finding
+from gateway_plugin.controller.model_names import models_of_workload
+from gateway_plugin.controller.names import is_service_name
+from gateway_plugin.controller.objects import Ref, Template, Workload
+from gateway_plugin.controller.reading import rank_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway_plugin.controller.keys import Keys
+
+DEFAULT_PORT = 8000
+_MAX_PORT = 65535
+_MAX_CUSTOM_PATHS = 32
+
+_PATH = re.compile(r"/(?:[-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9a-fA-F]{2})*")
+_NOT_IN_PATHS = ("//", "/./", "/../", "%2f", "%2F")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One workload that serves `model`."""
+
+    workload: Workload
+    model: str
+    ports: tuple[int, ...]
+    service: str
+    paths: tuple[str, ...]
+
+    @property
+    def ref(self) -> Ref:
+        """The workload."""
+        return self.workload.ref
+
+    def is_labelled(self, keys: Keys) -> bool:
+        """Whether the model label selects its pods."""
+        return any(template.labels.get(keys.name) == self.model for template in self.workload.templates)
+
+
+def interpret(workload: Workload, keys: Keys) -> tuple[list[Served], list[Finding]]:
+    """What a workload serves, and what is wrong with its labels."""
+    models, findings = models_of_workload(workload, keys)
+    if not models:
+        return [], findings
+    findings += _about_ports(workload, keys)
+    service = workload.annotations.get(keys.service_name, "").strip()
+    if service and not is_service_name(service):
+        findings.append(_bad_service_name(workload, service, keys))
+        service = ""
+    paths, bad_paths = _custom_paths(workload, keys)
+    ports = _ports(workload, keys)
+    return [Served(workload, model, ports, service, paths) for model in models], [*findings, *bad_paths]
+
+
+def _ports(workload: Workload, keys: Keys) -> tuple[int, ...]:
+    own = _port(workload.labels.get(keys.port)) or DEFAULT_PORT
+    ports: set[int] = set()
+    for template in workload.templates or (Template(),):
+        first = _port(template.labels.get(keys.port)) or own
+        ports.update(range(first, min(first + _ranks(template, keys), _MAX_PORT + 1)))
+    return tuple(sorted(ports))
+
+
+def _ranks(template: Template, keys: Keys) -> int:
+    return rank_count(template.labels.get(keys.ranks, "")) or template.ranks
+
+
+def _port(text: str | None) -> int | None:
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MAX_PORT))):
+        return None
+    return int(text) if 1 <= int(text) <= _MAX_PORT else None
+
+
+def _custom_paths(workload: Workload, keys: Keys) -> tuple[tuple[str, ...], list[Finding]]:
+    written = workload.annotations.get(keys.custom_paths, "")
+    paths = [path.strip() for path in written.split(",") if path.strip()]
+    good = [path for path in paths if _is_path(path)]
+    kept = tuple(dict.fromkeys(good))[:_MAX_CUSTOM_PATHS]
+    refused = [path for path in paths if path not in kept]
+    if not refused:
+        return kept, []
+    message = f"annotation {keys.custom_paths} has paths that a route cannot match: {', '.join(refused)[:200]}"
+    fix = f"write at most {_MAX_CUSTOM_PATHS} paths that begin with / and have no empty or dotted parts"
+    return kept, [Finding(workload.ref, "BadCustomPath", message, fix)]
+
+
+def _is_path(path: str) -> bool:
+    return (
+        len(path) <= 1024
+        and _PATH.fullmatch(path) is not None
+        and not any(part in path for part in _NOT_IN_PATHS)
+        and not path.endswith(("/.", "/.."))
+    )
+
+
+def _about_ports(workload: Workload, keys: Keys) -> Iterator[Finding]:
+    places = [workload.labels, *(template.labels for template in workload.templates)]
+    for text in sorted({place[keys.port] for place in places if keys.port in place}):
+        if _port(text) is None:
+            message = f"label {keys.port} is {text!r}, so {DEFAULT_PORT} is used"
+            yield Finding(workload.ref, "BadPort", message, f"write a port from 1 to {_MAX_PORT}")
+    own = _port(workload.labels.get(keys.port))
+    if own is None or not workload.templates:
+        return
+    seen = sorted({_seen_port(template.labels, keys) for template in workload.templates} - {own})
+    if seen:
+        message = f"it is labelled with port {own}, but the gateway reads port {seen[0]} from its pods"
+        yield Finding(
+            workload.ref, "PodsOnOtherPort", message, f"add `{keys.port}: {own}` to the pod template's labels"
+        )
+
+
+def _seen_port(labels: Mapping[str, str], keys: Keys) -> int:
+    return _port(labels.get(keys.port)) or DEFAULT_PORT
+
+
+def _bad_service_name(workload: Workload, service: str, keys: Keys) -> Finding:
+    message = f"annotation {keys.service_name} is {service[:100]!r}, which cannot be the name of a Service"
+    return Finding(workload.ref, "BadServiceName", message, "write the name of a Service of the same namespace")

@@ -1,0 +1,39 @@
+"""Sharing as the settings want it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from gateway_plugin.peers.collector import ReplicaCollector
+from gateway_plugin.peers.news import News
+from gateway_plugin.peers.post import Post
+from gateway_plugin.peers.sharing import Sharing
+from gateway_plugin.peers.store import PeerStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from gateway_plugin.settings import Settings
+    from routing.pods import PodTable
+    from routing.router import Router
+
+
+def new_sharing(
+    settings: Settings,
+    replica: str,
+    pods: PodTable,
+    router: Router,
+    registry: CollectorRegistry,
+    replicas: Callable[[], int],
+) -> Sharing | None:
+    """None without Redis, or where sharing is off. `replicas` tells how many share the store, this one included."""
+    if not settings.effective_redis_url or settings.replica_sharing == "off":
+        return None
+    store = PeerStore.from_url(settings.effective_redis_url, settings.redis_timeout_seconds)
+    news = News(pods, router, lambda: replicas() == 1)
+    sharing = Sharing(replica, store, pods, Post(replica, router), news, random.Random())
+    registry.register(ReplicaCollector(sharing))
+    return sharing

@@ -1,0 +1,97 @@
+"""Finds gRPC messages in a stream's DATA, however that is split; keeps what is incomplete, within bounds.
+
+A message that arrived in one piece is cut from the socket's bytes directly; one that did not grows in one buffer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway_plugin.calls import RESOURCE_EXHAUSTED, UNIMPLEMENTED
+from gateway_plugin.wire.grpc_framing import PREFIX, PREFIX_BYTES
+from gateway_plugin.wire.stream import Stream
+
+if TYPE_CHECKING:
+    from gateway_plugin.wire.connection import Connection
+
+
+class MessageStream(Stream):
+    """A stream of messages; a subclass says what happens to them."""
+
+    __slots__ = ("_needed", "_partial", "over")
+
+    def __init__(self, connection: Connection, stream_id: int) -> None:
+        super().__init__(connection, stream_id)
+        self.over = False
+        """True when no message is wanted any more."""
+        self._partial: bytearray | None = None
+        self._needed = PREFIX_BYTES  # bytes of that message with its prefix, as far as it is known
+
+    def message(self, message: bytes) -> None:
+        """The next message."""
+
+    def refused(self, status: int, text: str) -> None:
+        """A message cannot be taken; must set `over`."""
+
+    def data(self, buffer: bytes, start: int, end: int) -> None:
+        """Finds the messages in a part of the body."""
+        while start < end and not self.over:
+            if self._partial is None and end - start >= PREFIX_BYTES:
+                compressed, size = PREFIX.unpack_from(buffer, start)
+                if compressed or size > self.connection.bounds.max_message_bytes:
+                    self._refuse(compressed, size)
+                    return
+                stop = start + PREFIX_BYTES + size
+                if stop <= end:
+                    self.message(buffer[start + PREFIX_BYTES : stop])
+                    start = stop
+                    continue
+            start = self._gather(buffer, start, end)
+
+    @property
+    def inside_message(self) -> bool:
+        """True when part of a message is there."""
+        return self._partial is not None
+
+    def keep(self, size: int) -> bool:
+        """Counts what this connection keeps; false when that is too much, and the stream is over."""
+        connection = self.connection
+        connection.buffered_bytes += size
+        if connection.buffered_bytes <= connection.bounds.buffered_bytes:
+            return True
+        self.refused(RESOURCE_EXHAUSTED, "too much waits on this connection")
+        return False
+
+    def drop_partial(self) -> None:
+        """Forgets an incomplete message."""
+        if self._partial is not None:
+            self.connection.buffered_bytes -= len(self._partial)
+            self._partial = None
+            self._needed = PREFIX_BYTES
+
+    def _gather(self, buffer: bytes, start: int, end: int) -> int:
+        """Takes part of a message; returns where the next part or message starts."""
+        if self._partial is None:
+            self._partial = bytearray()
+        stop = min(end, start + self._needed - len(self._partial))
+        self._partial += memoryview(buffer)[start:stop]
+        if not self.keep(stop - start) or len(self._partial) < self._needed:
+            return stop
+        if self._needed == PREFIX_BYTES:
+            compressed, size = PREFIX.unpack(self._partial)
+            if compressed or size > self.connection.bounds.max_message_bytes:
+                self._refuse(compressed, size)
+                return end
+            self._needed += size
+        if len(self._partial) == self._needed:
+            message = bytes(memoryview(self._partial)[PREFIX_BYTES:])
+            self.drop_partial()
+            self.message(message)
+        return stop
+
+    def _refuse(self, compressed: int, size: int) -> None:
+        if compressed:
+            self.refused(UNIMPLEMENTED, "messages must not be compressed")
+        else:
+            limit = self.connection.bounds.max_message_bytes
+            self.refused(RESOURCE_EXHAUSTED, f"a message of {size} bytes exceeds the limit of {limit}")

@@ -1,0 +1,105 @@
+"""One stream of HTTP/2: its state (RFC 9113, 5.1), its windows (5.2), and the hooks of whoever lives on it.
+
+A state changes by the table `TRANSITIONS` and in no other way; what is not in the table is a violation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from gateway_plugin.wire.connection import Connection
+    from gateway_plugin.wire.fields import RequestHead
+    from gateway_plugin.wire.hpack_static import Field
+
+# Plain numbers: an Enum costs a call per lookup, and there are lookups for every frame.
+IDLE: Final = 0
+OPEN: Final = 1
+HALF_CLOSED_REMOTE: Final = 2
+HALF_CLOSED_LOCAL: Final = 3
+CLOSED: Final = 4
+
+RECEIVE_HEADERS: Final = 10
+RECEIVE_DATA: Final = 11
+RECEIVE_END: Final = 12
+SEND: Final = 13
+SEND_END: Final = 14
+RESET: Final = 15
+
+TRANSITIONS: Final[dict[tuple[int, int], int]] = {
+    (IDLE, RECEIVE_HEADERS): OPEN,
+    (OPEN, RECEIVE_HEADERS): OPEN,  # trailers
+    (OPEN, RECEIVE_DATA): OPEN,
+    (OPEN, RECEIVE_END): HALF_CLOSED_REMOTE,
+    (OPEN, SEND): OPEN,
+    (OPEN, SEND_END): HALF_CLOSED_LOCAL,
+    (OPEN, RESET): CLOSED,
+    (HALF_CLOSED_REMOTE, SEND): HALF_CLOSED_REMOTE,
+    (HALF_CLOSED_REMOTE, SEND_END): CLOSED,
+    (HALF_CLOSED_REMOTE, RESET): CLOSED,
+    (HALF_CLOSED_LOCAL, RECEIVE_HEADERS): HALF_CLOSED_LOCAL,
+    (HALF_CLOSED_LOCAL, RECEIVE_DATA): HALF_CLOSED_LOCAL,
+    (HALF_CLOSED_LOCAL, RECEIVE_END): CLOSED,
+    (HALF_CLOSED_LOCAL, RESET): CLOSED,
+}
+
+
+class Stream:
+    """A stream, made by a connection when its first HEADERS arrive. Subclasses override the hooks."""
+
+    __slots__ = (
+        "answered",
+        "body_left",
+        "connection",
+        "holding",
+        "id",
+        "queue",
+        "queued_bytes",
+        "receive_window",
+        "send_window",
+        "state",
+        "trailers",
+    )
+
+    def __init__(self, connection: Connection, stream_id: int) -> None:
+        self.connection = connection
+        self.id = stream_id
+        self.state = IDLE
+        self.send_window = 0
+        self.receive_window = 0
+        self.body_left = -1
+        """Bytes that content-length still promises; negative without one."""
+        self.holding = False
+        """True while the hooks' owner takes no more data: the receive window is not given back."""
+        self.answered = False
+        """True once anything was sent."""
+        self.queue: deque[memoryview] | None = None
+        """DATA that the peer's windows do not allow yet."""
+        self.queued_bytes = 0
+        self.trailers: tuple[Field, ...] | None = None
+        """Sent when the queue is empty; no fields are an empty DATA frame that ends the stream."""
+
+    def opened(self, head: RequestHead) -> None:
+        """A valid request."""
+
+    def headers_too_large(self) -> None:
+        """A request whose header list exceeds the bound."""
+
+    def data(self, buffer: bytes, start: int, end: int) -> None:
+        """Bytes `start` to `end` of `buffer` are the next of the body."""
+
+    def half_closed(self) -> None:
+        """The peer ended its side."""
+
+    def drained(self) -> None:
+        """The queue, which was not empty, is."""
+
+    def closed(self) -> None:
+        """The stream is over, whatever the cause. Called once."""
+
+    def __repr__(self) -> str:
+        names = {IDLE: "idle", OPEN: "open", HALF_CLOSED_REMOTE: "half-closed (remote)"}
+        names |= {HALF_CLOSED_LOCAL: "half-closed (local)", CLOSED: "closed"}
+        return f"<Stream {self.id} {names[self.state]}, {self.queued_bytes} bytes queued>"

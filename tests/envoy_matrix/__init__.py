@@ -1,0 +1,1 @@
+"""The tests that run Envoy, with every release that is supported."""

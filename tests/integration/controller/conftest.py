@@ -1,0 +1,22 @@
+"""An API server for the controller, which refuses what a real one with Gateway API would."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fake_kubernetes import FakeServer, running
+from tests.integration.controller.controller_harness import ROUTES
+from tests.unit.controller.gateway_schemas import CRDS, admit
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeServer]:
+    """With the Gateway that routes hang on."""
+    async with running() as fake:
+        gateway = {"metadata": {"name": "gateway-plugin", "namespace": ROUTES}, "spec": {}}
+        fake.cluster.create("gateways", gateway)
+        if CRDS.is_dir():
+            fake.cluster.admission.append(admit)
+        yield fake

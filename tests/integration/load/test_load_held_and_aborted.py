@@ -1,0 +1,55 @@
+"""Many streams at once, and many clients that go away: the benchmarks `held` and `soak`, small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from benchmarks import held, soak
+from benchmarks.procfs import raise_open_files
+from benchmarks.rig import Rig, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.envoy, pytest.mark.redis]
+
+STREAMS = 300
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    raise_open_files()
+    async with Rig(
+        Variant("held", limits="valkey", max_parallel=soak.MAX_PARALLEL), tmp_path_factory.mktemp("rig")
+    ) as opened:
+        await held.warm_up(opened, 300)
+        yield opened
+
+
+async def test_three_hundred_held_streams(rig: Rig) -> None:
+    seen = await held.hold(rig, STREAMS, rate_per_second=150, hold_seconds=5)
+    assert (seen.open_at_once, seen.completed, seen.errors, seen.timeouts) == (STREAMS, STREAMS, {}, 0)
+    assert (seen.overflows, seen.left_in_flight) == ({}, 0)
+    # Memory comes in arenas, so few streams pay for more than they use: 3,000 are bound to 40 KB each.
+    assert seen.plugin_kb_per_stream < 80
+
+
+async def test_clients_that_go_away_leave_nothing_behind(rig: Rig) -> None:
+    nothing_stays(await soak.soak(rig, 1500, steps=1, warm_up_seconds=0), 1500)
+
+
+async def test_clients_that_go_away_leave_nothing_in_the_memory_store(tmp_path: Path) -> None:
+    async with Rig(Variant("soak", limits="memory", max_parallel=soak.MAX_PARALLEL), tmp_path) as rig:
+        nothing_stays(await soak.soak(rig, 400, steps=1, warm_up_seconds=0), 400)
+
+
+def nothing_stays(seen: soak.Soaked, requests: int) -> None:
+    assert seen.aborted > requests * soak.ABORT_SHARE / 2
+    assert (seen.completed + seen.aborted, seen.errors, seen.timeouts) == (requests, {}, 0)
+    assert (seen.leases, seen.in_flight, seen.slots, seen.without_expiry) == (0, 0, 0, 0)
+    assert (seen.left_unexplained, seen.left_to_expire >= 0) == (0, True)
+    assert seen.log_entries_dropped == 0

@@ -1,0 +1,51 @@
+"""Wrong values stop `helm install`, and say which one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from deploy.manifests import chart
+from deploy.manifests.paths import CHART
+from deploy.manifests.tools import INSTALL, ToolError, installed
+
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+
+def test_the_defaults_are_allowed():
+    jsonschema_rs.validate(SCHEMA, VALUES)
+
+
+def test_every_value_is_described():
+    def described(values: dict[str, Any], schema: dict[str, Any], path: str) -> None:
+        assert schema.get("additionalProperties") is False, path
+        assert values.keys() <= schema["properties"].keys(), path
+        for name, value in values.items():
+            inner = schema["properties"][name]
+            if isinstance(value, dict) and "properties" in inner and name != "settings":
+                described(value, inner, f"{path}.{name}")
+
+    described(VALUES, SCHEMA, "values")
+
+
+@pytest.mark.skipif(not installed("helm"), reason=f"helm is not on PATH; {INSTALL['helm']}")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("gateway.failopen=true", "failopen"),
+        ("gateway.serviceType=Node", "serviceType"),
+        ("gateway.messageTimeout=soon", "messageTimeout"),
+        ("plugin.replicas=0", "replicas"),
+        ("plugin.settings.accounting=lua", "accounting"),
+        ("redis.enabled=false", "redis.external.host is needed"),
+    ],
+)
+def test_a_mistake_stops_the_installation(value: str, said: str):
+    with pytest.raises(ToolError, match="helm failed") as failure:
+        chart.objects(value)
+    assert said in str(failure.value)

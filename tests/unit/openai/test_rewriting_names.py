@@ -1,0 +1,97 @@
+"""Other names in requests and responses; nothing else changes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
+from gateway_plugin.openai.rewriting import NameRestorer, with_model
+
+FORM = "multipart/form-data; boundary=xyz"
+
+
+def test_the_rest_of_a_request_stays_as_it_was():
+    body = b'{ "model" : "gpt-4o", "messages":[{"role":"user","content":"\\u00e9 \\"model\\":\\"gpt-4o\\""}],"n": 1.0 }'
+    changed = with_model(body, 'a"b')
+    assert json.loads(changed) == json.loads(body) | {"model": 'a"b'}
+    assert b'[{"role":"user","content":"\\u00e9 \\"model\\":\\"gpt-4o\\""}]' in changed
+    assert b'"n":1.0' in changed
+
+
+def test_a_key_that_stands_twice_is_written_once():
+    assert with_model(b'{"model":"a","model":"b","x":{"model":"c"}}', "m") == b'{"model":"m","x":{"model":"c"}}'
+
+
+def test_a_form():
+    body = (
+        b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="model"\r\n\r\n\r\n--xy model\x00\r\n'
+        b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\r\n--xyz--\r\n'
+    )
+    changed = multipart_with_model(FORM, body, "whisper-large")
+    assert changed == body.replace(b"whisper\r\n", b"whisper-large\r\n")
+    assert read_multipart_head(FORM, changed).model == "whisper-large"
+
+
+def test_a_name_that_looks_like_a_boundary_at_first():
+    body = b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\na\r\n--xyb\r\n--xyz--\r\n'
+    assert read_multipart_head(FORM, body).model == "a\r\n--xyb"
+    assert read_multipart_head(FORM, multipart_with_model(FORM, body, "m")).model == "m"
+
+
+def restored(text: bytes, cuts: list[int], name: str = "llama-3", asked: str = "gpt-4o") -> bytes:
+    restorer = NameRestorer(name, asked)
+    edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(edges)]
+    return b"".join(restorer.feed(piece, is_last=at == len(pieces) - 1) for at, piece in enumerate(pieces))
+
+
+STREAM = b"".join(
+    b'data: {"id":"x","model":"llama-3","choices":[{"delta":{"content":"say \\"model\\":\\"llama-3\\" %d"}}]}\n\n' % n
+    for n in range(3)
+)
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=12))
+def test_streams_in_any_pieces(cuts: list[int]):
+    assert restored(STREAM, cuts) == STREAM.replace(b'"model":"llama-3",', b'"model":"gpt-4o",')
+
+
+@given(
+    st.lists(st.sampled_from([b'"', b"model", b'"model"', b":", b" ", b'"llama-3"', b"llama", b",", b"\n"])), st.data()
+)
+def test_any_text_in_any_pieces_is_as_in_one(parts: list[bytes], data: st.DataObject):
+    text = b"".join(parts)
+    cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=5))
+    assert restored(text, cuts) == restored(text, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b'{"model": "llama-3"}', b'{"model": "gpt-4o"}'),
+        (b'{"model"\n:\n"llama-3"}', b'{"model"\n:\n"gpt-4o"}'),
+        (b'{"model":"llama-30"}', b'{"model":"llama-30"}'),
+        (b'{"response":{"model":"llama-3"}}', b'{"response":{"model":"gpt-4o"}}'),
+        (b'{"my_model":"llama-3"}', b'{"my_model":"llama-3"}'),
+        (b'{"text":"\\"model\\":\\"llama-3\\""}', b'{"text":"\\"model\\":\\"llama-3\\""}'),
+    ],
+)
+def test_only_the_member_is_replaced(text: bytes, expected: bytes):
+    assert restored(text, []) == expected
+
+
+def test_names_with_quotes_and_backslashes():
+    text = json.dumps({"model": 'a\\"b'}, separators=(",", ":")).encode()
+    assert json.loads(restored(text, [11], 'a\\"b', "c\\d")) == {"model": "c\\d"}
+
+
+def test_nothing_waits_that_need_not():
+    restorer = NameRestorer("llama-3", "gpt-4o")
+    assert restorer.feed(b'data: {"id":"x","mod', is_last=False) == b'data: {"id":"x",'
+    assert restorer.feed(b'el":"lla', is_last=False) == b""
+    assert restorer.feed(b'ma-4"}', is_last=False) == b'"model":"llama-4"}'

@@ -1,0 +1,130 @@
+"""The stream of events, and dead letters over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+
+from gateway_plugin.api.model_events import PATH
+from gateway_plugin.catalogue.registry import ALIAS, RULE, Alias, ModelRule, encode_alias, encode_rule
+from gateway_plugin.webhooks.records import DeadLetter
+from ratelimit import UserRecord
+from tests.unit.service.models_api import TOKEN, ModelsApi
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ModelsApi]:
+    made = ModelsApi("apple", "banana")
+    await made.live.load()
+    yield made
+    await made.http.aclose()
+
+
+class Listener:
+    """Reads the stream without a transport: httpx's in-process one waits for the end of a response."""
+
+    def __init__(self, api: ModelsApi, **headers: str) -> None:
+        self._api = api
+        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        self._request = Request({"type": "http", "headers": raw, "query_string": b"", "path": PATH, "method": "GET"})
+        self._chunks: Any = None
+
+    async def __aenter__(self) -> Listener:
+        (route,) = self._api.events_router.routes
+        assert isinstance(route, APIRoute)
+        answer = await route.endpoint(self._request)
+        assert answer.media_type == "text/event-stream"
+        self._chunks = answer.body_iterator
+        assert await self.next() == b"retry: 2000\n: connected\n\n"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._chunks.aclose()
+
+    async def next(self) -> bytes:
+        chunk: bytes = await asyncio.wait_for(anext(self._chunks), 5)
+        return chunk
+
+    async def event(self) -> dict[str, Any]:
+        while True:
+            lines = (await self.next()).decode().split("\n")
+            if lines[0].startswith("id: "):
+                event: dict[str, Any] = json.loads(lines[2].removeprefix("data: "))
+                assert (lines[0], lines[1]) == (f"id: {event['id']}", f"event: {event['type']}")
+                return event
+
+
+async def alias(api: ModelsApi, name: str, target: str) -> None:
+    await api.live.change("registry", {ALIAS + name: encode_alias(Alias(target, created=1))})
+
+
+async def test_a_listener_hears_what_happens(api: ModelsApi):
+    async with Listener(api) as listener:
+        await alias(api, "gpt", "apple")
+        event = await listener.event()
+        assert (event["type"], event["data"]["model"]["id"]) == ("model.added", "gpt")
+        assert event["data"]["model"]["kind"] == "base", "what is behind a name is not told"
+        assert await listener.next() == b": still here\n\n"
+
+
+async def test_who_comes_back_misses_nothing(api: ModelsApi):
+    async with Listener(api) as listener:
+        await alias(api, "one", "apple")
+        last = (await listener.event())["id"]
+    await alias(api, "two", "apple")
+    async with Listener(api, last_event_id=last) as listener:
+        assert (await listener.event())["data"]["model"]["id"] == "two"
+
+
+@pytest.mark.parametrize("last", ["evt_00000000_1-0", "nonsense"])
+async def test_who_comes_from_elsewhere_is_told_to_list_again(api: ModelsApi, last: str):
+    async with Listener(api, last_event_id=last) as listener:
+        assert (await listener.next()).startswith(b"event: reset\n")
+
+
+async def test_users_hear_of_what_they_may_use_and_of_veils(api: ModelsApi):
+    await api.directory.store.create(UserRecord("lgy", models=("apple",)))
+    async with Listener(api, user="lgy") as user, Listener(api, authorization=f"Bearer {TOKEN}") as operator:
+        await api.live.change("registry", {RULE + "banana": encode_rule(ModelRule(hidden=True))})
+        await api.live.change("registry", {RULE + "apple": encode_rule(ModelRule(hidden=True))})
+        await api.live.change("registry", {}, [RULE + "apple"])
+        heard = [await user.event(), await user.event()]
+        assert [event["type"] for event in heard] == ["model.removed", "model.added"]
+        assert {event["data"]["model"]["id"] for event in heard} == {"apple"}
+        assert (await operator.event())["type"] == "model.changed"
+
+
+async def test_streams_end_with_the_process(api: ModelsApi):
+    async with Listener(api) as listener:
+        api.live.events.close()
+        with pytest.raises(StopAsyncIteration):
+            await listener.next()
+
+
+def letter(webhook: str, number: int) -> DeadLetter:
+    return DeadLetter(f"dl_{number:04d}", webhook, f"evt_{number}", "model.added", number, 8, "status 500", '{"a":1}')
+
+
+async def test_dead_letters_are_listed_and_sent_again(api: ModelsApi):
+    api.http.headers["authorization"] = f"Bearer {TOKEN}"
+    webhook = (await api.http.post("/v1/webhooks", json={"url": "https://hooks.example/"})).json()["id"]
+    await api.letters.bury([letter(webhook, number) for number in range(120)])
+    path = f"/v1/webhooks/{webhook}/dead_letters"
+    listed = (await api.http.get(path)).json()["data"]
+    assert [one["id"] for one in listed] == [f"dl_{number:04d}" for number in range(119, 19, -1)], "the newest hundred"
+    assert (listed[0]["error"], listed[0]["body"], listed[0]["attempts"]) == ("status 500", '{"a":1}', 8)
+    api.refuses = True
+    answer = await api.http.post(f"{path}/dl_0119/redeliver")
+    assert answer.json() == {"delivered": False, "error": "status 500, not taken"}
+    api.refuses = False
+    assert (await api.http.post(f"{path}/dl_0119/redeliver")).json() == {"delivered": True, "error": None}
+    assert api.sent == [f'{webhook} evt_119 {{"a":1}}']
+    assert (await api.http.post(f"{path}/dl_0119/redeliver")).status_code == 404
+    assert (await api.http.delete(path)).status_code == 204
+    assert (await api.http.get(path)).json()["data"] == []
