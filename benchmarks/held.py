@@ -18,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.load import Load, Outcome, run
 from benchmarks.procfs import raise_open_files, rss_bytes
-from benchmarks.results import Line, machine, write
+from benchmarks.results import Line, Result, machine, today, write
 from benchmarks.rig import Rig, Variant
 from benchmarks.table import promise_table
 
@@ -125,7 +125,8 @@ async def main() -> int:
     console.print(f"{about['cpu']}, {about['cpus']} CPUs, Python {about['python']}; {held.streams} streams")
     console.print(promise_table(lines))
     console.print(f"errors: {held.errors or 'none'}; Envoy's memory per stream: {held.envoy_kb_per_stream:.0f} KB")
-    write("held", asdict(held), lines, {"streams": arguments.streams, "starts_per_second": STARTS_PER_SECOND}, 1)
+    load = {"streams": arguments.streams, "starts_per_second": STARTS_PER_SECOND}
+    write(Result(name="held", machine=machine(), load=load, repeats=1, lines=lines, series=asdict(held)), today())
     return 0 if all(line.holds for line in lines) else 1
 
 

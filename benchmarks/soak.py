@@ -23,7 +23,7 @@ from rich.console import Console
 from benchmarks.held import none_left
 from benchmarks.load import USERS, Load, Outcome, run
 from benchmarks.procfs import raise_open_files, rss_bytes
-from benchmarks.results import Line, machine, write
+from benchmarks.results import Line, Result, machine, today, write
 from benchmarks.rig import Rig, Variant
 from benchmarks.table import promise_table
 from ratelimit.store import SETTLED_SECONDS
@@ -202,7 +202,8 @@ async def main() -> int:
         console.print(f"{result.store}: {result.completed} completed, {result.aborted} aborted, MB: {result.rss_mb}")
         console.print(f"errors: {result.errors or 'none'}, timeouts: {result.timeouts}")
         console.print(f"reservations of aborted requests that wait for their expiry: {result.left_to_expire}")
-    write("soak", [asdict(result) for result in results], lines, {"requests": arguments.requests}, 1)
+    load, series = {"requests": arguments.requests}, {result.store: asdict(result) for result in results}
+    write(Result(name="soak", machine=about, load=load, repeats=1, lines=lines, series=series), today())
     return 0 if all(line.holds for line in lines) else 1
 
 

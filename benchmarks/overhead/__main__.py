@@ -20,7 +20,7 @@ from benchmarks.overhead import page, report
 from benchmarks.overhead.measuring import LOADS, measure
 from benchmarks.overhead.variants import VARIANTS
 from benchmarks.procfs import raise_open_files
-from benchmarks.results import RESULTS, ROOT, machine, write
+from benchmarks.results import RESULTS, ROOT, Result, machine, today, write
 from benchmarks.table import promise_table
 
 
@@ -41,7 +41,18 @@ def main() -> int:
         console.print(table, "")
     console.print(f"errors: {dict(measured.errors) or 'none'}, timeouts: {measured.timeouts}")
     loads = {name: asdict(load) for name, load in LOADS.items()}
-    path = write("overhead", report.as_values(measured), lines, loads, arguments.repeats)
+    series = report.as_values(measured)
+    result = Result(
+        name="overhead",
+        machine=about,
+        load=loads,
+        repeats=arguments.repeats,
+        lines=lines,
+        series=series["rounds"],
+        errors=series["errors"],
+        timeouts=series["timeouts"],
+    )
+    path = write(result, today())
     report.plot(measured, RESULTS / "overhead.svg")
     console.print(f"written: {path.relative_to(ROOT)}, benchmarks/results/overhead.svg")
     if arguments.docs:

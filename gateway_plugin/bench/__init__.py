@@ -1,0 +1,1 @@
+"""Measuring a gateway from outside: load, results that can be compared, plots, reports."""
