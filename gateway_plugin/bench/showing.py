@@ -40,7 +40,7 @@ def cell(figure: Figure | None, failed: Figure | None) -> str:
         return number(figure.spread)
     percent = figure.path.rpartition(" p")[2]
     broken = failed is not None and any(failed.values) and percent.isdigit()
-    why = f"more than {100 - int(percent)} % failed" if broken else "not measured"
+    why = f"more than {100 - int(percent)} % failed" if broken else "beyond the end"
     return f"{why} ({number(figure.spread)} in others)" if known else why
 
 
