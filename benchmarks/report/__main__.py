@@ -1,4 +1,4 @@
-"""`python -m benchmarks.report [DIR]`: docs/benchmarks.md, its images and the README's part from a folder of results."""
+"""`python -m benchmarks.report [DIR]`: docs/benchmarks.md, its images and the README's part from results."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway_plugin.bench.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from gateway_plugin.bench.asks import Ask
     from gateway_plugin.bench.prompts import Texts
@@ -37,8 +37,9 @@ class Sender(Protocol):
 class Generator:
     """One run with one strategy."""
 
-    def __init__(self, sender: Sender, texts: Texts, tally: Tally) -> None:
+    def __init__(self, sender: Sender, texts: Texts, tally: Tally, clock: Callable[[], float]) -> None:
         self._sender = sender
+        self._clock = clock
         self._texts = texts
         self.tally = tally
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,7 +66,7 @@ class Generator:
         gc.collect()
         gc.freeze()  # a collection that walks all that was made before would delay what is due meanwhile
         began_cpu_seconds = time.process_time()
-        self._began_seconds = time.perf_counter() + PREPARE_SECONDS
+        self._began_seconds = self._clock() + PREPARE_SECONDS
         try:
             for job in jobs:
                 self._start(job)
@@ -124,4 +125,4 @@ class Generator:
         return self._sender.target.body(self._texts.prompt(ask, number), ask.output_tokens)
 
     def _now_seconds(self) -> float:
-        return time.perf_counter() - self._began_seconds
+        return self._clock() - self._began_seconds

@@ -125,7 +125,7 @@ class Measurement:
         self.tallies.append(tally)
         # Texts of its own: a strategy must not find in caches what the one before it has put there.
         texts = Texts(f"{plan.salt}/{tally.strategy}/{tally.repeat}", plan.block_tokens)
-        self._generator = Generator(client, texts, tally)
+        self._generator = Generator(client, texts, tally, time.perf_counter)
         if asks is None:
             every, seconds = plan.arrivals.asks(plan.seed + tally.repeat), plan.arrivals.bounds.seconds
             await self._generator.closed_loop(every, plan.arrivals.concurrency or 1, seconds)
