@@ -81,7 +81,7 @@ class Client:
             sample.pod = next((response.headers[name] for name in POD_HEADERS if name in response.headers), "")
             sample.strategy = response.headers.get("routing-strategy", "")
             if response.status != 200:
-                sample.message = error_message(await response.content.read(MAX_ERROR_BYTES))
+                sample.message = error_message(await response.content.read(MAX_ERROR_BYTES)) or str(response.reason)
                 sample.trouble = str(response.status)
             elif self.target.stream:
                 await self._stream(response, sample, reading)
