@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.chapters import is_there
@@ -16,14 +17,15 @@ from benchmarks.report.reading import MEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from benchmarks.chapters import Chapter
 
 POLL_SECONDS = 0.2
 END_SECONDS = 15.0
 """What a benchmark gets to stop its Envoy and Valkey, after each signal."""
-_TAIL_LINES = 3
+WIDE = {"COLUMNS": "140"}
+"""Tables in logs; a file has no width."""
+_MAX_SAID = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def _run_one(
     result = out / f"{chapter.name}.json"
     result.unlink(missing_ok=True)  # an older one must not be taken for this run's
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", chapter.module, "--out", str(out), *chapter.arguments, *arguments]
+    argv = [sys.executable, "-m", chapter.module, "--out", _short(out), *chapter.arguments, *arguments]
     began = time.monotonic()
     with log.open("wb") as output, _process(argv, output.fileno()) as process:
         while process.poll() is None and (seconds := time.monotonic() - began) < limit_seconds:
@@ -81,10 +83,16 @@ def _run_one(
     )
 
 
+def _short(path: Path) -> str:
+    """As the command stands in the report."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 @contextlib.contextmanager
 def _process(argv: list[str], output: int) -> Iterator[subprocess.Popen[bytes]]:
     """Ends it with all that it has started, also when this process is interrupted."""
-    process = subprocess.Popen(argv, stdout=output, stderr=output, start_new_session=True)
+    process = subprocess.Popen(argv, stdout=output, stderr=output, env=os.environ | WIDE, start_new_session=True)
     try:
         yield process
     finally:
@@ -102,5 +110,5 @@ def _said(code: int, log: Path, limit_seconds: float, *, in_time: bool, is_new: 
         return f"stopped, as it took more than {limit_seconds:.0f} s"
     if is_new:
         return MEASURED if code == 0 else "measured, but a promise does not hold or requests failed"
-    last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-_TAIL_LINES:]
-    return f"failed with exit code {code}: {' / '.join(last) or 'it said nothing'}"[:500]
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f"failed with exit code {code}: {lines[-1] if lines else 'it said nothing'}"[:_MAX_SAID]

@@ -108,7 +108,7 @@ def _versions(folder: Folder) -> str:
 def _command(name: str, result: Result | None) -> str:
     if result is not None and result.machine.get("command"):
         return str(result.machine["command"])
-    return next(chapter.command for chapter in CHAPTERS if chapter.name == name)
+    return next((chapter.command for chapter in CHAPTERS if chapter.name == name), name)
 
 
 def _went(folder: Folder, name: str, result: Result | None) -> str:

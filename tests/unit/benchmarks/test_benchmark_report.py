@@ -92,7 +92,7 @@ def test_the_readme(root: Path) -> None:
     assert text.startswith(f"before\n{BEGIN}\n![How routing goes](docs/images/routing-one.svg)")
     assert text.endswith(f"\n{END}\nafter\n")
     assert text.count("![") == 3
-    assert "| Limits | 1 of 2; **not: high** | 0 | 0 |" in text
+    assert "| Limits | **1 of 2** | 0 | 0 |" in text
     assert "| Scale | not measured: no result |" in text
     assert filled(text, part(folder, compose(folder, root / "docs/images"))) == text
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.chapters import Chapter
+from benchmarks.results import Line, Result, read, write
 from benchmarks.running_all import Outcome, run_all
 
 GOOD = """
@@ -56,6 +58,28 @@ def test_each_is_called_what_it_is(folder: Path) -> None:
 def test_arguments_reach_the_benchmark(folder: Path) -> None:
     run(folder, "good", arguments=("--quick",))
     assert f"'--out', '{folder}', '--own', '--quick'" in (folder / "logs/good.log").read_text()
+
+
+def test_a_whole_run_names_what_broke(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = Result(name="measuring", machine={}, load={}, repeats=1, lines=[Line("low", 3.0, 2.0)])
+    ready = write(result, folder / "ready")
+    (folder / PACKAGE / "measuring.py").write_text(
+        f"import shutil, sys\nshutil.copy({str(ready)!r}, sys.argv[2])\nassert sys.argv[1] == '--out'"
+    )
+    chapters = [Chapter(name, name.title(), 20, (), PACKAGE) for name in ("measuring", "crashing")]
+    monkeypatch.setattr("benchmarks.__main__.CHAPTERS", chapters)
+    monkeypatch.setattr("benchmarks.__main__.LOGS", folder / "logs")
+    out = folder / "out"
+    out.mkdir()
+    assert main(["--quick", "--out", str(out)]) == 1
+    outcomes = read(out / "run.json").series["outcomes"]
+    assert outcomes["measuring"] == "measured"
+    assert outcomes["crashing"].startswith("failed with exit code 1")
+    assert "| **measuring: low** | **3** | **2** | **no** |" in (out / "report/docs/benchmarks.md").read_text()
+    assert "does not hold: measuring: low: 3 , at most 2" in capsys.readouterr().out
+    assert main(["--quick", "--only", "measuring", "--out", str(out)]) == 0
 
 
 def test_an_older_result_is_not_this_run_s(folder: Path) -> None:
