@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gateway_plugin.bench.asks import Ask
     from gateway_plugin.bench.plan import Plan
 
 BY_HAND = "stopped by hand"
@@ -90,7 +89,8 @@ class Measurement:
     async def measure(self) -> None:
         """Until all is done, or Ctrl-C; a second Ctrl-C ends the process."""
         plan = self._plan
-        repeats = [self._asks(repeat) for repeat in range(plan.repeats)]
+        if next(plan.arrivals.asks(plan.seed), None) is None:
+            raise BenchError("no request is due within --seconds")
         user = f"{USER_PREFIX}0" if plan.arrivals.users else ""
         async with open_session() as session:
             for odd in await probe(session, plan.target, plan.strategies, user):
@@ -98,7 +98,7 @@ class Measurement:
             client = Client(session, plan.target, time.perf_counter)
             with _ctrl_c(self):
                 async with shown(self._console, self.tallies):
-                    await self._all(client, repeats)
+                    await self._all(client)
 
     def stop(self) -> None:
         """What was measured so far is reported."""
@@ -108,43 +108,33 @@ class Measurement:
         if self._idle is not None:
             self._idle.cancel()
 
-    async def _all(self, client: Client, repeats: list[list[Ask] | None]) -> None:
+    async def _all(self, client: Client) -> None:
         """Strategies in turn within each repeat, so that what changes over time changes for all of them."""
-        for repeat, asks in enumerate(repeats):
+        for repeat in range(self._plan.repeats):
             for strategy in self._plan.strategies:
                 if self.tallies:
                     await self._pause()
                 if self.stopped:
                     return
-                await self._one(client, Tally(strategy, repeat), asks)
+                await self._one(client, Tally(strategy, repeat))
                 if self.tallies[-1].stopped:
                     return
 
-    async def _one(self, client: Client, tally: Tally, asks: list[Ask] | None) -> None:
-        plan = self._plan
+    async def _one(self, client: Client, tally: Tally) -> None:
+        plan, arrivals = self._plan, self._plan.arrivals
         self.tallies.append(tally)
         # Texts of its own: a strategy must not find in caches what the one before it has put there.
         texts = Texts(f"{plan.salt}/{tally.strategy}/{tally.repeat}", plan.block_tokens)
         self._generator = Generator(client, texts, tally, time.perf_counter)
-        if asks is None:
-            every, seconds = plan.arrivals.asks(plan.seed + tally.repeat), plan.arrivals.bounds.seconds
-            await self._generator.closed_loop(every, plan.arrivals.concurrency or 1, seconds)
-        else:
+        asks = arrivals.asks(plan.seed + tally.repeat)
+        if arrivals.concurrency is None:
             await self._generator.open_loop(asks)
+        else:
+            await self._generator.closed_loop(asks, arrivals.concurrency, arrivals.bounds.seconds)
 
     async def _pause(self) -> None:
         self._idle = asyncio.create_task(asyncio.sleep(self._plan.pause_seconds))
         await asyncio.wait([self._idle])
-
-    def _asks(self, repeat: int) -> list[Ask] | None:
-        """Made before anything is sent; None in a closed loop, which does not know how many it will send."""
-        every = self._plan.arrivals.asks(self._plan.seed + repeat)
-        if self._plan.arrivals.concurrency is not None:
-            return None
-        asks = list(every)
-        if not asks:
-            raise BenchError("no request is due within --seconds")
-        return asks
 
 
 @contextlib.contextmanager
