@@ -67,6 +67,8 @@ def _run_one(
 ) -> Outcome:
     if not is_there(chapter):
         return Outcome(chapter.name, f"there is no {chapter.module}", 0.0)
+    if limit_seconds <= 0:
+        return Outcome(chapter.name, "not run: the others took all the time", 0.0)
     result = out / f"{chapter.name}.json"
     result.unlink(missing_ok=True)  # an older one must not be taken for this run's
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -94,6 +94,10 @@ def test_time_is_up(folder: Path) -> None:
     assert good.name == "good", "the next one still had its turn"
 
 
+def test_no_time_is_left(folder: Path) -> None:
+    assert run(folder, "good", seconds=0)[0].said == "not run: the others took all the time"
+
+
 def test_what_does_not_stop_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.running_all.END_SECONDS", 0.3)
     assert run(folder, "stubborn", seconds=1)[0].said.startswith("stopped")
