@@ -19,8 +19,9 @@ from rich.console import Console
 from benchmarks.load import Load, Outcome, run
 from benchmarks.procfs import raise_open_files, rss_bytes
 from benchmarks.results import Line, Result, machine, today, write
-from benchmarks.rig import Rig, Variant
+from benchmarks.rig import Rig
 from benchmarks.table import promise_table
+from benchmarks.variant import Variant
 
 STARTS_PER_SECOND = 150.0
 HOLD_SECONDS = 5.0

@@ -24,8 +24,9 @@ from benchmarks.held import none_left
 from benchmarks.load import USERS, Load, Outcome, run
 from benchmarks.procfs import raise_open_files, rss_bytes
 from benchmarks.results import Line, Result, machine, today, write
-from benchmarks.rig import Rig, Variant
+from benchmarks.rig import Rig
 from benchmarks.table import promise_table
+from benchmarks.variant import Variant
 from ratelimit.store import SETTLED_SECONDS
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from benchmarks import held, soak
 from benchmarks.procfs import raise_open_files
-from benchmarks.rig import Rig, Variant
+from benchmarks.rig import Rig
+from benchmarks.variant import Variant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
