@@ -166,8 +166,15 @@ class Rig:
 
     async def metric(self, name: str) -> float:
         """The sum of all samples of one of the plugin's metrics; 0 when there is none."""
+        return (await self.metrics(name))[0]
+
+    async def metrics(self, *names: str) -> list[float]:
+        """Of several, read at one moment."""
         lines = str(await self.operations("/metrics")).splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return [
+            sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+            for name in names
+        ]
 
     async def operations(self, path: str) -> object:
         """A page of the plugin's operations port: JSON as values, other text as it is."""

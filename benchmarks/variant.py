@@ -24,6 +24,9 @@ _METADATA_FILTER = {
 }
 
 
+Limits = Literal["none", "memory", "valkey"]
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """What stands between client and pods."""
@@ -42,7 +45,7 @@ class Variant:
     """Where another processor than the plugin names the pod."""
     lua: bool = True
     accounting: Accounting = "access_log"
-    limits: Literal["none", "memory", "valkey"] = "none"
+    limits: Limits = "none"
     """Where the limits of users are kept; none: requests name no user."""
     keeps_store: bool = False
     """Whether Valkey finds its data again when it is started anew."""

@@ -132,7 +132,7 @@ def plot_outages(result: Result, images: Path) -> None:
         first = axes is panels[0]
         plots.finish(axes, "seconds", "admissions per 100 ms" if first else "", f"store_down: {mode}", legend=first)
         if first:
-            axes.legend(frameon=False, labelcolor=plots.GREY, fontsize=8, loc="center left")
+            axes.legend(frameon=False, labelcolor=plots.GREY, fontsize=8, loc=(0.02, 0.37), ncols=3, handlelength=1)
     plots.save(figure, images / "limits-outage.svg")
 
 

@@ -131,7 +131,7 @@ def plot_cpu(result: Result, images: Path) -> None:
     """Bars: Envoy's share and the plugin's."""
     figure, axes = plots.canvas(11, 4.5, columns=2)
     for at, cell, title in ((axes[0], BUSY, "1.2 KB of JSON"), (axes[1], STREAMS, "a stream of 128 chunks")):
-        names = [name for name in subjects(result, cell) if not name.startswith(_STRATEGY)]
+        names = [name for name in subjects(result, STREAMS) if name in subjects(result, BUSY)]
         envoy = [median(result, f"{cell.path}/{name}/{ENVOY}") for name in names]
         plugin = [median(result, f"{cell.path}/{name}/{PLUGIN}") for name in names]
         places = np.arange(len(names))

@@ -26,6 +26,7 @@ from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Admission, LimitDefaults, MemoryStore, UserRecord
 from routing.pods import PodTable
+from routing.policies import ALIASES
 from routing.policy import RoutingRequest
 from routing.prefix_keys import prefix_keys, prefix_seed
 from routing.router import Router
@@ -64,7 +65,7 @@ def choices(pods: int) -> Iterator[tuple[str, Callable[[], object]]]:
         prefix=keys.hashes,
         prefix_tokens=keys.tokens,
     )
-    for strategy in router.strategies():
+    for strategy in sorted({*router.strategies()} - {*ALIASES}):
         policy = router.policy(strategy)
         assert policy is not None
         yield strategy, partial(book, router, policy, request)

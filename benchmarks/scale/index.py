@@ -2,7 +2,7 @@
 
 Time: many prompts, each with a shared first quarter (a system prompt that all pods hold) and text of its own. Memory:
 the resident size of a process of its own against the blocks held, every block on one pod only (the dearest case), up to
-the bound, and as many again that push out the oldest. Run as a program it measures memory, and prints JSON.
+the bound, and half as many again that push out the oldest. Run as a program it measures memory, and prints JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZES_KIB = (2, 32, 512)
 STEPS = ("hash", "match", "book", "confirm")
 CHAIN_BLOCKS = 85
 MEMORY_PODS = 1100
-FILLED_SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0)
+FILLED_SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)
 """Of the bound; beyond 1, what is inserted pushes out what is there."""
 MEMORY_TIMEOUT_SECONDS = 120
 

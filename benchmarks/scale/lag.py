@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PODS = 100
-SECONDS = 4.0
+SECONDS = 3.0
 WARM_UP_REQUESTS = 300
 SETTLE_SECONDS = 1.5
-PACED, MANY = "200 requests/s", "32 requests at once"
+PACED, MANY = "200 requests per second", "32 requests at once"
 IDLE = "no requests"
 _BUSY_PER_SECOND = 800
 """About what such a load brings; how many requests it takes to fill the time."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PODS = (10, 30, 100, 300)
 SECONDS = 3
-WARM_UP_SECONDS = 1.5
+WARM_UP_SECONDS = 1.2
 PAGES = 40
 
 _LABELS = 'engine="0",model_name="meta-llama/Llama-3.1-8B-Instruct"'

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.markdown import figures, how, promises, show, table
 from benchmarks.scale import decisions, index, lag, scraping, watching
 from gateway_plugin.bench import plots
+from routing.prefix_index import MAX_BLOCKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def section(result: Result, images: Path) -> str:
         watched=watching.PODS,
         parts=parts_table(result),
         prompts=prompts_table(result),
-        bound=index.MAX_BLOCKS,
+        bound=MAX_BLOCKS,
         filled=filled_table(result),
         scraping=scraping_table(result),
         lag_pods=lag.PODS,
@@ -161,7 +162,7 @@ def plot_index(result: Result, images: Path) -> None:
     left.plot(inserted, [one["megabytes"] for one in filled], color=plots.COLOURS[0], marker="o", label="resident")
     right.plot(inserted, [one["insert_us_per_block"] for one in filled], color=plots.COLOURS[1], marker="s")
     for axes in (left, right):
-        axes.axvline(index.MAX_BLOCKS / 1e6, color=plots.GREY, linestyle="--", linewidth=1)
+        axes.axvline(MAX_BLOCKS / 1e6, color=plots.GREY, linestyle="--", linewidth=1)
         axes.set_ylim(bottom=0)
     plots.finish(left, "blocks inserted, millions (dashed: the bound)", "memory, MB", legend=False)
     plots.finish(right, "blocks inserted, millions (dashed: the bound)", "CPU to insert a block, us", legend=False)

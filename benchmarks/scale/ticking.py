@@ -48,5 +48,5 @@ class TickingApp(app.App):
 
 
 if __name__ == "__main__":
-    app.App = TickingApp  # type: ignore[misc] - what `serve` starts
+    app.App = TickingApp  # type: ignore[misc]  # what `serve` starts
     app.serve(load().settings)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEAST_SECONDS = 0.02
+LEAST_SECONDS = 0.01
 REPEATS = 5
 
 
 def microseconds(call: Callable[[], object], share: float = 1.0) -> tuple[float, ...]:
-    """Of one call: one mean for each repeat, which has as many calls as fill `share` of 20 ms."""
+    """Of one call: one mean for each repeat, which has as many calls as fill `share` of 10 ms."""
     calls = 1
     while (seconds := cpu_of(call, calls)) < LEAST_SECONDS * share:
         calls = max(calls * 2, int(calls * LEAST_SECONDS * share / max(seconds, 1e-6)))

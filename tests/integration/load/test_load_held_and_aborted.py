@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from benchmarks import held, soak
+from benchmarks import held
 from benchmarks.procfs import raise_open_files
 from benchmarks.rig import Rig
-from benchmarks.variant import Variant
+from benchmarks.soak.plan import ABORT_SHARE, Plan, variant
+from benchmarks.soak.soaking import Soaked, soak
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,9 +25,7 @@ STREAMS = 300
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
     raise_open_files()
-    async with Rig(
-        Variant("held", limits="valkey", max_parallel=soak.MAX_PARALLEL), tmp_path_factory.mktemp("rig")
-    ) as opened:
+    async with Rig(variant("valkey"), tmp_path_factory.mktemp("rig")) as opened:
         await held.warm_up(opened, 300)
         yield opened
 
@@ -39,18 +38,24 @@ async def test_three_hundred_held_streams(rig: Rig) -> None:
     assert seen.plugin_kb_per_stream < 80
 
 
-async def test_clients_that_go_away_leave_nothing_behind(rig: Rig) -> None:
-    nothing_stays(await soak.soak(rig, 1500, steps=1, warm_up_seconds=0), 1500)
+async def test_clients_pods_and_the_store_that_go_away_leave_nothing_behind(rig: Rig) -> None:
+    plan = Plan(1500, step_requests=750, warm_up_seconds=0, churn_seconds=0.7, restarts=1, down_seconds=0.5)
+    seen = await soak(rig, plan)
+    nothing_stays(seen, 1500)
+    assert [what for _, what in seen.events] == ["killed", "started"]
 
 
 async def test_clients_that_go_away_leave_nothing_in_the_memory_store(tmp_path: Path) -> None:
-    async with Rig(Variant("soak", limits="memory", max_parallel=soak.MAX_PARALLEL), tmp_path) as rig:
-        nothing_stays(await soak.soak(rig, 400, steps=1, warm_up_seconds=0), 400)
+    async with Rig(variant("memory"), tmp_path) as rig:
+        seen = await soak(rig, Plan(400, step_requests=400, warm_up_seconds=0, churn_seconds=0))
+        nothing_stays(seen, 400)
+        assert not seen.events
 
 
-def nothing_stays(seen: soak.Soaked, requests: int) -> None:
-    assert seen.aborted > requests * soak.ABORT_SHARE / 2
+def nothing_stays(seen: Soaked, requests: int) -> None:
+    left = seen.left
+    assert seen.aborted > requests * ABORT_SHARE / 2
     assert (seen.completed + seen.aborted, seen.errors, seen.timeouts) == (requests, {}, 0)
-    assert (seen.leases, seen.in_flight, seen.slots, seen.without_expiry) == (0, 0, 0, 0)
-    assert (seen.left_unexplained, seen.left_to_expire >= 0) == (0, True)
-    assert seen.log_entries_dropped == 0
+    assert (left.leases, left.in_flight, left.slots, left.without_expiry) == (0, 0, 0, 0)
+    assert (seen.left_unexplained, left.left_to_expire >= 0) == (0, True)
+    assert left.log_entries_dropped == 0
