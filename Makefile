@@ -31,15 +31,13 @@ format: $(READY)
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-bench: $(READY)  ## measure; prints tables, in about two minutes
-	@$(BIN)/python -m benchmarks
-	@$(BIN)/python -m benchmarks.prefix
-	@$(BIN)/python -m benchmarks.scraping
-	@$(BIN)/python -m benchmarks.discovery
+bench: $(READY)  ## measure; prints tables, in about ten minutes
+	@$(BIN)/python -m benchmarks.scale
 	@$(BIN)/python -m benchmarks.limits
 	@$(BIN)/python -m benchmarks.models
 	@$(BIN)/python -m benchmarks.virtual
-	@$(BIN)/python -m benchmarks.overhead --repeats 1
+	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.soak
 
 # One version of everything for every Python, or types would be checked against different libraries.
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \

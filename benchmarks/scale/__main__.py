@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 QUICK_SHARE = 0.1
 QUICK_PODS = (10, 100)
-QUICK_LAG_SHARE = 0.25
+QUICK_LAG_SHARE = 0.15
+QUICK_SIZES_KIB = index.SIZES_KIB[:2]
 TARGET_PODS = 100
 
 
@@ -67,7 +68,7 @@ def all_steps(measured: Measured, *, quick: bool) -> Iterator[Callable[[], None]
         yield lambda pods=pods: add_calls(measured, f"choose and book/{pods} pods", decisions.choices(pods), share)  # type: ignore[misc]
     yield lambda: add_calls(measured, "parts", decisions.parts(), share)
     yield lambda: add_calls(measured, "discovery", watching.cases(), share)
-    for kib in index.SIZES_KIB:
+    for kib in QUICK_SIZES_KIB if quick else index.SIZES_KIB:
         yield lambda kib=kib: add_prompts(measured, kib, max(5, int(index.PROMPTS * share)))  # type: ignore[misc]
     yield lambda: measured.filled.extend(index.filled_elsewhere(share * 0.1 if quick else 1.0))
     for pods in scraping.PODS[:1] if quick else scraping.PODS:

@@ -37,7 +37,7 @@ REQUESTS = 24_000
 LONG_REQUESTS = 60_000
 """From here on memory has as long a warm-up as the stores remember charges."""
 LONG_WARM_UP_SECONDS = SETTLED_SECONDS + 30.0
-QUICK = Plan(600, step_requests=300, warm_up_seconds=0.5, churn_seconds=0.7, restarts=1, down_seconds=0.5)
+QUICK = Plan(1200, step_requests=600, warm_up_seconds=0, churn_seconds=0.7, restarts=1, down_seconds=0.5)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -38,13 +38,6 @@ async def test_three_hundred_held_streams(rig: Rig) -> None:
     assert seen.plugin_kb_per_stream < 80
 
 
-async def test_clients_pods_and_the_store_that_go_away_leave_nothing_behind(rig: Rig) -> None:
-    plan = Plan(1500, step_requests=750, warm_up_seconds=0, churn_seconds=0.7, restarts=1, down_seconds=0.5)
-    seen = await soak(rig, plan)
-    nothing_stays(seen, 1500)
-    assert [what for _, what in seen.events] == ["killed", "started"]
-
-
 async def test_clients_that_go_away_leave_nothing_in_the_memory_store(tmp_path: Path) -> None:
     async with Rig(variant("memory"), tmp_path) as rig:
         seen = await soak(rig, Plan(400, step_requests=400, warm_up_seconds=0, churn_seconds=0))
