@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.results import Figure, Line, Result
+    from benchmarks.results import Figure, Result
 
 NOT_MEASURED = "-"
 
@@ -16,19 +16,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns after the first are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def promises(lines: Sequence[Line]) -> str:
-    """What was promised, and whether it holds; empty where nothing was."""
-    if not lines:
-        return ""
-    return table(("promise", "measured", "at most", "holds"), (_promise(line) for line in lines))
-
-
-def _promise(line: Line) -> tuple[str, str, str, str]:
-    measured = NOT_MEASURED if line.measured is None else f"{line.measured:,.2f} {line.unit}".strip()
-    at_most = f"{line.at_most:.3g}" if line.at_most < 1 else f"{line.at_most:,g}"
-    return line.what, measured, f"{at_most} {line.unit}".strip(), "yes" if line.holds else "**no**"
 
 
 def show(result: Result, path: str, digits: int = 0) -> str:
@@ -45,10 +32,6 @@ def figures(result: Result) -> dict[str, Figure]:
 
 
 def how(result: Result) -> str:
-    """Command, repeats and trouble, in one line."""
-    repeats = "one run" if result.repeats == 1 else f"{result.repeats} repeats, median and [least-most]"
-    about = result.machine
-    return (
-        f"`{about['command']}` on {about['cpus']} CPUs ({about['cpu']}), commit {about['commit']}, load average before"
-        f" {about['load_average_before']}; {repeats}. {result.trouble}\n"
-    )
+    """Repeats and trouble; where and by which command stands at the head of the page."""
+    repeats = "One run." if result.repeats == 1 else f"{result.repeats} repeats: median [least-most]."
+    return f"{repeats} {result.trouble}\n"

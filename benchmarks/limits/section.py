@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.limits import accuracy, outage
 from benchmarks.limits.rates import BATCHING, CALLERS, MEMORY, ONE, SINGLE
-from benchmarks.markdown import how, promises, show, table
+from benchmarks.markdown import how, show, table
 from gateway_plugin.bench import plots
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _TEXT = """## Limits
 
 Admissions that reserve tokens, as for a chat request. Valkey is a real server on loopback that shares the machine with
 its client. {how}
-{promises}
 **Speed.** {callers} callers ask without pause. CPU is that of the client's process; the service batches.
 
 {rates}
@@ -47,7 +46,6 @@ def section(result: Result, images: Path) -> str:
     plot_waits(result, images)
     return _TEXT.format(
         how=how(result),
-        promises="\n" + promises(result.lines),
         callers=CALLERS,
         rates=rates_table(result),
         processes=accuracy.PROCESSES,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.markdown import figures, how, promises, show, table
+from benchmarks.markdown import figures, how, show, table
 from benchmarks.overhead.matrix import (
     BUSY,
     LARGE,
@@ -57,7 +57,6 @@ def section(result: Result, images: Path) -> str:
     return _TEXT.read_text().format(
         workers=ENVOY_WORKERS,
         how=how(result),
-        promises="\n" + promises(result.lines),
         one=show(result, f"{PLAIN}/{SMALL}/{ONE}/{ALONE}/{P50}", 2),
         steady=show(result, f"{STEADY.path}/{ALONE}/{P50}", 2),
         steady99=show(result, f"{STEADY.path}/{ALONE}/{P99}", 2),

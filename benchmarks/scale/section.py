@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.markdown import figures, how, promises, show, table
+from benchmarks.markdown import figures, how, show, table
 from benchmarks.scale import decisions, index, lag, scraping, watching
 from gateway_plugin.bench import plots
 from routing.prefix_index import MAX_BLOCKS
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _TEXT = """## Scale
 
 Microseconds are CPU time of one core, without transport. {how}
-{promises}
 **Choosing and booking a pod**: all pods known and idle, a prompt of 32 KB whose first quarter a tenth of them have
 seen. Strategies that need no prompt cost the same without one.
 
@@ -53,7 +52,6 @@ def section(result: Result, images: Path) -> str:
     plot_scraping(result, images)
     return _TEXT.format(
         how=how(result),
-        promises="\n" + promises(result.lines),
         choices=choices_table(result),
         watched=watching.PODS,
         parts=parts_table(result),

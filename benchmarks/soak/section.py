@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.markdown import how, promises, show, table
+from benchmarks.markdown import how, show, table
 from gateway_plugin.bench import plots
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ JSON answers and short streams of {chunks} chunks side by side, {concurrency} cl
 requests are aborted, half of these amid their own body, half at any moment after. Meanwhile pods come and go every
 {churn:g} s, and Valkey is killed and, {down:g} s later, started again; limits are then decided in the plugin
 (`store_down: local`). {how}
-{promises}
 {counts}
 A reservation whose client left while the plugin's answer was on its way to Envoy is the one kind that nobody settles;
 it counts until it expires. Memory is judged only in runs with a warm-up of minutes, as settled charges are
@@ -44,7 +43,6 @@ def section(result: Result, images: Path) -> str:
         churn=plan["churn_seconds"],
         down=plan["down_seconds"],
         how=how(result),
-        promises="\n" + promises(result.lines),
         counts=counts_table(result),
         images="\n".join(links),
     )

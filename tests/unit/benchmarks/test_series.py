@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.load import Outcome
-from benchmarks.markdown import promises, show, table
-from benchmarks.results import Figure, Line, Result
+from benchmarks.markdown import show, table
+from benchmarks.results import Figure, Result
 from benchmarks.scale.lag import lags
 from benchmarks.soak.plan import Plan
 from benchmarks.soak.series import per_second, series
@@ -60,9 +60,6 @@ def test_lags_of_a_span() -> None:
 
 def test_markdown() -> None:
     assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
-    assert promises([]) == ""
-    assert "| x | 0.50 us | 0.125 us | **no** |" in promises([Line("x", 0.5, 1 / 8, "us")])
-    assert "| x | - | 5 | **no** |" in promises([Line("x", None, 5)])
     result = Result(
         name="a", machine={}, load=1, repeats=1, figures=[Figure("x", "s", (1.0, 3.0)), Figure("y", "s", (None,))]
     )
