@@ -61,6 +61,11 @@ class Connections:
             return None
         return time.perf_counter() - due, length
 
+    def close(self) -> None:
+        """All that are free."""
+        while not self._free.empty():
+            self._free.get_nowait()[1].close()
+
     async def _open_one(self) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             self._free.put_nowait(await asyncio.open_connection(HOST, self._port, limit=2**20))
@@ -90,6 +95,7 @@ async def measure(port: int, path: str, etag: str, seconds: float) -> Measured:
             await asyncio.sleep(due - time.perf_counter())
         asked.append(asyncio.create_task(connections.ask(request, due)))
     answers = [answer for answer in await asyncio.gather(*asked) if answer is not None]
+    connections.close()
     times = np.array([late for late, _ in answers] or [np.nan]) * 1e3
     kib = answers[-1][1] / 1024 if answers else 0.0
     p50, p99 = (float(value) for value in np.quantile(times, (0.5, 0.99)))
