@@ -62,11 +62,6 @@ class Outcome:
     failed_at: list[float] = field(default_factory=list)
     """The same of errors and timeouts."""
 
-    @property
-    def failures(self) -> int:
-        """Requests of whatever kind that did not get their answer, without those that were meant to go away."""
-        return sum(self.errors.values()) + self.timeouts
-
 
 class LoadProcess:
     """Sends loads from another process; an async context manager."""

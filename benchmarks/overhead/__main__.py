@@ -24,6 +24,7 @@ from benchmarks.rig import Rig
 from benchmarks.running import conclude, options, progress
 from benchmarks.upstream import Upstream
 from benchmarks.variant import Variant
+from gateway_plugin.demo.processes import ProcessError
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +38,7 @@ REPEATS = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, writes."""
     parser = options("overhead", "What the gateway adds to Envoy alone.")
-    parser.add_argument("--full", action="store_true", help="the whole matrix; more than an hour")
+    parser.add_argument("--full", action="store_true", help="the whole matrix; about an hour")
     parser.add_argument("--repeats", type=int, default=None, help=f"rounds over everything ({REPEATS})")
     parser.add_argument("--peer", action="append", default=[], help="name=command,port[,/ready-path]")
     parser.add_argument("--peer-ext-proc", action="append", default=[], help="name=command,port[,mode[,target-header]]")
@@ -45,18 +46,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         peers = [read_peer(text) for text in arguments.peer]
         processors = [read_processor(text) for text in arguments.peer_ext_proc]
+        check_names([one.name for one in (*peers, *processors)])
     except PeerError as error:
         parser.error(str(error))
     raise_open_files()
     repeats = arguments.repeats or (1 if arguments.quick else REPEATS)
     subjects, rounds = selection(arguments, peers, processors)
     with tempfile.TemporaryDirectory() as directory:
-        measured = asyncio.run(measure(subjects, rounds, peers, Path(directory), repeats, quick=arguments.quick))
+        try:
+            measured = asyncio.run(measure(subjects, rounds, peers, Path(directory), repeats, quick=arguments.quick))
+        except ExceptionGroup as group:
+            started, others = group.split((ProcessError, OSError))
+            if started is None or others is not None:
+                raise
+            parser.exit(2, "".join(f"{error}\n" for error in started.exceptions))
     share = matrix.QUICK_SHARE if arguments.quick else 1.0
     loads = {cell.path: without_defaults(cell, share) for cell, _ in rounds}
     return conclude(
         report.as_result(measured, loads, repeats), arguments.out, report.tables(measured), quick=arguments.quick
     )
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises PeerError for one that is there already."""
+    taken = [subject.name for subject in (*SUBJECTS, *strategies())]
+    for name in names:
+        if name in taken:
+            raise PeerError(f"peer {name!r}: the name is taken")
+        taken.append(name)
 
 
 def without_defaults(cell: matrix.Cell, share: float) -> dict[str, object]:

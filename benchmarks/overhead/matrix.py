@@ -38,6 +38,8 @@ _REQUESTS = {
 _FEWER = {SMALL: 1.0, MIDDLE: 0.4, LARGE: 0.1}
 QUICK_SHARE = 0.06
 QUICK_SUBJECTS = (ALONE, ECHO, FREE, LIMITED)
+STEADY_SUBJECTS = (ALONE, FREE, LIMITED)
+"""Of which added times are promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ def usual(subjects: Sequence[Subject], strategies: Sequence[Subject], main: Iter
     yield from ((cell, subjects) for cell in _USUAL)
     yield from ((cell, [one for one in subjects if one.name in names]) for cell in LARGER)
     yield BUSY, strategies
+    # A p99 wants more requests than the rest.
+    yield STEADY, [one for one in subjects if one.name in STEADY_SUBJECTS]
 
 
 def everything(subjects: Sequence[Subject], strategies: Sequence[Subject]) -> Iterator[Rounds]:

@@ -91,6 +91,8 @@ def _split(option: str, text: str) -> tuple[str, list[str]]:
     fields = rest.split(",")
     if not name or len(fields) < 2:
         raise PeerError(f"{option} {text!r}: must be name=command,port")
+    if "/" in name:
+        raise PeerError(f"{option} {text!r}: the name may have no slash")
     return name, fields
 
 

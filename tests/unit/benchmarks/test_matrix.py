@@ -18,7 +18,7 @@ def test_the_usual_run_has_every_subject_at_both_responses_and_three_paces() -> 
     assert [cell.response for cell, _ in small] == [PLAIN] * 3 + [STREAM] * 3
     sizes = {cell.size for cell, subjects in cells if {one.name for one in subjects} >= set(MAIN)}
     assert sizes == set(SIZES)
-    assert cells[-1] == (BUSY, strategies())
+    assert cells[-2] == (BUSY, strategies())
 
 
 def test_the_full_run_has_all() -> None:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from benchmarks.overhead.__main__ import main
 from benchmarks.overhead.peers import MODES, Peer, PeerError, read_peer, read_processor
 from benchmarks.procfs import cpu_seconds, tree_cpu_seconds
 from benchmarks.variant import adapted, filled
@@ -38,6 +39,7 @@ def test_a_processor() -> None:
     [
         ("name", "must be name=command,port"),
         ("=command,1", "must be name=command,port"),
+        ("a/b=command,1", "may have no slash"),
         ("a=b,port", "port 'port' must be 0"),
         ("a=b,70000", "port '70000' must be 0"),
         ("a=,1", "the command is empty"),
@@ -47,6 +49,13 @@ def test_a_processor() -> None:
 def test_mistakes_of_proxies(text: str, said: str) -> None:
     with pytest.raises(PeerError, match=said):
         read_peer(text)
+
+
+def test_names_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    for names in (["Envoy alone=a,1"], ["x=a,1", "x=b,2"]):
+        with pytest.raises(SystemExit):
+            main([f"--peer={name}" for name in names])
+        assert "the name is taken" in capsys.readouterr().err
 
 
 def test_a_mode_that_is_none() -> None:
