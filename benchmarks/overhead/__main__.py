@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         peers = [read_peer(text) for text in arguments.peer]
         processors = [read_processor(text) for text in arguments.peer_ext_proc]
-        check_names([one.name for one in (*peers, *processors)])
+        check_names([*(one.name for one in peers), *(one.name for one in processors)])
     except PeerError as error:
         parser.error(str(error))
     raise_open_files()

@@ -10,6 +10,7 @@ environment, as UPSTREAM and PORT. Port 0 is any free one. The command is split 
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -130,7 +131,7 @@ class PeerChain:
         self._directory.mkdir(parents=True, exist_ok=True)
         argv = filled(self._peer.command, {"upstream": self._upstream_url, "port": self.gateway_port})
         environment = {"UPSTREAM": self._upstream_url, "PORT": str(self.gateway_port)}
-        self._process = await Process.start("peer", argv, self._directory, environment)
+        self._process = await Process.start(re.sub(r"\W+", "-", self._peer.name), argv, self._directory, environment)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._process.stop)
             if self._peer.ready_path:
