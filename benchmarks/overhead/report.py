@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PER_SECOND, ENVOY, PLUGIN, CLIENT = "requests per second", "Envoy CPU", "plugin CPU", "client CPU"
 P50, P99 = "TTFB p50", "TTFB p99"
 ADDED_P50, ADDED_P99 = "added TTFB p50", "added TTFB p99"
+STEADY_TTFB, IDLE = "steady TTFB ms by quantile", "idle CPU ms per second, Envoy and plugin"
 POINTS = 80
 
 
@@ -40,7 +41,7 @@ def as_result(measured: Measured, load: object, repeats: int) -> Result:
         lines=promises(measured),
         errors=dict(measured.errors),
         timeouts=measured.timeouts,
-        series={"steady TTFB ms by quantile": curves, "idle CPU ms per second, Envoy and plugin": idle},
+        series={STEADY_TTFB: curves, IDLE: idle},
     )
 
 

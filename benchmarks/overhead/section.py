@@ -23,7 +23,18 @@ from benchmarks.overhead.matrix import (
     STREAMS,
     Cell,
 )
-from benchmarks.overhead.report import ADDED_P50, ADDED_P99, CLIENT, ENVOY, P50, P99, PER_SECOND, PLUGIN
+from benchmarks.overhead.report import (
+    ADDED_P50,
+    ADDED_P99,
+    CLIENT,
+    ENVOY,
+    IDLE,
+    P50,
+    P99,
+    PER_SECOND,
+    PLUGIN,
+    STEADY_TTFB,
+)
 from benchmarks.overhead.variants import (
     ALONE,
     ECHO,
@@ -56,6 +67,7 @@ def section(result: Result, images: Path) -> str:
     slow = Cell(STREAM, SMALL, SLOWLY)
     return _TEXT.read_text().format(
         workers=ENVOY_WORKERS,
+        idle=idle_ms(result, LIMITED),
         how=how(result),
         one=show(result, f"{PLAIN}/{SMALL}/{ONE}/{ALONE}/{P50}", 2),
         steady=show(result, f"{STEADY.path}/{ALONE}/{P50}", 2),
@@ -68,6 +80,12 @@ def section(result: Result, images: Path) -> str:
         sizes=sizes_table(result),
         strategies=strategies_table(result),
     )
+
+
+def idle_ms(result: Result, name: str) -> str:
+    """CPU per second of what Envoy asks."""
+    pair = result.series.get(IDLE, {}).get(name)
+    return f"{pair[1]:.0f}" if pair else "-"
 
 
 def subjects(result: Result, cell: Cell) -> list[str]:
@@ -146,7 +164,7 @@ def plot_steady(result: Result, images: Path) -> None:
     """The distribution of the time to first byte at 200/s."""
     figure, (axes,) = plots.canvas()
     shown = (ALONE, NATIVE_ECHO, ECHO, HEADER_ONLY, FREE, LIMITED, FOLLOWED, FOLLOWED_GRPCIO)
-    curves = result.series.get("steady TTFB ms by quantile", {})
+    curves = result.series.get(STEADY_TTFB, {})
     for name, colour in zip(shown, (plots.GREY, *plots.COLOURS), strict=False):
         if values := curves.get(name):
             axes.plot(values, np.linspace(0, 1, len(values)), color=colour, label=name, linewidth=1.6)
