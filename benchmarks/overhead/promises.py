@@ -1,7 +1,8 @@
 """What is promised of the gateway's cost, and what was measured.
 
-The microseconds were promised for a machine on which a bare grpc.aio echo behind the same Envoy cost 291 us of its own
-and 144 us of Envoy's. On others, what holds is their ratio to the echo in the same run, so both are told.
+The first goals were set for a plugin on grpc.aio, the second for one on our own transport. Their microseconds are those
+of a machine on which a bare grpc.aio echo behind the same Envoy cost 291 us of its own and 144 us of Envoy's. On others,
+what holds is the ratio to the echo in the same run, so both are told.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class _Ratio(NamedTuple):
     at_most: float
 
 
+_FREE, _LIMITED = "plain: plugin CPU, no limits", "plain: plugin CPU, limits on Valkey"
+_BOTH = "plain: Envoy + plugin CPU, no limits"
 _RATIOS = (
     _Ratio("streams: plugin CPU, access_log / ext_proc", STREAMS, LIMITED, FOLLOWED, plugin, 0.1),
     _Ratio("streams: Envoy + plugin CPU, access_log / ext_proc", STREAMS, LIMITED, FOLLOWED, both, 0.25),
@@ -67,18 +70,22 @@ _RATIOS = (
     _Ratio("streams: Envoy CPU of the chain, with Lua / without", STREAMS, FREE, WITHOUT_LUA, envoy, 1.1),
     _Ratio("streams: CPU of Envoy alone, with Lua / without", STREAMS, LUA, ALONE, envoy, 1.1),
     _Ratio("plain: echo CPU, our transport / grpc.aio", BUSY, NATIVE_ECHO, ECHO, plugin, 1 / 8),
-    _Ratio("plain: plugin CPU, no limits / grpc.aio echo", BUSY, FREE, ECHO, plugin, FREE_US / ECHO_US),
-    _Ratio("plain: plugin CPU, limits on Valkey / grpc.aio echo", BUSY, LIMITED, ECHO, plugin, LIMITED_US / ECHO_US),
-    _Ratio("plain: Envoy + plugin / Envoy + echo", BUSY, FREE, ECHO, both, BOTH_US / (ECHO_US + ECHO_ENVOY_US)),
+    _Ratio(f"{_FREE} / grpc.aio echo, first goal", BUSY, FREE, ECHO, plugin, 1.5),
+    _Ratio(f"{_LIMITED} / grpc.aio echo, first goal", BUSY, LIMITED, ECHO, plugin, 2.0),
+    _Ratio(f"{_FREE} / grpc.aio echo, second goal", BUSY, FREE, ECHO, plugin, FREE_US / ECHO_US),
+    _Ratio(f"{_LIMITED} / grpc.aio echo, second goal", BUSY, LIMITED, ECHO, plugin, LIMITED_US / ECHO_US),
+    _Ratio(f"{_BOTH} / Envoy + echo, second goal", BUSY, FREE, ECHO, both, BOTH_US / (ECHO_US + ECHO_ENVOY_US)),
 )
 _ABSOLUTE = (
-    ("plain: plugin CPU, no limits", FREE, plugin, FREE_US),
-    ("plain: plugin CPU, limits on Valkey", LIMITED, plugin, LIMITED_US),
-    ("plain: Envoy + plugin CPU, no limits", FREE, both, BOTH_US),
+    (f"{_FREE}, second goal", FREE, plugin, FREE_US),
+    (f"{_LIMITED}, second goal", LIMITED, plugin, LIMITED_US),
+    (f"{_BOTH}, second goal", FREE, both, BOTH_US),
 )
 _ADDED = (
-    ("added time to first byte at 200/s, median", 0.5, 0.6),
-    ("added time to first byte at 200/s, p99", 0.99, 2.0),
+    ("added time to first byte at 200/s, median, first goal", 0.5, 2.0),
+    ("added time to first byte at 200/s, p99, first goal", 0.99, 8.0),
+    ("added time to first byte at 200/s, median, second goal", 0.5, 0.6),
+    ("added time to first byte at 200/s, p99, second goal", 0.99, 2.0),
 )
 
 

@@ -59,9 +59,9 @@ def test_a_round_is_per_completed_request() -> None:
 
 def test_nothing_is_promised_of_what_was_not_measured(measured: Measured) -> None:
     found = {line.what: line.measured for line in promises(measured)}
-    assert found["plain: plugin CPU, no limits / grpc.aio echo"] == pytest.approx(0.2)
-    assert found["plain: plugin CPU, no limits"] == pytest.approx(60)
-    assert found["added time to first byte at 200/s, median"] == 1.5
+    assert found["plain: plugin CPU, no limits / grpc.aio echo, second goal"] == pytest.approx(0.2)
+    assert found["plain: plugin CPU, no limits, second goal"] == pytest.approx(60)
+    assert found["added time to first byte at 200/s, median, first goal"] == 1.5
     assert not [what for what in found if what.startswith("streams")]
 
 
