@@ -1,8 +1,8 @@
 """What is promised of the gateway's cost, and what was measured.
 
 The first goals were set for a plugin on grpc.aio, the second for one on our own transport. Their microseconds are of a
-machine on which a bare grpc.aio echo behind the same Envoy cost 291 us of its own and 144 us of Envoy's. On others, what
-holds is the ratio to the echo in the same run, so both are told.
+machine on which a bare grpc.aio echo behind the same Envoy cost 291 us of its own and 144 us of Envoy's. On others,
+what holds is the ratio to the echo in the same run, so both are told.
 """
 
 from __future__ import annotations
