@@ -1,4 +1,4 @@
-"""`python -m benchmarks.discovery`: what a Kubernetes cluster that changes all the time costs the gateway.
+"""What a Kubernetes cluster that changes all the time costs the gateway.
 
 Pods are 7 KB of JSON, as engines' are. "an event" is a line of a watch, from bytes to the shelf of readings; the same
 through the official client's models shows why they are not used. "a state" is what follows from all pods, and telling
@@ -7,13 +7,12 @@ it to the pod table; it happens once for many events. Single core, no network.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import V1Pod
-from rich.console import Console
-from rich.table import Table
 
 from gateway_plugin.discovery.kubernetes.book import Book
 from gateway_plugin.discovery.kubernetes.feeds import pod_feed
@@ -24,11 +23,9 @@ from routing.pods import PodTable
 from routing.profiles import ProfileCache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PODS = 5000
-CLIENT_EVENTS = 200
-REPEATS = 5
 
 
 def pod(number: int, *, ready: bool = True) -> dict[str, Any]:
@@ -61,42 +58,21 @@ def lines(*, ready: bool) -> list[bytes]:
     return [json.dumps({"type": "MODIFIED", "object": pod(number, ready=ready)}).encode() for number in range(PODS)]
 
 
-def seconds(work: Callable[[], object], repeats: int = 1) -> float:
-    """The fastest run."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-def main() -> None:
-    """Measures and prints."""
+def cases() -> Iterator[tuple[str, Callable[[], object]]]:
+    """Each call is one of what its name says."""
     book, pod_table = Book(), PodTable(time.monotonic)
     feed = pod_feed(PodReader(Keys(), ProfileCache()), book.pods, "")
 
-    def read(events: list[bytes]) -> None:
-        for line in events:
-            found = feed.read(decode_event(line).object)
-            feed.shelf.put("", found.uid, found.reading)
-
-    def read_with_client(events: list[bytes]) -> None:
-        for line in events:
-            V1Pod.from_dict(json.loads(line)["object"])
+    def read(line: bytes) -> None:
+        found = feed.read(decode_event(line).object)
+        feed.shelf.put("", found.uid, found.reading)
 
     first, second = lines(ready=True), lines(ready=False)
-    table = Table("what", "time", title=f"{PODS} pods of {len(first[0]) / 1000:.1f} KB")
-    client_us = seconds(lambda: read_with_client(first[:CLIENT_EVENTS])) / CLIENT_EVENTS * 1e6
-    table.add_row("an event", f"{seconds(lambda: read(first)) / PODS * 1e6:.0f} us")
-    table.add_row("an event that makes a pod unready", f"{seconds(lambda: read(second)) / PODS * 1e6:.0f} us")
-    table.add_row("an event, by the official client's models", f"{client_us:.0f} us")
-    table.add_row("a state", f"{seconds(book.snapshot, REPEATS) * 1e3:.1f} ms")
+    for line in first:
+        read(line)
+    events = itertools.cycle([*second, *first])
+    yield "an event of a watch", lambda: read(next(events))
+    yield "an event, by the official client's models", lambda: V1Pod.from_dict(json.loads(next(events))["object"])
     state = book.snapshot().state
-    pod_table.apply(state)
-    table.add_row("a state told to the pod table", f"{seconds(lambda: pod_table.apply(state), REPEATS) * 1e3:.1f} ms")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+    yield f"a state of {PODS} pods", book.snapshot
+    yield f"a state of {PODS} pods told to the pod table", lambda: pod_table.apply(state)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scraping`: what it costs to keep the engine metrics of 100 pods fresh.
+"""What it costs to keep the engine metrics of many pods fresh.
 
 Pages of 60 KB come over loopback HTTP from another process, every pod on a port of its own; the scraper runs as in the
 service, on uvloop, once per second and pod. The share is this process's CPU time per second of wall-clock time.
@@ -7,19 +7,15 @@ service, on uvloop, once per second and pod. The share is this process's CPU tim
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
-import platform
 import random
-import statistics
 import time
-from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from gateway_plugin.engines.names import engine_named
 from gateway_plugin.engines.page import read_page
@@ -29,14 +25,13 @@ from routing.pods import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
-PODS = 100
-SECONDS = 10
-WARM_UP_SECONDS = 2
-TARGET_SHARE = 0.15
-REPEATS = 200
+PODS = (10, 30, 100, 300)
+SECONDS = 3
+WARM_UP_SECONDS = 1.2
+PAGES = 40
 
 _LABELS = 'engine="0",model_name="meta-llama/Llama-3.1-8B-Instruct"'
 _VALUES = (
@@ -91,13 +86,13 @@ class Engine(asyncio.Protocol):
             self.transport.write(next(self.answers))
 
 
-def serve(addresses: Connection) -> None:
+def serve(addresses: Connection, pods: int) -> None:
     """The other process: listens for all pods, tells where, and stays."""
 
     async def listen() -> None:
         loop = asyncio.get_running_loop()
-        answers = [answer(page(poll)) for poll in range(4 * SECONDS)]
-        servers = [await loop.create_server(partial(Engine, answers), "127.0.0.1", 0) for _ in range(PODS)]
+        answers = [answer(page(poll)) for poll in range(PAGES)]
+        servers = [await loop.create_server(partial(Engine, answers), "127.0.0.1", 0) for _ in range(pods)]
         addresses.send(["127.0.0.1:{1}".format(*server.sockets[0].getsockname()) for server in servers])
         await asyncio.Event().wait()
 
@@ -105,11 +100,11 @@ def serve(addresses: Connection) -> None:
 
 
 @contextmanager
-def engines() -> Iterator[list[str]]:
-    """The addresses of 100 engines in another process."""
+def engines(pods: int) -> Iterator[list[str]]:
+    """The addresses of so many engines in another process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs,), daemon=True)
+    process = context.Process(target=serve, args=(theirs, pods), daemon=True)
     process.start()
     try:
         yield ours.recv()
@@ -118,13 +113,25 @@ def engines() -> Iterator[list[str]]:
         process.join()
 
 
-async def shares(scraper: Scraper) -> list[float]:
+def cost_of(pods: int, seconds: int = SECONDS) -> tuple[list[float], dict[str, int]]:
+    """CPU seconds per second, one for each second, and how scrapes ended."""
+    table = PodTable(time.monotonic)
+    scraper = Scraper(table, random.Random(0))
+    with engines(pods) as addresses:
+        specs = tuple(PodSpec(f"pod-{at}", address, ("m",)) for at, address in enumerate(addresses))
+        table.apply(ClusterState(specs, frozenset()))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            measured = runner.run(shares(scraper, seconds))
+    return measured, {outcome.value: count for outcome, count in scraper.outcomes.items() if count}
+
+
+async def shares(scraper: Scraper, seconds: int) -> list[float]:
     """CPU time per wall-clock time, second by second, once all connections stand."""
     task = asyncio.create_task(scraper.run())
     await asyncio.sleep(WARM_UP_SECONDS)
     scraper.outcomes.update(dict.fromkeys(scraper.outcomes, 0))
     measured = []
-    for _ in range(SECONDS):
+    for _ in range(seconds):
         wall, cpu = time.perf_counter(), time.process_time()
         await asyncio.sleep(1.0)
         measured.append((time.process_time() - cpu) / (time.perf_counter() - wall))
@@ -133,44 +140,9 @@ async def shares(scraper: Scraper) -> list[float]:
     return measured
 
 
-def reading_microseconds() -> float:
-    """Median time to read one page into columns, without HTTP."""
-    engine, times = engine_named("vllm"), []
+def reading() -> Callable[[], object]:
+    """Reads one page into columns, without HTTP."""
+    engine = engine_named("vllm")
     readings = Readings(engine)
-    for poll in range(REPEATS):
-        content = page(poll)
-        started = time.perf_counter()
-        readings.add(read_page(content, engine))
-        times.append((time.perf_counter() - started) * 1e6)
-    return statistics.median(times)
-
-
-def main() -> None:
-    """Prints one table."""
-    table = PodTable(time.monotonic)
-    scraper = Scraper(table, random.Random(0))
-    with engines() as addresses:
-        pods = tuple(PodSpec(f"pod-{at}", address, ("m",)) for at, address in enumerate(addresses))
-        table.apply(ClusterState(pods, frozenset()))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            measured = runner.run(shares(scraper))
-    outcomes = Counter({outcome.value: count for outcome, count in scraper.outcomes.items() if count})
-    report(measured, outcomes)
-
-
-def report(measured: list[float], outcomes: Counter[str]) -> None:
-    """What was measured, against the target."""
-    median = statistics.median(measured)
-    result = Table("what", "measured", show_edge=False)
-    result.add_row("CPU of one core, median second", f"{median:.1%} (target {TARGET_SHARE:.0%} at most)")
-    result.add_row("least and most", f"{min(measured):.1%} to {max(measured):.1%}")
-    result.add_row("CPU per scrape", f"{sum(measured) / outcomes.total() * 1e3:.2f} ms")
-    result.add_row("of that, reading the page", f"{reading_microseconds() / 1e3:.2f} ms")
-    result.add_row(f"scrapes in {SECONDS} s", ", ".join(f"{count} {name}" for name, count in outcomes.items()))
-    console = Console()
-    console.print(f"Python {platform.python_version()}, {platform.machine()}, {PODS} pods, {len(page(1))} bytes a page")
-    console.print(result)
-
-
-if __name__ == "__main__":
-    main()
+    pages = itertools.cycle([page(poll) for poll in range(PAGES)])
+    return lambda: readings.add(read_page(next(pages), engine))

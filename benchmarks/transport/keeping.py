@@ -1,4 +1,4 @@
-"""`python -m benchmarks.transport_limits`: what our transport keeps. A client of our own on loopback, without Envoy.
+"""What our transport keeps. A client of our own on loopback, without Envoy.
 
 Memory per held stream: memory of a server process before and after so many ext_proc calls that had their answer to the
 headers and stay open. Growth: private memory before and after so many whole calls, one connection, many at a time.
@@ -6,16 +6,13 @@ headers and stay open. Growth: private memory before and after so many whole cal
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import sys
-from typing import cast
+from typing import NamedTuple, cast
 
 import hpack
-import uvloop
 
 from benchmarks.procfs import rss_bytes
-from benchmarks.transport import METHOD, process
+from benchmarks.transport.serving import METHOD, NATIVE, echo_command, process
 from gateway_plugin.demo.ports import Ports
 from gateway_plugin.wire import frames
 from gateway_plugin.wire.grpc_framing import PREFIX
@@ -106,26 +103,25 @@ async def run(port: int, calls: int, at_once: int, *, hold: bool) -> asyncio.Tra
     return transport
 
 
-async def main(held: int, requests: int) -> None:
-    """Prints both measurements."""
+class Kept(NamedTuple):
+    """Of the server's process."""
+
+    kib_per_held_stream: float
+    mib_before: float
+    mib_after: float
+
+
+async def measure(held: int, calls: int) -> Kept:
+    """Holds so many streams, then makes so many calls."""
     port = Ports(usual=False).pick(0)
-    argv = [sys.executable, "-m", "benchmarks.transport", "--serve", "native", "--port", str(port)]
-    async with process(argv, port) as pid:
-        (await run(port, 2000, AT_ONCE, hold=False)).close()
+    async with process(echo_command(NATIVE, port), port) as pid:
+        (await run(port, min(2000, calls), AT_ONCE, hold=False)).close()
         before = rss_bytes(pid)
         holding = await run(port, held, AT_ONCE, hold=True)
-        print(f"{held:,} held streams: {(rss_bytes(pid) - before) / held / 1024:.2f} KiB each")
+        per_stream = (rss_bytes(pid) - before) / held / 1024
         holding.close()
         await asyncio.sleep(0.5)
-        (await run(port, 50_000, AT_ONCE, hold=False)).close()
+        (await run(port, min(50_000, calls), AT_ONCE, hold=False)).close()
         before = rss_bytes(pid)
-        (await run(port, requests, AT_ONCE, hold=False)).close()
-        print(f"{requests:,} calls: {before / 2**20:.1f} MiB before, {rss_bytes(pid) / 2**20:.1f} MiB after")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--held", type=int, default=10_000)
-    parser.add_argument("--requests", type=int, default=1_000_000)
-    options = parser.parse_args()
-    uvloop.run(main(options.held, options.requests))
+        (await run(port, calls, AT_ONCE, hold=False)).close()
+        return Kept(per_stream, before / 2**20, rss_bytes(pid) / 2**20)
