@@ -169,7 +169,7 @@ class PodView:
 
     @property
     def prefill_is_measured(self) -> BoolColumn:
-        """Whether the engine's own metrics tell the speed of prefill."""
+        """Whether first tokens or the engine's own metrics tell the speed of prefill."""
         return ~np.isnan(self._books.columns.prefill_tokens_per_second[self.rows])
 
     @property

@@ -9,9 +9,10 @@ One cost instead of thresholds: a cached prefix is worth the prefill time it sav
 until its queue is longer than that. What several pods hold (holders: those with the longest match) is popular, and one
 more copy of it pays off, so it counts for less. The second term is what decoding beside others costs: each open
 request lengthens a step by decodeShare. The third keeps new prompts off pods whose memory is nearly full; the last
-sends prompts that nobody holds to the same pod on every replica. A prefill rate of 8,000 tokens/s is assumed until
-measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's
-(Srivatsa et al. 2024), the barrier that of SGLang's router.
+sends prompts that nobody holds to the same pod on every replica. Backlog and prefill rate are set right by every first
+token (see `routing.prefill_pace`), and a rate of 8,000 tokens/s is assumed before the first; unknown KV usage counts as
+none. Without a prompt it is least work by what is queued. The idea is Preble's (Srivatsa et al. 2024), the barrier that
+of SGLang's router.
 """
 
 from __future__ import annotations
