@@ -38,7 +38,7 @@ bench: $(READY)  ## measure; prints tables, in about two minutes
 	@$(BIN)/python -m benchmarks.discovery
 	@$(BIN)/python -m benchmarks.limits
 	@$(BIN)/python -m benchmarks.models
-	@$(BIN)/python -m benchmarks.virtual
+	@$(BIN)/python -m benchmarks.routing
 	@$(BIN)/python -m benchmarks.overhead --repeats 1
 
 # One version of everything for every Python, or types would be checked against different libraries.
@@ -52,6 +52,7 @@ lock: $(READY)  ## write the lock files anew from pyproject.toml
 
 docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
+	@$(BIN)/python -m benchmarks.routing.choosing
 
 protos: $(READY)  ## write the Python of our own .proto files anew
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*.proto

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.virtual.cluster import equal_pods, run
-from benchmarks.virtual.report import Report
-from benchmarks.virtual.workloads import mooncake, shared_system_prompt
+from benchmarks.routing.cluster import equal_pods, run
+from benchmarks.routing.report import Report
+from benchmarks.routing.traces import mooncake
+from benchmarks.routing.workloads import shared_system_prompt
 
 TRACE = Path(__file__).parents[4] / "shared" / "traces" / "mooncake_synthetic.jsonl"
 CACHE_AWARE = [("prefix-cache-and-load", 1.15), ("prefix-cache", 1.3)]
@@ -67,5 +68,6 @@ def test_a_public_trace():
     assert report.refused == 0
     # 0.65 is what a cache without end would find.
     assert report.token_hit_ratio >= 0.60
-    assert report.prefill_skew <= 1.1
+    # A prompt is 15,000 tokens in the mean and up to 191,000: at 2/3 of what pods can do, a few make the difference.
+    assert report.prefill_skew <= 1.25
     assert trace("random").token_hit_ratio == pytest.approx(0.17, abs=0.02)
