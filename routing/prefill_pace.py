@@ -8,7 +8,7 @@ token at time t says that the queue was done up to its request's position at t, 
     error    = backlog as estimated at the booking - rate * TTFT, corrected since by other first tokens: taken off now
     bounds   queued - position - rate * (now - t) <= backlog <= queued - position
 
-    rate of a pod  = (W + sum of tokens^2) / (W / rate of its model's pods + sum of tokens * seconds),  W = 8,000 ^ 2
+    rate of a pod  = (W + sum of tokens^2) / (W / rate of its model's pods + sum of tokens * seconds),  W = 16,000 ^ 2
 
 least squares through the origin, over a hundred requests or so: much work says much, and what is not work (network, the
 step under way) little. What a pod has not shown itself it is believed to do as the others of its model: small, chance
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from routing.books import Books
     from routing.columns import IntColumn
 
-# What is believed before it is known weighs as much as one request of so many tokens.
-_POOL_TOKENS_SQUARED = 8000.0**2
+# What is believed before it is known weighs as one request of so many tokens: of a model's pods what their engines
+# say, of one pod what the others have shown.
+_PRIOR_TOKENS_SQUARED = 4000.0**2
+_POOL_TOKENS_SQUARED = 16_000.0**2
 # The last hundred requests make up 63 % of what is known.
 _KEPT = 0.99
 
@@ -102,7 +104,8 @@ class PrefillPace:
         columns.pace_token_seconds[row] = columns.pace_token_seconds[row] * _KEPT + tokens * seconds
         rows = np.flatnonzero(columns.model_hash == columns.model_hash[row])
         squares, products = columns.pace_tokens_squared[rows], columns.pace_token_seconds[rows]
-        pool_rate = (_POOL_TOKENS_SQUARED + squares.sum()) / (_POOL_TOKENS_SQUARED / self._prior(rows) + products.sum())
+        prior_seconds = _PRIOR_TOKENS_SQUARED / self._prior(rows)
+        pool_rate = (_PRIOR_TOKENS_SQUARED + squares.sum()) / (prior_seconds + products.sum())
         rates = (_POOL_TOKENS_SQUARED + squares) / (_POOL_TOKENS_SQUARED / pool_rate + products)
         columns.prefill_tokens_per_second[rows] = rates
 

@@ -46,9 +46,10 @@ def all_scenarios(traces: tuple[Path, ...] = (), size: float = 1.0) -> list[Scen
 
 def rising_load(size: float = 1.0) -> dict[float, Scenario]:
     """Chats at rising rates, by requests per second; the last are more than 8 pods can do with the best of caches."""
-    rates = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0)[:: 1 if size >= 1.0 else 4]
+    rates = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0)[:: 1 if size >= 1.0 else 4]
     return {
-        6 * rate: Scenario(f"chats@{rate:g}", "", partial(_chats, int(300 * size), rate), _pods(8)) for rate in rates
+        6 * rate: Scenario(f"chats@{rate:g}", "", partial(_chats, int(2 + 60 * rate * size), rate), _pods(8))
+        for rate in rates
     }
 
 
