@@ -45,6 +45,7 @@ lock: $(READY)  ## write the lock files anew from pyproject.toml
 
 docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
+	@$(BIN)/python -m benchmarks.routing.choosing
 
 protos: $(READY)  ## write the Python of our own .proto files anew
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*.proto

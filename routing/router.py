@@ -206,7 +206,16 @@ class Router:
         return Candidate(self._pods.spec(row), place, self._pods.health.describe(row))
 
     def settle(
-        self, charge_id: str, address: str, *, succeeded: bool, prompt: int, cached: int, output: int, model: str
+        self,
+        charge_id: str,
+        address: str,
+        *,
+        succeeded: bool,
+        prompt: int,
+        cached: int,
+        output: int,
+        model: str,
+        ttft_seconds: float | None = None,
     ) -> bool:
         """Teaches how a booked request ended (token counts, 0 where unknown); False for an unknown charge id."""
         if succeeded and output:
@@ -219,6 +228,8 @@ class Router:
         pod = self._pods.spec(row) if row is not None else None
         if prompt or output:
             pending.lease.correct(prompt, output)
+        if succeeded and ttft_seconds is not None and row == pending.lease.row:
+            pending.lease.first_token_after(ttft_seconds)
         self._settle_prefix(pending, row if succeeded else None)
         pending.policy.settled(pending.request, Outcome(pod, succeeded, prompt, cached, output))
         return True

@@ -6,24 +6,27 @@ a second later; engines are polled every second, each at its own moment.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.virtual.agenda import Agenda
-from benchmarks.virtual.report import Report, Served
-from benchmarks.virtual.workloads import BLOCK_TOKENS, Arrival
+from benchmarks.routing.agenda import Agenda
+from benchmarks.routing.polling import readings, samples
+from benchmarks.routing.report import Report, Served
+from benchmarks.routing.workloads import BLOCK_TOKENS, Arrival
 from routing.pods import PodTable
 from routing.policy import RoutingRequest
 from routing.router import NoReadyPodError, Router
 from routing.spec import ClusterState, PodSpec
-from simulator import Engine, EngineConfig, EngineRequest
+from simulator import EngineConfig, EngineRequest, LeapingEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gateway_plugin.engines.readings import Readings
     from routing.lease import Lease
     from simulator import Sequence as EngineSequence
 
@@ -44,8 +47,9 @@ class _Open:
 @dataclass(slots=True)
 class _Pod:
     spec: PodSpec
-    engine: Engine
+    engine: LeapingEngine
     open: dict[EngineSequence, _Open] = field(default_factory=dict)
+    wakes_at_seconds: float | None = None
 
 
 def run(workload: Iterable[Arrival], strategy: str, pods: Sequence[EngineConfig], seed: int = 0) -> Report:
@@ -75,10 +79,10 @@ class Cluster:
         if policy is None:
             raise ValueError(f"{strategy!r} is none of {', '.join(self.router.strategies())}")
         self._policy = policy
-        self._pods = {
-            spec.address: _Pod(spec, Engine(config)) for spec, config in zip(_specs(len(pods)), pods, strict=True)
-        }
+        engines = map(LeapingEngine, pods)
+        self._pods = {pod.address: _Pod(pod, engine) for pod, engine in zip(_specs(len(pods)), engines, strict=True)}
         self._addresses = tuple(self._pods)
+        self._readings: dict[tuple[PodTable, str], Readings] = defaultdict(readings)
         self._served: list[Served] = []
         self._arrived = self._refused = self._failed = self._unfinished = 0
         self._apply()
@@ -149,7 +153,6 @@ class Cluster:
         )
 
     def _submit(self, pod: _Pod, opened: _Open) -> None:
-        asleep = pod.engine.next_event_time() is None
         sequence = pod.engine.submit(
             EngineRequest(
                 prompt_tokens=opened.arrival.prompt_tokens,
@@ -159,15 +162,19 @@ class Cluster:
             self.agenda.now_seconds,
         )
         pod.open[sequence] = opened
-        if asleep:
-            self._wake(pod)
+        self._wake(pod)
 
     def _wake(self, pod: _Pod) -> None:
+        """A request that comes can make the engine's next event an earlier one."""
         at = pod.engine.next_event_time()
-        if at is not None:
-            self.agenda.at(at, partial(self._advance, pod))
+        if at is not None and at != pod.wakes_at_seconds:
+            self.agenda.at(at, partial(self._advance, pod, at))
+        pod.wakes_at_seconds = at
 
-    def _advance(self, pod: _Pod) -> None:
+    def _advance(self, pod: _Pod, at_seconds: float) -> None:
+        if at_seconds != pod.wakes_at_seconds:
+            return
+        pod.wakes_at_seconds = None
         for event in pod.engine.advance(self.agenda.now_seconds):
             if event.finish_reason is not None:
                 self._finish(pod, event.sequence)
@@ -203,6 +210,7 @@ class Cluster:
             cached=served.cached_tokens if served else 0,
             output=opened.arrival.output_tokens if served else 0,
             model=MODEL,
+            ttft_seconds=served.ttft_seconds if served else None,
         )
         if served:
             self.table.observe(address, ttft_seconds=served.ttft_seconds, tpot_seconds=served.tpot_seconds)
@@ -216,19 +224,8 @@ class Cluster:
     def _read(self, address: str) -> None:
         row = self.table.row_of(address)
         assert row is not None
-        self.table.polled(row, self.table.incarnation(row), _metrics(self._pods[address].engine))
-
-
-def _metrics(engine: Engine) -> dict[str, float]:
-    counters = engine.counters
-    return {
-        "running_requests": len(engine.running),
-        "waiting_requests": len(engine.waiting),
-        "kv_usage_ratio": engine.cache.usage,
-        "kv_capacity_tokens": engine.config.num_blocks * engine.config.block_tokens,
-        "prefix_hit_tokens": counters.prefix_cache_hits,
-        "prefix_query_tokens": counters.prefix_cache_queries,
-    }
+        read = self._readings[self.table, address].add(samples(self._pods[address].engine))
+        self.table.polled(row, self.table.incarnation(row), read)
 
 
 def _specs(count: int) -> Iterator[PodSpec]:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.virtual.replicas`: what several replicas that share, or do not, make of the same traffic.
+"""`python -m benchmarks.routing.replicas`: what several replicas that share, or do not, make of the same traffic.
 
 Each request comes to a replica at random, and so does each entry of Envoy's log. Sharing replicas tell each other of
 their work every 0.2 s, are read 0.1 s later, and pass on prompts and log entries; the others know their own, and polls.
@@ -14,8 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.virtual import workloads
-from benchmarks.virtual.cluster import MODEL, Cluster, equal_pods
+from benchmarks.routing import workloads
+from benchmarks.routing.cluster import MODEL, Cluster, equal_pods
 from routing.elsewhere import Elsewhere, Report
 from routing.pod_work import own_work
 from routing.pods import PodTable
@@ -25,10 +25,10 @@ from routing.spec import ClusterState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.virtual.cluster import _Open
-    from benchmarks.virtual.report import Report as Outcome
-    from benchmarks.virtual.report import Served
-    from benchmarks.virtual.workloads import Arrival
+    from benchmarks.routing.cluster import _Open
+    from benchmarks.routing.report import Report as Outcome
+    from benchmarks.routing.report import Served
+    from benchmarks.routing.workloads import Arrival
     from routing.policy import Policy
     from routing.prefix_keys import PrefixKeys
     from routing.spec import PodSpec

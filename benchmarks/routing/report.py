@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from benchmarks.virtual.workloads import Arrival
+    from benchmarks.routing.workloads import Arrival
 
 
 @dataclass(frozen=True, slots=True)
