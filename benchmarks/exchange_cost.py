@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import cProfile
+import gc
 import logging
 import pstats
 import time
@@ -191,6 +192,8 @@ async def measure(arguments: argparse.Namespace, profiles: dict[str, cProfile.Pr
         batches = arguments.calls // OPEN_CALLS
         for _ in range(batches // 4):
             await bench.batch({})
+        gc.collect()
+        gc.freeze()  # as the service does
         repeats = []
         for _ in track(range(arguments.repeats), description="measuring", transient=True):
             spent = [await bench.batch(profiles) for _ in range(batches)]
