@@ -66,10 +66,13 @@ class Envoy:
 
     def __init__(self) -> None:
         self.replies: list[bytes] = []
+        self.answered = asyncio.Event()
 
     def send(self, message: bytes) -> None:
         """As `calls.Call`."""
         self.replies.append(message)
+        if len(self.replies) == 2:
+            self.answered.set()
 
     def finish(self, status: int = 0, text: str = "") -> None:
         """As `calls.Call`; no request here ends that way."""
@@ -107,8 +110,8 @@ class Bench:
         with _measured(spent, profiles.get("body")):
             for call, (_, body) in zip(calls, self._requests, strict=True):
                 call.received(body)
-            while any(len(envoy.replies) < 2 for envoy in envoys):  # noqa: ASYNC110 - one turn of the loop
-                await asyncio.sleep(0)
+            for envoy in envoys:
+                await envoy.answered.wait()
         log = _log_of(envoys)
         with _measured(spent, profiles.get("end")):
             _end(calls)
