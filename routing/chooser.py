@@ -8,6 +8,7 @@ When nothing is known of any pod, least-request decides, and the branch says so.
 from __future__ import annotations
 
 import math
+import random
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class Chooser:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
+        # For a few numbers, Python's own generator takes a tenth of numpy's time.
+        self._draw = random.Random(int(rng.integers(2**63))).random
 
     def choose(self, policy: Policy, pods: PodView, request: RoutingRequest, count: int) -> Choice:
         """At most `count` distinct pods, best first. `pods` must not be empty."""
@@ -76,5 +79,6 @@ class Chooser:
         return Choice(best, costs, policy.branch(pod.at(best[0]), request))
 
     def _best_of_few(self, costs: list[float], count: int) -> list[int]:
-        draws = self._rng.random(len(costs)).tolist()
-        return [position for _, _, position in sorted(zip(costs, draws, range(len(costs)), strict=True))[:count]]
+        draw = self._draw
+        lots = sorted([(cost, draw(), position) for position, cost in enumerate(costs)])
+        return [lot[2] for lot in lots[:count]]

@@ -12,8 +12,9 @@ from routing.formulas import where_unknown
 from routing.view import DEFAULT_KV_CAPACITY_TOKENS, PodView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
+    from routing.columns import FloatColumn, IntColumn
     from routing.policy import Policy, RoutingRequest
 
 FEW_PODS = 16
@@ -27,6 +28,7 @@ class OnePod:
         "_books",
         "_cells",
         "_extremes",
+        "_matched",
         "_mean_tpot",
         "_mean_ttft",
         "_now",
@@ -45,7 +47,9 @@ class OnePod:
         self._books = view.books
         self._cells = view.books.cells
         self._now = view.books.clock()
-        self._rows = view.row_numbers if len(view) <= FEW_PODS else view.rows
+        few = len(view) <= FEW_PODS
+        self._rows: Sequence[int] | IntColumn = view.row_numbers if few else view.rows
+        self._matched: Sequence[float] | FloatColumn = view.matched_numbers if few else view.matched_tokens
         self._stale_after_seconds = view.stale_after_seconds
         # Of all candidates, when a formula asks for them; a mean of 0 stands for an unknown one.
         self._extremes: tuple[float, float] | None = None
@@ -59,8 +63,8 @@ class OnePod:
     def at(self, position: int) -> Self:
         """The same object, now that candidate."""
         self.position = position
-        self._row = int(self._rows[position])
-        self.matched_tokens = self._view.matched_at(position)
+        self._row = self._rows[position]
+        self.matched_tokens = self._matched[position]
         return self
 
     def __len__(self) -> int:
@@ -146,7 +150,12 @@ class OnePod:
     @property
     def kv_usage_ratio(self) -> float:
         cells, row = self._cells, self._row
-        return self._fresh(cells.kv_usage_ratio[row]) + cells.booked_tokens_since_poll[row] / self.kv_capacity_tokens
+        if not self._now - cells.polled_at_seconds[row] <= self._stale_after_seconds:
+            return math.nan
+        capacity = cells.kv_capacity_tokens[row]
+        if capacity != capacity:
+            capacity = DEFAULT_KV_CAPACITY_TOKENS
+        return cells.kv_usage_ratio[row] + cells.booked_tokens_since_poll[row] / capacity
 
     @property
     def kv_capacity_tokens(self) -> float:
@@ -158,19 +167,22 @@ class OnePod:
 
     @property
     def tpot_seconds(self) -> float:
-        return where_unknown(self._cells.tpot_seconds[self._row], self._cells.engine_tpot_seconds[self._row])
+        seconds = self._cells.tpot_seconds[self._row]
+        return seconds if seconds == seconds else self._cells.engine_tpot_seconds[self._row]
 
     @property
     def relative_tpot(self) -> float:
         if self._mean_tpot is None:
             self._mean_tpot = _mean([pod.tpot_seconds for pod in self._all()])
-        return _relative(self.tpot_seconds, self._mean_tpot)
+        value = self.tpot_seconds
+        return value / self._mean_tpot if self._mean_tpot and value == value else 1.0
 
     @property
     def relative_ttft(self) -> float:
         if self._mean_ttft is None:
             self._mean_ttft = _mean([pod.ttft_seconds for pod in self._all()])
-        return _relative(self.ttft_seconds, self._mean_ttft)
+        value = self.ttft_seconds
+        return value / self._mean_ttft if self._mean_ttft and value == value else 1.0
 
     @property
     def address_hash(self) -> int:
@@ -201,9 +213,8 @@ class OnePod:
 def costs_one_by_one(policy: Policy, view: PodView, pod: OnePod, request: RoutingRequest) -> list[float]:
     """What `policy.costs` gives for the view whose pods `pod` goes through, for a policy that allows `one_by_one`."""
     # In a formula, a number is a column of one pod.
-    costs = cast("Callable[[OnePod, RoutingRequest], float]", policy.costs)
     try:
-        return [costs(pod.at(position), request) for position in range(len(pod))]
+        return [_total(policy.terms(cast("PodView", pod.at(position)), request)) for position in range(len(view))]
     except ZeroDivisionError:  # where numpy gives infinity
         column: list[float] = policy.costs(view, request).tolist()
         return column
@@ -214,5 +225,9 @@ def _mean(values: list[float]) -> float:
     return sum(known) / len(known) if known else 0.0
 
 
-def _relative(value: float, mean: float) -> float:
-    return value / mean if mean and value == value else 1.0
+def _total(terms: dict[str, FloatColumn]) -> float:
+    # The built-in sum would round otherwise than numpy does, since Python 3.12.
+    total = 0.0
+    for term in terms.values():
+        total += term  # type: ignore[assignment] # numbers here
+    return total

@@ -81,8 +81,12 @@ class Holders:
         depths, masks = self._walk(hashes, alive)
         if len(masks) == 1:
             return depths * len(rows)
-        lost = tuple(zip(depths, masks, strict=True))
-        return [next(depth for depth, mask in lost if mask >> row & 1) for row in rows]
+        matched = depths[-1:] * len(rows)
+        for depth, mask in zip(depths[:-1], masks, strict=False):
+            for position, row in enumerate(rows):
+                if mask >> row & 1:
+                    matched[position] = depth
+        return matched
 
     def _walk(self, hashes: Sequence[int], alive: int) -> tuple[list[int], list[int]]:
         """Depths, and which rows got exactly so far: every row is in one of the masks."""

@@ -68,6 +68,12 @@ class PodView:
         return float(self._matched[position]) if self._matched is not None else 0.0
 
     @property
+    def matched_numbers(self) -> Sequence[float]:
+        """`matched_tokens` as Python has them."""
+        matched = self._matched
+        return [0.0] * len(self.rows) if matched is None else matched if isinstance(matched, list) else list(matched)
+
+    @property
     def row_numbers(self) -> list[int]:
         """`rows` as Python has them."""
         numbers: list[int] = self.rows.tolist()
