@@ -110,10 +110,12 @@ def _prompt(kind: BodyKind, body: PlainHead) -> Prompt:
     )
 
 
-def _max_output_tokens(body: object) -> int | None:
-    given = (getattr(body, name, None) for name in _OUTPUT_LIMITS)
-    limit = next((limit for limit in given if limit is not None), None)
-    return int(limit) if limit is not None and limit >= 1 else None
+def _max_output_tokens(body: PlainHead) -> int | None:
+    for name in _OUTPUT_LIMITS:
+        limit: _Number = getattr(body, name, None)
+        if limit is not None:
+            return int(limit) if limit >= 1 else None
+    return None
 
 
 def _chat_parts(body: _ChatPrompt) -> Iterable[Raw]:
