@@ -39,7 +39,7 @@ _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and Downstr
 __all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
 
 
-class FinishedExchange(msgspec.Struct, frozen=True):
+class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """What Envoy knows of an exchange when it is over. Token counts are None where the response named no usage."""
 
     charge_id: str

@@ -29,7 +29,7 @@ _FALLBACK = LeastRequest()
 _UNKNOWN = "fallback_least_request"
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """Positions in the view in order of preference, all costs, and the branch (a metric label: few, fixed values)."""
 
     positions: Sequence[int]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from routing.books import Books
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(msgspec.Struct, frozen=True, gc=False):
     """What a request is expected to cost, in tokens."""
 
     prompt_tokens: float = 0.0

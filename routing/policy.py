@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
-class RoutingRequest(msgspec.Struct, frozen=True):
+class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """What may be known of a request when its pod is chosen. Token counts are estimates: bytes / 4."""
 
     model: str
@@ -41,7 +41,7 @@ class RoutingRequest(msgspec.Struct, frozen=True):
     """`routingConfig` of the request's profile."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How a booked request ended, as Envoy's access log tells it."""
 
     pod: PodSpec | None

@@ -9,7 +9,6 @@ the request is taken for a success, and the estimates stand. A lease that is nev
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,8 +32,7 @@ SILENCE_SECONDS = 15.0
 _SILENT_PER_CALL = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """How a request ended, as Envoy's log tells it; token counts are 0 where unknown."""
 
     charge_id: str
