@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,12 @@ MEASURED = {
     "ttft_seconds": (1e-4, 10),
     "tpot_seconds": (1e-4, 10),
 }
+
+
+def request_of(**fields: Any) -> RoutingRequest:
+    return RoutingRequest("m", prefix=KEYS.hashes, prefix_tokens=KEYS.tokens, **fields)
+
+
 REQUESTS = st.fixed_dictionaries(
     {
         "user": st.sampled_from(["", "kim", "lee"]),
@@ -58,7 +66,7 @@ REQUESTS = st.fixed_dictionaries(
             {}, optional={"minMatchRatio": st.floats(0, 1), "decodeShare": st.floats(0, 1)}
         ),
     }
-).map(lambda fields: RoutingRequest("m", prefix=KEYS.hashes, prefix_tokens=KEYS.tokens, **fields))
+).map(lambda fields: request_of(**fields))
 
 
 class Site:
