@@ -33,6 +33,7 @@ format: $(READY)
 
 bench: $(READY)  ## measure; prints tables, in about two minutes
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.exchange_cost
 	@$(BIN)/python -m benchmarks.prefix
 	@$(BIN)/python -m benchmarks.scraping
 	@$(BIN)/python -m benchmarks.discovery

@@ -215,6 +215,12 @@ def _valkey() -> Iterator[str]:
         server.stop()
 
 
+def figures_of(repeats: list[list[float]]) -> list[Figure]:
+    """Each part, and their sum."""
+    parts = [Figure(part, "us", tuple([one[at] for one in repeats])) for at, part in enumerate(PARTS)]
+    return [*parts, Figure("whole", "us", tuple(map(sum, repeats)))]
+
+
 def main() -> None:
     """Prints one table, or a profile; writes the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exchange_cost")
@@ -236,8 +242,7 @@ def main() -> None:
     for profile in profiles.values():
         pstats.Stats(profile).sort_stats("tottime").print_stats(45)
     what = f"{arguments.strategy}, {arguments.pods} pods, limits: {arguments.limits}"
-    figures = [Figure(part, "us", tuple(one[at] for one in repeats)) for at, part in enumerate(PARTS)]
-    figures.append(Figure("whole", "us", tuple(map(sum, repeats))))
+    figures = figures_of(repeats)
     table = Table("part", "CPU us/request", title=what, show_edge=False)
     for figure in figures:
         table.add_row(figure.path, figure.spread.show(1))

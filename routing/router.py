@@ -88,7 +88,7 @@ class Router:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
         if not self._pods.knows(model):
             raise UnknownModelError(model)
-        if not len(self._pods.view(model)):
+        if not len(self._pods.ready_rows()[model]):
             raise NoReadyPodError(model)
 
     def has_room(self, model: str) -> bool:
