@@ -16,9 +16,9 @@ from protos.ext_proc import METADATA_NAMESPACE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
+    from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, HTTPAccessLogEntry
     from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.struct_pb2 import Struct, Value
+    from google.protobuf.struct_pb2 import Value
 
 METHOD_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 METHOD_NAME = "StreamAccessLogs"
@@ -31,15 +31,15 @@ _FIRST_BODY = "first_body_at_ms"
 """In USAGE_NAMESPACE: when the first output of a stream passed, in milliseconds since 1970 by Envoy's clock."""
 
 _COUNT_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
-_TEXT_FIELDS = ("charge_id", "request_id", "user", "model", "strategy")
 _MAX_COUNT = 2.0**53
+_NO_FLAGS: frozenset[str] = frozenset()
 _CLIENT_LEFT = ("downstream_connection_termination", "downstream_remote_reset")
 _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
 
 __all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
 
 
-class FinishedExchange(msgspec.Struct, frozen=True):
+class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """What Envoy knows of an exchange when it is over. Token counts are None where the response named no usage."""
 
     charge_id: str
@@ -85,59 +85,69 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
     metadata = common.metadata.filter_metadata
     if METADATA_NAMESPACE not in metadata or common.access_log_type not in _DOWNSTREAM_END:
         return None
-    text = {name: _text(metadata[METADATA_NAMESPACE], name) for name in _TEXT_FIELDS}
-    if not text["charge_id"]:
+    # Every look at a part of a message makes an object for it, so that each part is looked at once.
+    ours, response = metadata[METADATA_NAMESPACE].fields, entry.response
+    charge_id = _text(ours, "charge_id")
+    if not charge_id:
         return None
     usage = metadata[USAGE_NAMESPACE].fields if USAGE_NAMESPACE in metadata else {}
-    flags = frozenset(field.name for field, _ in common.response_flags.ListFields())
+    targets = _text(ours, "targets")
+    flags = _flags(common)
     return FinishedExchange(
-        **text,
-        status=entry.response.response_code.value,
-        pod_address=_address(entry),
+        charge_id=charge_id,
+        request_id=_text(ours, "request_id"),
+        user=_text(ours, "user"),
+        model=_text(ours, "model"),
+        strategy=_text(ours, "strategy"),
+        status=response.response_code.value,
+        pod_address=_address(common),
         duration_seconds=_seconds(common.duration) if common.HasField("duration") else _last_byte_seconds(entry),
         ttft_seconds=_first_output_seconds(entry, usage),
         attempts=common.upstream_request_attempt_count,
         client_aborted=not flags.isdisjoint(_CLIENT_LEFT),
-        response_bytes=entry.response.response_body_bytes,
+        response_bytes=response.response_body_bytes,
         streamed=_FIRST_BODY in usage,
-        targets=_targets(metadata[METADATA_NAMESPACE]),
+        targets=tuple(targets.split(",")) if targets else (),
         flags=flags,
-        details=entry.response.response_code_details,
-        reserved_tokens=_count(metadata[METADATA_NAMESPACE], "reserved_tokens"),
-        prompt_tokens_estimate=_count(metadata[METADATA_NAMESPACE], "prompt_tokens_estimate"),
+        details=response.response_code_details,
+        reserved_tokens=_count(ours, "reserved_tokens"),
+        prompt_tokens_estimate=_count(ours, "prompt_tokens_estimate"),
         tokens=_tokens(usage[_TOKENS].struct_value.fields) if _TOKENS in usage else {},
     )
 
 
-def _text(struct: Struct, name: str) -> str:
-    return str(struct.fields[name].string_value) if name in struct.fields else ""
+def _flags(common: AccessLogCommon) -> frozenset[str]:
+    if not common.HasField("response_flags"):
+        return _NO_FLAGS
+    return frozenset([field.name for field, _ in common.response_flags.ListFields()])
 
 
-def _targets(struct: Struct) -> tuple[str, ...]:
-    targets = _text(struct, "targets")
-    return tuple(targets.split(",")) if targets else ()
+def _text(fields: Mapping[str, Value], name: str) -> str:
+    return fields[name].string_value if name in fields else ""
 
 
-def _count(struct: Struct, name: str) -> int:
-    value = struct.fields[name].number_value if name in struct.fields else 0.0
+def _count(fields: Mapping[str, Value], name: str) -> int:
+    value = fields[name].number_value if name in fields else 0.0
     return int(value) if 0.0 <= value < _MAX_COUNT else 0
 
 
 def _tokens(usage: Mapping[str, Value]) -> dict[str, int]:
-    return {
-        name: int(usage[name].number_value)
-        for name in _COUNT_FIELDS
-        if name in usage and usage[name].HasField("number_value") and 0 <= usage[name].number_value < _MAX_COUNT
-    }
+    tokens = {}
+    for name in _COUNT_FIELDS:
+        if name in usage:
+            value = usage[name]
+            number = value.number_value
+            if 0 <= number < _MAX_COUNT and (number or value.HasField("number_value")):
+                tokens[name] = int(number)
+    return tokens
 
 
-def _address(entry: HTTPAccessLogEntry) -> str:
-    socket = entry.common_properties.upstream_remote_address.socket_address
-    if not socket.address:
+def _address(common: AccessLogCommon) -> str:
+    socket = common.upstream_remote_address.socket_address
+    address = socket.address
+    if not address:
         return ""
-    return (
-        f"[{socket.address}]:{socket.port_value}" if ":" in socket.address else f"{socket.address}:{socket.port_value}"
-    )
+    return f"[{address}]:{socket.port_value}" if ":" in address else f"{address}:{socket.port_value}"
 
 
 def _first_output_seconds(entry: HTTPAccessLogEntry, usage: Mapping[str, Value]) -> float | None:

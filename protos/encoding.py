@@ -77,6 +77,12 @@ def struct(values: Mapping[str, Json]) -> bytes:
     return b"".join(parts)
 
 
+def struct_entry(name: str, inner: bytes) -> bytes:
+    """A Struct with one entry: another one, serialized already. Structs in a row are one with all entries."""
+    value = field(_STRUCT, inner)
+    return field(_ENTRY, (_KEYS.get(name) or _key(name)) + varint(len(value)) + value)
+
+
 def _key(name: str) -> bytes:
     """An entry as far as its value's length."""
     key = field(_KEY, name.encode()) + _VALUE

@@ -8,7 +8,7 @@ stream open until the HTTP exchange ends, without any further message when the r
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
@@ -25,7 +25,7 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
-from protos.encoding import field, struct, tag, varint
+from protos.encoding import field, struct, struct_entry, tag, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,6 +102,21 @@ _RAW_VALUE = tag(HeaderValue.DESCRIPTOR, "raw_value")
 _CLEAR_ROUTE_CACHE = bytes(CommonResponse(clear_route_cache=True).SerializeToString())
 
 
+class Shared(NamedTuple):
+    """What many replies say alike, serialized once: it goes before what one of them says alone."""
+
+    set_headers: bytes = b""
+    metadata: bytes = b""
+
+
+_NOTHING_SHARED = Shared()
+
+
+def shared(set_headers: Mapping[str, str], metadata: Mapping[str, Json]) -> Shared:
+    """For replies that set these headers and this metadata, among others of other names."""
+    return Shared(_mutation(set_headers, ()), struct(metadata))
+
+
 def kind_of(message: ProcessingRequest) -> str:
     """Which message this is: "request_headers", "request_body", ...; empty for none."""
     return message.WhichOneof("request") or ""
@@ -149,10 +164,11 @@ def headers_reply(
     *,
     mode: Mode | None = None,
     metadata: Mapping[str, Json] | None = None,
+    shared: Shared = _NOTHING_SHARED,
 ) -> bytes:
     """Answer to the header message; clears the route cache, because headers that select routes change."""
-    response = field(_REQUEST_HEADERS, field(_HEADERS_COMMON, _changes(set_headers, remove_headers)))
-    return response + _mode_override(mode) + _metadata(metadata)
+    response = field(_REQUEST_HEADERS, field(_HEADERS_COMMON, _changes(set_headers, remove_headers, shared)))
+    return response + _mode_override(mode) + _metadata(metadata, shared)
 
 
 def body_reply(
@@ -160,14 +176,15 @@ def body_reply(
     remove_headers: Iterable[str],
     metadata: Mapping[str, Json] | None,
     new_body: bytes | None = None,
+    shared: Shared = _NOTHING_SHARED,
 ) -> bytes:
     """Answer to the body message. The body is sent back only when it changes, with its length, as Envoy wants it."""
     if new_body is None:
-        common = _changes(set_headers, remove_headers)
+        common = _changes(set_headers, remove_headers, shared)
     else:
-        common = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers)
+        common = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers, shared)
         common += field(_BODY_MUTATION, field(_NEW_BODY, new_body))
-    return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata)
+    return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata, shared)
 
 
 def response_headers_reply(
@@ -215,9 +232,10 @@ def _found(headers: Iterable[HeaderValue], wanted: frozenset[str]) -> dict[str, 
     return found
 
 
-def _changes(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
+def _changes(set_headers: Mapping[str, str], remove_headers: Iterable[str], shared: Shared) -> bytes:
     """A CommonResponse that makes Envoy look for a route again."""
-    return field(_HEADER_MUTATION, _mutation(set_headers, remove_headers)) + _CLEAR_ROUTE_CACHE
+    mutation = shared.set_headers + _mutation(set_headers, remove_headers)
+    return field(_HEADER_MUTATION, mutation) + _CLEAR_ROUTE_CACHE
 
 
 def _mutation(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
@@ -236,5 +254,7 @@ def _mode_override(mode: Mode | None) -> bytes:
     return _MODE_OVERRIDES[mode] if mode is not None else b""
 
 
-def _metadata(metadata: Mapping[str, Json] | None) -> bytes:
-    return b"" if metadata is None else field(_DYNAMIC_METADATA, struct({METADATA_NAMESPACE: metadata}))
+def _metadata(metadata: Mapping[str, Json] | None, shared: Shared) -> bytes:
+    if metadata is None:
+        return b""
+    return field(_DYNAMIC_METADATA, struct_entry(METADATA_NAMESPACE, shared.metadata + struct(metadata)))

@@ -22,7 +22,7 @@ class Outcome(Enum):
     MODEL_RATE_EXCEEDED = "model_rate_exceeded"
 
 
-class Admission(msgspec.Struct, frozen=True):
+class Admission(msgspec.Struct, frozen=True, gc=False):
     """One request that wants in. `tokens` is the reservation it would like; a rate of zero is no limit.
 
     `other_names`: what else than the model's name may stand for it in a user's allow list, without control characters.
@@ -36,7 +36,7 @@ class Admission(msgspec.Struct, frozen=True):
     other_names: tuple[str, ...] = ()
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The outcome, and for requests and tokens each the scope (user, or user and model) that has least left.
 
     What is used includes this admission if it was admitted. `reset` is the time until the window is empty again. Limits
@@ -54,7 +54,7 @@ class Decision(msgspec.Struct, frozen=True):
     tokens_reset_seconds: float = 0.0
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The tokens that an exchange turned out to cost, and what its admission had reserved of them."""
 
     user: str

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ratelimit.users import UserRecord
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, gc=False):
     requests_per_minute: int
     tokens_per_minute: int
     max_parallel: int = 0

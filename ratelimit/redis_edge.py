@@ -14,6 +14,7 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from ratelimit.scripts import pipelines_of
 from ratelimit.store import StoreUnavailable
 from ratelimit.urls import close_client
 
@@ -34,6 +35,7 @@ class RedisEdge:
     def __init__(self, server: Server, timeout_seconds: float, max_connections: int) -> None:
         self.address = server.address
         self._client = server.client
+        self._ask_all = pipelines_of(server.client)
         self._password = server.password
         self._timeout_seconds = timeout_seconds
         self._calls = asyncio.Semaphore(max_connections)

@@ -91,7 +91,7 @@ class RedisStore(RedisUsers, RedisKeys):
             return await self._ask(admissions, calls)
 
     async def _ask(self, admissions: Sequence[Admission], calls: Sequence[Call]) -> list[Decision | CorruptUserRecord]:
-        answers = await run_many(self._client, calls)
+        answers = await run_many(self._ask_all, calls)
         return [_decision(admission, answer) for admission, answer in zip(admissions, answers, strict=True)]
 
     async def _admit_in_two_steps(
@@ -108,7 +108,7 @@ class RedisStore(RedisUsers, RedisKeys):
     async def _ask_models(self, admissions: Sequence[Admission]) -> dict[int, int]:
         """How long each model asks to wait, by the position of the admission; 0: it has taken the request."""
         limited = [at for at, admission in enumerate(admissions) if admission.model_requests_per_second]
-        answers = await run_many(self._client, [_model_call(admissions[at]) for at in limited])
+        answers = await run_many(self._ask_all, [_model_call(admissions[at]) for at in limited])
         return dict(zip(limited, answers, strict=True))
 
     async def _give_back_to_models(self, admissions: Sequence[Admission]) -> None:
@@ -132,7 +132,7 @@ class RedisStore(RedisUsers, RedisKeys):
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         calls = [self._settle_call(settlement) for settlement in settlements]
         async with self._edge():
-            return sum(await run_many(self._client, calls))
+            return sum(await run_many(self._ask_all, calls))
 
     def _settle_call(self, settlement: Settlement) -> Call:
         record = record_key(settlement.user)
@@ -145,12 +145,12 @@ class RedisStore(RedisUsers, RedisKeys):
         prefix = counter_prefix(record_key(user))
         call = _RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))
         async with self._edge():
-            await run_many(self._client, [call])
+            await run_many(self._ask_all, [call])
 
     async def usage(self, user: str) -> Usage | None:
         record = record_key(user)
         async with self._edge():
-            answer = (await run_many(self._client, [_USAGE.call((record, counter_prefix(record)), self._defaults)]))[0]
+            answer = (await run_many(self._ask_all, [_USAGE.call((record, counter_prefix(record)), self._defaults)]))[0]
         name = text(answer[0])
         if name == "corrupt_record":
             raise CorruptUserRecord(record)

@@ -8,21 +8,27 @@ constants, the shared parts that a script names, and the script itself.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from ratelimit.api_keys import MAX_KEYS_PER_USER
+from ratelimit.kept_connections import KeptConnections
 from ratelimit.store import PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
 from ratelimit.window import BUCKET_SECONDS, BUCKETS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from redis.asyncio import Redis, RedisCluster
+    from redis.asyncio import RedisCluster
+
+    from ratelimit.kept_connections import Command
 
     Client: TypeAlias = Redis | RedisCluster
+    Ask: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
 _CONSTANTS = {
     "BUCKET_SECONDS": BUCKET_SECONDS,
@@ -62,13 +68,13 @@ async def run(client: Client, call: Call) -> Any:  # noqa: ANN401
         return await client.execute_command("EVAL", call.script.text, *call.operands)
 
 
-async def run_many(client: Client, calls: Sequence[Call]) -> list[Any]:
+async def run_many(ask: Ask, calls: Sequence[Call]) -> list[Any]:
     """All calls in one pipeline; the first error is raised when all have been answered."""
-    answers = await _pipeline(client, [("EVALSHA", call.script.sha, *call.operands) for call in calls])
+    answers = await ask([("EVALSHA", call.script.sha, *call.operands) for call in calls])
     missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if missing:
         again = [("EVAL", calls[at].script.text, *calls[at].operands) for at in missing]
-        for position, answer in zip(missing, await _pipeline(client, again), strict=True):
+        for position, answer in zip(missing, await ask(again), strict=True):
             answers[position] = answer
     for answer in answers:
         if isinstance(answer, Exception):
@@ -76,7 +82,12 @@ async def run_many(client: Client, calls: Sequence[Call]) -> list[Any]:
     return answers
 
 
-async def _pipeline(client: Client, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+def pipelines_of(client: Client) -> Ask:
+    """How pipelines are sent: a cluster's go to several servers, which its client knows."""
+    return KeptConnections(client).ask if isinstance(client, Redis) else partial(_cluster_pipeline, client)
+
+
+async def _cluster_pipeline(client: RedisCluster, commands: Sequence[Command]) -> list[Any]:
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)

@@ -10,7 +10,6 @@ A pod has one queue: what other replicas book joins it (see `routing.elsewhere`)
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +34,7 @@ class Books:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.columns = Columns()
+        self.cells = self.columns.cells
         self.has_elsewhere = False
         """Whether other replicas have work anywhere; False spares every request the look."""
         self.mirror = Mirror(self.columns)
@@ -58,10 +58,10 @@ class Books:
     def add_prefill(self, row: int, tokens: float) -> float:
         """Queues prefill work; returns the time at which it is expected to be done."""
         now, rate = self.clock(), self.rate_of(row)
-        backlog = self.backlog_of(row, now) + tokens
+        backlog = self.backlog_of(row, now, rate) + tokens
         self.set_backlog(row, backlog, now)
-        self.columns.prefill_booked_tokens[row] += tokens
-        self.columns.prefill_queued_tokens[row] += tokens
+        self.cells.prefill_booked_tokens[row] += tokens
+        self.cells.prefill_queued_tokens[row] += tokens
         return now + backlog / rate
 
     def drop_prefill(self, row: int, tokens: float, done_at_seconds: float) -> None:
@@ -70,19 +70,19 @@ class Books:
         if now < done_at_seconds:
             rate = self.rate_of(row)
             left = min(tokens, (done_at_seconds - now) * rate)
-            self.set_backlog(row, max(0.0, self.backlog_of(row, now) - left), now)
-            self.columns.prefill_booked_tokens[row] -= left
-            self.columns.prefill_queued_tokens[row] -= left
+            self.set_backlog(row, max(0.0, self.backlog_of(row, now, rate) - left), now)
+            self.cells.prefill_booked_tokens[row] -= left
+            self.cells.prefill_queued_tokens[row] -= left
 
     def booked_elsewhere(self, row: int, requests: int, prefill_tokens: float) -> None:
         """Another replica has booked work on the row's pod a moment ago, or, below zero, taken prefill work back."""
-        columns, now = self.columns, self.clock()
-        columns.booked_requests_since_poll[row] += requests
-        columns.booked_tokens_since_poll[row] += max(0.0, prefill_tokens)
-        columns.prefill_queued_tokens[row] += prefill_tokens
+        cells, now, rate = self.cells, self.clock(), self.rate_of(row)
+        cells.booked_requests_since_poll[row] += requests
+        cells.booked_tokens_since_poll[row] += max(0.0, prefill_tokens)
+        cells.prefill_queued_tokens[row] += prefill_tokens
         # Booked as of then: a pod that had nothing else to do has been computing it since.
-        then = max(now - NEWS_AGE_SECONDS, float(columns.prefill_backlog_at_seconds[row]))
-        self.set_backlog(row, max(0.0, self.backlog_of(row, then) + prefill_tokens), then)
+        then = max(now - NEWS_AGE_SECONDS, cells.prefill_backlog_at_seconds[row])
+        self.set_backlog(row, max(0.0, self.backlog_of(row, then, rate) + prefill_tokens), then)
 
     def set_elsewhere(self, rows: Sequence[int], work: Sequence[tuple[float, float, float]]) -> None:
         """What others have in flight: requests, prompt tokens, output tokens; sums where a row stands repeatedly."""
@@ -93,6 +93,28 @@ class Books:
         columns.inflight_requests_elsewhere[:] = sums[:, 0]
         columns.inflight_prompt_tokens_elsewhere[:] = sums[:, 1]
         columns.inflight_output_tokens_elsewhere[:] = sums[:, 2]
+
+    def rate_of(self, row: int) -> float:
+        """`prefill_rate` of one row."""
+        rate = self.cells.prefill_tokens_per_second[row]
+        return rate if rate == rate else DEFAULT_PREFILL_TOKENS_PER_SECOND
+
+    def backlog_of(self, row: int, now: float, rate: float) -> float:
+        """`backlog_tokens` of one row."""
+        cells = self.cells
+        backlog = cells.prefill_backlog_tokens[row] - (now - cells.prefill_backlog_at_seconds[row]) * rate
+        return backlog if backlog > 0.0 else 0.0  # noqa: FURB136 - max() takes four times as long
+
+    def requests_of(self, row: int) -> float:
+        """`inflight_requests` of one row."""
+        own = float(self.cells.inflight_requests[row])
+        return own + self.cells.inflight_requests_elsewhere[row] if self.has_elsewhere else own
+
+    def busy_ratio_of(self, row: int, now: float) -> float:
+        """`busy_ratio` of one row."""
+        running = now - self.cells.busy_since_seconds[row] if self.cells.inflight_requests[row] > 0 else 0.0
+        window = self.busy_seconds.window_seconds
+        return min(self.busy_seconds.total(row, now) + running, window) / window
 
     def backlog_tokens(self, rows: IntColumn, rate: FloatColumn) -> FloatColumn:
         """Prefill work that is queued or under way now, at the given tokens per second."""
@@ -119,20 +141,10 @@ class Books:
         window = self.busy_seconds.window_seconds
         return np.minimum(self.busy_seconds.totals(rows, now) + running, window) / window
 
-    def rate_of(self, row: int) -> float:
-        """`prefill_rate` of one row."""
-        rate = float(self.columns.prefill_tokens_per_second[row])
-        return DEFAULT_PREFILL_TOKENS_PER_SECOND if math.isnan(rate) else rate
-
-    def backlog_of(self, row: int, now: float) -> float:
-        """`backlog_tokens` of one row."""
-        elapsed = now - float(self.columns.prefill_backlog_at_seconds[row])
-        return max(0.0, float(self.columns.prefill_backlog_tokens[row]) - elapsed * self.rate_of(row))
-
     def set_backlog(self, row: int, tokens: float, now: float) -> None:
         """The work that is left now."""
-        self.columns.prefill_backlog_tokens[row] = tokens
-        self.columns.prefill_backlog_at_seconds[row] = now
+        self.cells.prefill_backlog_tokens[row] = tokens
+        self.cells.prefill_backlog_at_seconds[row] = now
 
     def _windows(self) -> tuple[RowWindow, ...]:
         return self.prompt_tokens, self.output_tokens, self.busy_seconds

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routing.cells import Cells
+
 FloatColumn = NDArray[np.float64]
 IntColumn = NDArray[np.int64]
 HashColumn = NDArray[np.uint64]
@@ -100,6 +102,9 @@ class Columns:
         self.capacity = capacity
         for name in _names():
             setattr(self, name, _empty(name, capacity))
+        self.cells = Cells()
+        """The same memory, a number at a time."""
+        self._show()
 
     def grow(self) -> None:
         """Doubles the capacity; row numbers stay valid."""
@@ -107,12 +112,16 @@ class Columns:
             column: NDArray[Any] = getattr(self, name)
             setattr(self, name, np.concatenate([column, _empty(name, self.capacity)]))
         self.capacity *= 2
+        self._show()
 
     def reset(self, row: int, incarnation: int) -> None:
         """Gives the row to a new incarnation: empty books, unknown metrics."""
         for name in _names():
             getattr(self, name)[row] = np.nan if name in _MEASURED else 0
         self.incarnation[row] = incarnation
+
+    def _show(self) -> None:
+        self.cells.show({name: getattr(self, name) for name in _names()})
 
 
 def _names() -> tuple[str, ...]:

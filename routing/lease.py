@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from routing.books import Books
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(msgspec.Struct, frozen=True, gc=False):
     """What a request is expected to cost, in tokens."""
 
     prompt_tokens: float = 0.0
@@ -40,28 +40,28 @@ class Lease:
     )
 
     def __init__(self, books: Books, row: int, work: Work) -> None:
-        columns = books.columns
+        cells = books.cells
         self._books = books
         self._released = False
         self.on_release: Callable[[], None] | None = None
         self.row = row
-        self.incarnation = int(columns.incarnation[row])
+        self.incarnation = cells.incarnation[row]
         self.work = work
-        if not columns.inflight_requests[row]:
-            columns.busy_since_seconds[row] = books.clock()
-        columns.inflight_requests[row] += 1
-        columns.requests_total[row] += 1
-        columns.booked_requests_since_poll[row] += 1
-        columns.inflight_prompt_tokens[row] += work.prompt_tokens
-        columns.inflight_output_tokens[row] += work.output_tokens
-        columns.booked_tokens_since_poll[row] += work.uncached_tokens
+        if not cells.inflight_requests[row]:
+            cells.busy_since_seconds[row] = books.clock()
+        cells.inflight_requests[row] += 1
+        cells.requests_total[row] += 1
+        cells.booked_requests_since_poll[row] += 1
+        cells.inflight_prompt_tokens[row] += work.prompt_tokens
+        cells.inflight_output_tokens[row] += work.output_tokens
+        cells.booked_tokens_since_poll[row] += work.uncached_tokens
         self._prefill_done_at_seconds = books.add_prefill(row, work.uncached_tokens)
         self._place = books.pace.place(row)
 
     @property
     def current(self) -> bool:
         """True while the row still belongs to the pod that was booked."""
-        return int(self._books.columns.incarnation[self.row]) == self.incarnation
+        return self._books.cells.incarnation[self.row] == self.incarnation
 
     @property
     def released(self) -> bool:
@@ -81,14 +81,14 @@ class Lease:
 
     def _give_back(self) -> None:
         books, row, work = self._books, self.row, self.work
-        columns, now = books.columns, books.clock()
-        columns.inflight_requests[row] -= 1
-        if columns.inflight_requests[row]:
-            columns.inflight_prompt_tokens[row] -= work.prompt_tokens
-            columns.inflight_output_tokens[row] -= work.output_tokens
+        cells, now = books.cells, books.clock()
+        cells.inflight_requests[row] -= 1
+        if cells.inflight_requests[row]:
+            cells.inflight_prompt_tokens[row] -= work.prompt_tokens
+            cells.inflight_output_tokens[row] -= work.output_tokens
         else:  # an idle pod has nothing in flight, whatever the rounding of many sums says
-            columns.inflight_prompt_tokens[row] = columns.inflight_output_tokens[row] = 0.0
-            books.busy_seconds.add_interval(row, float(columns.busy_since_seconds[row]), now)
+            cells.inflight_prompt_tokens[row] = cells.inflight_output_tokens[row] = 0.0
+            books.busy_seconds.add_interval(row, cells.busy_since_seconds[row], now)
         books.drop_prefill(row, work.uncached_tokens, self._prefill_done_at_seconds)
         books.prompt_tokens.add(row, work.prompt_tokens, now)
         books.output_tokens.add(row, work.output_tokens, now)

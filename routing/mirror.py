@@ -51,6 +51,13 @@ class Mirror:
         mirrored: FloatColumn = self._others * np.maximum(grown, 0)
         return mirrored
 
+    def requests_of(self, row: int) -> float:
+        """`requests` of one row."""
+        if not self._fits():
+            return 0.0
+        grown = self._columns.cells.requests_total[row] - int(self._moments[0][1][row])
+        return self._others * max(grown, 0)
+
     def _fits(self) -> bool:
         # The table may have grown since the last turn.
         return bool(self._moments) and len(self._moments[0][1]) == self._columns.capacity

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from routing.columns import FloatColumn
+    from routing.one_pod import OnePod
     from routing.spec import PodSpec
     from routing.view import PodView
 
 NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
-class RoutingRequest(msgspec.Struct, frozen=True):
+class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """What may be known of a request when its pod is chosen. Token counts are estimates: bytes / 4."""
 
     model: str
@@ -40,7 +41,7 @@ class RoutingRequest(msgspec.Struct, frozen=True):
     """`routingConfig` of the request's profile."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How a booked request ended, as Envoy's access log tells it."""
 
     pod: PodSpec | None
@@ -61,6 +62,9 @@ class Policy:
     """False when the strategy decides without the request's body, so that Envoy need not send it."""
     needs_prefix: bool = False
     """True when the strategy asks for matched prefixes; implies `needs_body`."""
+    one_by_one: bool = False
+    """True when `terms` needs nothing of other pods but what the view tells of all of them, and draws no lots: then few
+    candidates are asked for one at a time, which is faster (see `routing.formulas`)."""
     scale: float = 1.0
     """The excess over the cheapest pod that counts as half of the worst, in the policy's own unit; for combinations."""
 
@@ -76,9 +80,9 @@ class Policy:
             total = total + term
         return total
 
-    def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
-        """Why the pod at position `chosen` won, as a metric label: one of few, fixed values."""
-        del pods, request, chosen
+    def branch(self, pod: OnePod, request: RoutingRequest) -> str:
+        """Why this pod won, as a metric label: one of few, fixed values."""
+        del pod, request
         return self.name
 
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:

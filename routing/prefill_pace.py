@@ -56,12 +56,12 @@ class PrefillPace:
 
     def place(self, row: int) -> Place:
         """Of the request that was queued last."""
-        columns = self._books.columns
+        cells = self._books.cells
         return Place(
             self._books.clock(),
-            float(columns.prefill_backlog_tokens[row]),
-            float(columns.prefill_queued_tokens[row]),
-            float(columns.prefill_corrected_tokens[row]),
+            cells.prefill_backlog_tokens[row],
+            cells.prefill_queued_tokens[row],
+            cells.prefill_corrected_tokens[row],
         )
 
     def told(self, row: int) -> None:
@@ -72,12 +72,11 @@ class PrefillPace:
 
     def first_token(self, row: int, place: Place, ttft_seconds: float) -> None:
         """The request at that place had its first token so long after it was booked."""
-        columns, at_seconds = self._books.columns, place.at_seconds + ttft_seconds
-        done_tokens = float(columns.prefill_done_tokens[row])
-        done_at_seconds = float(columns.prefill_done_at_seconds[row])
+        cells, at_seconds = self._books.cells, place.at_seconds + ttft_seconds
+        done_tokens, done_at_seconds = cells.prefill_done_tokens[row], cells.prefill_done_at_seconds[row]
         if place.position_tokens <= done_tokens:
             return
-        columns.prefill_done_tokens[row], columns.prefill_done_at_seconds[row] = place.position_tokens, at_seconds
+        cells.prefill_done_tokens[row], cells.prefill_done_at_seconds[row] = place.position_tokens, at_seconds
         self._correct(row, place, ttft_seconds)
         tokens = place.position_tokens - done_tokens
         if place.at_seconds <= done_at_seconds:
@@ -86,22 +85,23 @@ class PrefillPace:
             self._learn(row, min(tokens, place.backlog_tokens), ttft_seconds)
 
     def _correct(self, row: int, place: Place, ttft_seconds: float) -> None:
-        books, columns, now = self._books, self._books.columns, self._books.clock()
-        rate, backlog = books.rate_of(row), books.backlog_of(row, now)
-        most = max(0.0, columns.prefill_queued_tokens[row] - place.position_tokens)
+        books, cells, now = self._books, self._books.cells, self._books.clock()
+        rate = books.rate_of(row)
+        backlog = books.backlog_of(row, now, rate)
+        most = max(0.0, cells.prefill_queued_tokens[row] - place.position_tokens)
         least = max(0.0, most - rate * (now - place.at_seconds - ttft_seconds))
         error = place.backlog_tokens - rate * ttft_seconds
-        since = columns.prefill_corrected_tokens[row] - place.corrected_tokens
+        since = cells.prefill_corrected_tokens[row] - place.corrected_tokens
         left = min(max(backlog - error - since, least), most)
-        columns.prefill_corrected_tokens[row] += left - backlog
+        cells.prefill_corrected_tokens[row] += left - backlog
         books.set_backlog(row, left, now)
 
     def _learn(self, row: int, tokens: float, seconds: float) -> None:
         if seconds <= 0.0:
             return
-        columns = self._books.columns
-        columns.pace_tokens_squared[row] = columns.pace_tokens_squared[row] * _KEPT + tokens**2
-        columns.pace_token_seconds[row] = columns.pace_token_seconds[row] * _KEPT + tokens * seconds
+        columns, cells = self._books.columns, self._books.cells
+        cells.pace_tokens_squared[row] = cells.pace_tokens_squared[row] * _KEPT + tokens**2
+        cells.pace_token_seconds[row] = cells.pace_token_seconds[row] * _KEPT + tokens * seconds
         rows = np.flatnonzero(columns.model_hash == columns.model_hash[row])
         squares, products = columns.pace_tokens_squared[rows], columns.pace_token_seconds[rows]
         prior_seconds = _PRIOR_TOKENS_SQUARED / self._prior(rows)

@@ -76,6 +76,11 @@ class PrefixIndex:
         self._expire()
         return self._holders.matched(hashes, rows)
 
+    def matched_by_each(self, hashes: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """`matched_blocks` for few rows."""
+        self._expire()
+        return self._holders.matched_by_each(hashes, rows)
+
     def insert(self, row: int, keys: PrefixKeys) -> None:
         """The row's pod has computed this prompt."""
         pod = self._add(row, keys)[0]

@@ -30,7 +30,7 @@ _BLOCK_STARTS = (0, *_BLOCK_ENDS)
 _TOKENS = tuple(end / BYTES_PER_TOKEN for end in _BLOCK_ENDS)
 
 
-class PrefixKeys(msgspec.Struct, frozen=True):
+class PrefixKeys(msgspec.Struct, frozen=True, gc=False):
     """The complete blocks of one prompt, root first."""
 
     hashes: tuple[int, ...]

@@ -75,6 +75,9 @@ class Profile:
     hints: Hints = Hints()
 
 
+_NO_PROFILE = Profile("")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """The configuration of one model."""
@@ -87,7 +90,7 @@ class ModelConfig:
     """Profiles with hints, the most specific first."""
 
 
-class Resolved(msgspec.Struct, frozen=True):
+class Resolved(msgspec.Struct, frozen=True, gc=False):
     """What holds for one request. `profile_name` is empty when no profile applies."""
 
     profile_name: str
@@ -112,7 +115,7 @@ def resolve(config: ModelConfig, header: str, prompt_tokens: float, max_tokens: 
         profile = next(matching, config.default)
     else:
         profile = config.profiles.get(header.strip(), config.default)
-    profile = profile or Profile("")
+    profile = profile or _NO_PROFILE
     return Resolved(
         profile_name=profile.name,
         locked_strategy=config.locked_strategy,

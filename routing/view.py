@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from routing.formulas import where_unknown
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from routing.books import Books
     from routing.columns import BoolColumn, FloatColumn, HashColumn, IntColumn
 
@@ -22,66 +26,108 @@ DEFAULT_KV_CAPACITY_TOKENS = 131_072.0
 class PodView:
     """Candidates of one request. Position i of every column is the pod of `rows[i]`; rows are in stable order."""
 
-    __slots__ = ("_best_match_tokens", "_books", "_matched_tokens", "_stale_after_seconds", "rows")
+    __slots__ = ("_matched", "best_match_tokens", "books", "holders", "rows", "stale_after_seconds")
 
     def __init__(self, books: Books, rows: IntColumn, stale_after_seconds: float) -> None:
-        self._books = books
-        self._stale_after_seconds = stale_after_seconds
+        self.books = books
         self.rows = rows
-        self._matched_tokens: FloatColumn = np.zeros(len(rows))
-        self._best_match_tokens = 0.0
+        self.stale_after_seconds = stale_after_seconds
+        """Age from which on polled numbers are unknown."""
+        self._matched: Sequence[float] | FloatColumn | None = None
+        self.best_match_tokens = 0.0
+        """The longest match of any pod."""
+        self.holders = 1
+        """How many pods hold the longest match; 1 when nobody holds anything."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def only(self, chosen: BoolColumn) -> PodView:
         """The candidates for which it is true."""
-        return PodView(self._books, self.rows[chosen], self._stale_after_seconds)
+        return PodView(self.books, self.rows[chosen], self.stale_after_seconds)
 
     @property
     def matched_tokens(self) -> FloatColumn:
         """Prompt tokens that each pod is believed to have cached; zeros unless the policy needs prefixes."""
-        return self._matched_tokens
+        return self.nothing if self._matched is None else np.asarray(self._matched)
 
     @matched_tokens.setter
     def matched_tokens(self, tokens: FloatColumn) -> None:
-        self._matched_tokens = tokens
-        self._best_match_tokens = float(np.maximum.reduce(tokens)) if len(tokens) else 0.0
+        self._matched = tokens
+        self.best_match_tokens = best = float(np.maximum.reduce(tokens)) if len(tokens) else 0.0
+        self.holders = int(np.count_nonzero(tokens == best)) if best else 1
+
+    def set_matched(self, tokens: Sequence[float]) -> None:
+        """Sets `matched_tokens` of few candidates."""
+        self._matched = tokens
+        self.best_match_tokens = best = max(tokens, default=0.0)
+        self.holders = tokens.count(best) if best else 1
+
+    def matched_at(self, position: int) -> float:
+        """`matched_tokens` of one candidate."""
+        return float(self._matched[position]) if self._matched is not None else 0.0
 
     @property
-    def best_match_tokens(self) -> float:
-        """The longest match of any pod."""
-        return self._best_match_tokens
+    def matched_numbers(self) -> Sequence[float]:
+        """`matched_tokens` as Python has them."""
+        matched = self._matched
+        return [0.0] * len(self.rows) if matched is None else matched if isinstance(matched, list) else list(matched)
+
+    @property
+    def row_numbers(self) -> list[int]:
+        """`rows` as Python has them."""
+        numbers: list[int] = self.rows.tolist()
+        return numbers
+
+    @property
+    def nothing(self) -> FloatColumn:
+        """Zeros."""
+        return np.zeros(len(self.rows))
+
+    @property
+    def place(self) -> FloatColumn:
+        """0 for the first pod, 1 for the last."""
+        return np.arange(len(self.rows)) / max(len(self.rows) - 1, 1)
+
+    @property
+    def fewest_inflight_requests(self) -> float:
+        """Of any pod."""
+        return float(self.inflight_requests.min())
+
+    @property
+    def most_inflight_requests(self) -> float:
+        """Of any pod."""
+        return float(self.inflight_requests.max())
 
     @property
     def inflight_requests(self) -> FloatColumn:
         """Requests that the gateway has open on each pod, all its replicas, by what they probably do now."""
         known = self.known_inflight_requests
-        return known + self._books.mirror.requests(self.rows) if self._books.has_elsewhere else known
+        return known + self.books.mirror.requests(self.rows) if self.books.has_elsewhere else known
 
     @property
     def known_inflight_requests(self) -> FloatColumn:
         """The same without guesses: what is open here, and what others have told of."""
-        return self._books.inflight_requests(self.rows)
+        return self.books.inflight_requests(self.rows)
 
     @property
     def inflight_prompt_tokens(self) -> FloatColumn:
         """Prompt tokens of the open requests."""
-        columns = self._books.columns
+        columns = self.books.columns
         own = columns.inflight_prompt_tokens[self.rows]
-        return own + columns.inflight_prompt_tokens_elsewhere[self.rows] if self._books.has_elsewhere else own
+        return own + columns.inflight_prompt_tokens_elsewhere[self.rows] if self.books.has_elsewhere else own
 
     @property
     def inflight_output_tokens(self) -> FloatColumn:
         """Output tokens expected of the open requests."""
-        columns = self._books.columns
+        columns = self.books.columns
         own = columns.inflight_output_tokens[self.rows]
-        return own + columns.inflight_output_tokens_elsewhere[self.rows] if self._books.has_elsewhere else own
+        return own + columns.inflight_output_tokens_elsewhere[self.rows] if self.books.has_elsewhere else own
 
     @property
     def prefill_backlog_tokens(self) -> FloatColumn:
         """Prompt tokens that each pod still has to compute."""
-        return self._books.backlog_tokens(self.rows, self.prefill_tokens_per_second)
+        return self.books.backlog_tokens(self.rows, self.prefill_tokens_per_second)
 
     @property
     def mean_backlog_tokens(self) -> float:
@@ -92,72 +138,66 @@ class PodView:
     def prefill_backlog_seconds(self) -> FloatColumn:
         """The time that each pod still needs for them."""
         rate = self.prefill_tokens_per_second
-        return self._books.backlog_tokens(self.rows, rate) / rate
+        return self.books.backlog_tokens(self.rows, rate) / rate
 
     @property
     def prefill_tokens_per_second(self) -> FloatColumn:
         """Speed of prefill, measured or assumed."""
-        return self._books.prefill_rate(self.rows)
+        return self.books.prefill_rate(self.rows)
 
     @property
     def busy_ratio(self) -> FloatColumn:
         """Share of the last minute with work, 0 to 1."""
-        return self._books.busy_ratio(self.rows)
+        return self.books.busy_ratio(self.rows)
 
     @property
     def window_prompt_tokens(self) -> FloatColumn:
         """Prompt tokens of requests that ended in the last minute."""
-        return self._books.prompt_tokens.totals(self.rows, self._books.clock())
+        return self.books.prompt_tokens.totals(self.rows, self.books.clock())
 
     @property
     def window_output_tokens(self) -> FloatColumn:
         """Output tokens of requests that ended in the last minute."""
-        return self._books.output_tokens.totals(self.rows, self._books.clock())
+        return self.books.output_tokens.totals(self.rows, self.books.clock())
 
     @property
     def engine_requests(self) -> FloatColumn:
         """Requests in the engine, running or waiting: the last poll, and what was booked since."""
-        columns = self._books.columns
+        columns = self.books.columns
         polled = columns.running_requests[self.rows] + where_unknown(columns.waiting_requests[self.rows], 0.0)
         known = self._fresh(polled) + columns.booked_requests_since_poll[self.rows]
-        return known + self._books.mirror.requests(self.rows) if self._books.has_elsewhere else known
+        return known + self.books.mirror.requests(self.rows) if self.books.has_elsewhere else known
 
     @property
     def waiting_requests(self) -> FloatColumn:
         """Requests in the engine's queue at the last poll."""
-        return self._fresh(self._books.columns.waiting_requests[self.rows])
+        return self._fresh(self.books.columns.waiting_requests[self.rows])
 
     @property
     def kv_usage_ratio(self) -> FloatColumn:
         """Share of the KV cache in use: the last poll, and what was booked since; may exceed 1."""
-        columns = self._books.columns
+        columns = self.books.columns
         booked = columns.booked_tokens_since_poll[self.rows] / self.kv_capacity_tokens
         return self._fresh(columns.kv_usage_ratio[self.rows]) + booked
 
     @property
     def kv_capacity_tokens(self) -> FloatColumn:
         """Tokens that fit into the KV cache, told by the engine or assumed."""
-        capacity = self._books.columns.kv_capacity_tokens[self.rows]
+        capacity = self.books.columns.kv_capacity_tokens[self.rows]
         capacity[np.isnan(capacity)] = DEFAULT_KV_CAPACITY_TOKENS
         return capacity
 
     @property
     def ttft_seconds(self) -> FloatColumn:
         """Mean time to first token: seen by Envoy, else said by the engine, else NaN."""
-        columns = self._books.columns
+        columns = self.books.columns
         return where_unknown(columns.ttft_seconds[self.rows], columns.engine_ttft_seconds[self.rows])
 
     @property
     def tpot_seconds(self) -> FloatColumn:
         """Mean time per output token: seen by Envoy, else said by the engine, else NaN."""
-        columns = self._books.columns
+        columns = self.books.columns
         return where_unknown(columns.tpot_seconds[self.rows], columns.engine_tpot_seconds[self.rows])
-
-    @property
-    def holders(self) -> int:
-        """How many pods hold the longest match; 1 when nobody holds anything."""
-        best = self._best_match_tokens
-        return int(np.count_nonzero(self._matched_tokens == best)) if best else 1
 
     @property
     def relative_tpot(self) -> FloatColumn:
@@ -175,24 +215,19 @@ class PodView:
     @property
     def prefill_is_measured(self) -> BoolColumn:
         """Whether first tokens or the engine's own metrics tell the speed of prefill."""
-        return ~np.isnan(self._books.columns.prefill_tokens_per_second[self.rows])
+        return ~np.isnan(self.books.columns.prefill_tokens_per_second[self.rows])
 
     @property
     def address_hash(self) -> HashColumn:
         """A hash of each pod's address, the same on every replica."""
-        return self._books.columns.address_hash[self.rows]
+        return self.books.columns.address_hash[self.rows]
 
     def _fresh(self, values: FloatColumn) -> FloatColumn:
-        age = self._books.clock() - self._books.columns.polled_at_seconds[self.rows]
-        return np.where(age <= self._stale_after_seconds, values, np.nan)
+        age = self.books.clock() - self.books.columns.polled_at_seconds[self.rows]
+        return np.where(age <= self.stale_after_seconds, values, np.nan)
 
 
 def _relative(values: FloatColumn) -> FloatColumn:
     known = values[~np.isnan(values)]
     mean = known.mean() if len(known) else 0.0
     return where_unknown(values / mean, 1.0) if mean else np.ones(len(values))
-
-
-def where_unknown(values: FloatColumn, other: FloatColumn | float) -> FloatColumn:
-    """The values, and the other where they are NaN. (numpy's nan_to_num takes four times as long.)"""
-    return np.where(np.isnan(values), other, values)

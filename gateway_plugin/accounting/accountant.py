@@ -44,14 +44,18 @@ class Accountant:
     async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
         """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter."""
         charges: list[Settlement] = []
+        foreign = ours = 0
         for entry in entries:
-            self._metrics.log_entries.labels("foreign" if entry is None else "ours").inc()
             if entry is None:
+                foreign += 1
                 continue
+            ours += 1
             self._observe(entry)
             if entry.user:
                 tokens = charged_tokens(entry, self._cut_off)
                 charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
+        self._metrics.log_entries.labels("foreign").inc(foreign)
+        self._metrics.log_entries.labels("ours").inc(ours)
         if charges:
             await self._settle(charges)
 

@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+_QUESTIONS = (Admit, Identify, WaitForRoom)
+
 
 class ProcessCall:
     """One call and its exchange."""
@@ -91,7 +93,7 @@ class ProcessCall:
     def _run(self, first: Callable[[], Step | None]) -> asyncio.Future[None] | None:
         """Takes steps until one is a reply, or one must wait."""
         step = self._guarded(first)
-        while isinstance(step, Admit | Identify | WaitForRoom):
+        while isinstance(step, _QUESTIONS):
             step = self._guarded(partial(self._ask, step))
             if step is None:
                 return self._busy_until_answered()

@@ -14,19 +14,18 @@ carries it calls back. Choosing a pod and booking it happen in one synchronous s
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway_plugin.catalogue.registry import PlainNames
 from gateway_plugin.extproc import replies
 from gateway_plugin.extproc.replies import Forward
 from gateway_plugin.extproc.response import FollowedResponse
+from gateway_plugin.extproc.services import Ending, Services
 from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent
+from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, read_intent
 from gateway_plugin.intent.identity import check_anonymous, known_user
 from gateway_plugin.intent.plan import Plan, make_plan, routing_request
 from gateway_plugin.limiting import GiveBack
@@ -38,50 +37,21 @@ from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
 from routing.policies.least_request import LeastRequest
 from routing.policies.session_affinity import SessionAffinity, token_of
-from routing.router import Booking, NoReadyPodError, Router, SaturatedError, UnknownModelError
+from routing.router import Booking, NoReadyPodError, SaturatedError, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.catalogue.registry import Names, Target
-    from gateway_plugin.metrics import Metrics
+    from gateway_plugin.catalogue.registry import Target
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
-    from protos.access_log import FinishedExchange
     from protos.ext_proc import ProcessingRequest
     from ratelimit import Decision
     from routing.policy import Policy
 
+__all__ = ["Ending", "Exchange", "Phase", "Services"]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What an exchange decides with; shared by all exchanges of a process."""
-
-    router: Router
-    rules: Rules
-    metrics: Metrics
-    new_id: Callable[[], str]
-    clock: Callable[[], float]
-    refusal: Callable[[str, str], Decision | None] = lambda user, model: None
-    """A refusal of a user (for a model) that still holds, without asking anybody."""
-    may_wait: bool = False
-    """Whether requests may wait for a pod with room."""
-    outcomes_are_told: bool = True
-    """False when nobody will tell how exchanges ended."""
-    follows_responses: bool = False
-    """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
-    names: Names = field(default_factory=PlainNames)
-    """Aliases and canaries."""
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """What is left to do for an exchange that is over."""
-
-    back: GiveBack | None = None
-    finished: FinishedExchange | None = None
-    """What became of it, where responses are followed."""
 
 
 class Phase(Enum):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from routing.router import Booking
 
 # Headers by which Envoy and the pods obey the gateway: a client's own never get past it.
-CONTROL_HEADERS = ("target-pod", "target-pod-ip")
+_TARGET = "target-pod"
+CONTROL_HEADERS = (_TARGET, "target-pod-ip")
 # Usage is read from the response's text as it passes through Envoy, so it must not be compressed.
 REMOVED_HEADERS = (*CONTROL_HEADERS, "accept-encoding")
+_MAX_SHARED = 4096
 _WENT_THROUGH = {"x-went-into-req-headers": "true"}
 
 ASK_FOR_BODY = Reply(ext_proc.headers_reply(_WENT_THROUGH, REMOVED_HEADERS, mode=Mode.BUFFERED_BODY))
@@ -49,22 +52,21 @@ class Forward(msgspec.Struct):
 
     def reply(self, *, to_body: bool, mode: Mode) -> Reply:
         """To the body message, or to the headers of a request whose body nobody needs; then `mode` is what follows."""
-        set_headers = self._set_headers()
-        if to_body:
-            return Reply(ext_proc.body_reply(set_headers, self.removed_headers, self._metadata(), self.new_body))
-        removed = [name for name in (*REMOVED_HEADERS, *self.removed_headers) if name not in set_headers]
-        metadata = self._metadata()
-        message = ext_proc.headers_reply(_WENT_THROUGH | set_headers, removed, mode=mode, metadata=metadata)
-        return Reply(message)
-
-    def _set_headers(self) -> dict[str, str]:
-        headers = {"model": self.route or self.model, "x-request-id": self.request_id}
+        shared = _shared(self.model, self.route or self.model, self.strategy, self._pods(), self.exposes_pod)
+        set_headers = {"x-request-id": self.request_id}
         if self.new_path:
-            headers[":path"] = self.new_path
-        if self.booking is not None:
-            headers["routing-strategy"] = self.strategy
-            headers["target-pod"] = ",".join(pod.address for pod in self.booking.pods)
-        return headers
+            set_headers[":path"] = self.new_path
+        metadata = self._metadata()
+        if to_body:
+            return Reply(ext_proc.body_reply(set_headers, self.removed_headers, metadata, self.new_body, shared))
+        # What is set must not be removed afterwards.
+        removed = [name for name in (*REMOVED_HEADERS, *self.removed_headers) if not (self.booking and name == _TARGET)]
+        set_headers |= _WENT_THROUGH
+        return Reply(ext_proc.headers_reply(set_headers, removed, mode=mode, metadata=metadata, shared=shared))
+
+    def _pods(self) -> tuple[tuple[str, str], ...]:
+        """Address and name of each candidate."""
+        return tuple([(pod.address, pod.name) for pod in self.booking.pods]) if self.booking is not None else ()
 
     def headers_for_client(self, pod_address: str) -> dict[str, str]:
         """What the client is told of the decision, and of the pod that answers."""
@@ -79,24 +81,28 @@ class Forward(msgspec.Struct):
         return headers
 
     def _metadata(self) -> dict[str, Json]:
-        metadata: dict[str, Json] = {
-            "request_id": self.request_id,
-            "user": self.user,
-            "model": self.model,
-            "charge_id": self.charge_id,
-        }
+        metadata: dict[str, Json] = {"request_id": self.request_id, "user": self.user, "charge_id": self.charge_id}
         if self.user:
             metadata["reserved_tokens"] = self.reserved_tokens
             metadata["prompt_tokens_estimate"] = self.prompt_tokens_estimate
-        if self.booking is not None:
-            metadata["strategy"] = self.strategy
-            metadata["targets"] = ",".join(pod.address for pod in self.booking.pods)
-            metadata["pods"] = {pod.address: pod.name for pod in self.booking.pods}
-        if not self.exposes_pod:
-            metadata["hide_pod"] = True
         if self.response_headers:
             metadata["headers"] = self.response_headers
         return metadata
+
+
+@lru_cache(maxsize=_MAX_SHARED)
+def _shared(
+    model: str, route: str, strategy: str, pods: tuple[tuple[str, str], ...], exposes_pod: bool
+) -> ext_proc.Shared:
+    """What is the same for all requests of a model that are sent to the same pods: half of the work of a reply."""
+    headers, metadata = {"model": route}, cast("dict[str, Json]", {"model": model})
+    if pods:
+        targets = ",".join(address for address, _ in pods)
+        headers |= {"routing-strategy": strategy, _TARGET: targets}
+        metadata |= {"strategy": strategy, "targets": targets, "pods": dict(pods)}
+    if not exposes_pod:
+        metadata["hide_pod"] = True
+    return ext_proc.shared(headers, metadata)
 
 
 def pass_through(removed_headers: tuple[str, ...]) -> Reply:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ratelimit import Admission
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """Send this serialized message; `final` means that nothing more will be said and the stream may be closed."""
 
     message: bytes
@@ -23,7 +23,7 @@ class Identify(msgspec.Struct, frozen=True):
     key_sha256: str
 
 
-class Admit(msgspec.Struct, frozen=True):
+class Admit(msgspec.Struct, frozen=True, gc=False):
     """Ask the limiter, then call `admitted` or `refused`."""
 
     admission: Admission

@@ -64,7 +64,7 @@ class Rules:
     """Whether clients are told which pod served them."""
 
 
-class Intent(msgspec.Struct, frozen=True):
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """A request as far as its headers tell."""
 
     kind: BodyKind | None

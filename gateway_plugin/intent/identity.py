@@ -30,7 +30,7 @@ class IdentityRules:
     anonymous: Anonymous = "allow"
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """What a request says of its sender. `key_sha256` is empty when it carries no API key."""
 
     user: str

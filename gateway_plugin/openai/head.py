@@ -22,7 +22,7 @@ _BODY_ERROR = {"x-error-request-body-processing": "true"}
 _PATH_IN_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$")
 
 
-class RequestHead(msgspec.Struct, frozen=True):
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """What a request body says before its prompt."""
 
     model: str

@@ -43,7 +43,7 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
 _WHITE_SPACE = b" \t\r\n"
 
 
-class Prompt(msgspec.Struct, frozen=True):
+class Prompt(msgspec.Struct, frozen=True, gc=False):
     """What a request body says of the work it makes."""
 
     key: bytes
@@ -110,10 +110,12 @@ def _prompt(kind: BodyKind, body: PlainHead) -> Prompt:
     )
 
 
-def _max_output_tokens(body: object) -> int | None:
-    given = (getattr(body, name, None) for name in _OUTPUT_LIMITS)
-    limit = next((limit for limit in given if limit is not None), None)
-    return int(limit) if limit is not None and limit >= 1 else None
+def _max_output_tokens(body: PlainHead) -> int | None:
+    for name in _OUTPUT_LIMITS:
+        limit: _Number = getattr(body, name, None)
+        if limit is not None:
+            return int(limit) if limit >= 1 else None
+    return None
 
 
 def _chat_parts(body: _ChatPrompt) -> Iterable[Raw]:

@@ -25,6 +25,7 @@ class LeastBusyTime(Policy):
     """Smallest busy share first."""
 
     name = "least-busy-time"
+    one_by_one = True
     scale = 0.5
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:

@@ -22,6 +22,7 @@ class LeastKvCache(Policy):
     """Lowest KV usage first."""
 
     name = "least-kv-cache"
+    one_by_one = True
     needs_body = True
     scale = 0.5
 

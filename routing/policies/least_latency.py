@@ -11,10 +11,10 @@ its rate. A pod without a measured TTFT is unknown, and when all are, least-requ
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from routing.formulas import is_unknown, where
 from routing.options import option
 from routing.policy import Policy
 
@@ -30,15 +30,16 @@ class LeastLatency(Policy):
     """Shortest expected time first."""
 
     name = "least-latency"
+    one_by_one = True
     needs_body = True
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Seconds in the queue, of prefill, and of decoding."""
-        slowness = np.where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
+        slowness = where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
         seconds_per_token = slowness / pods.prefill_tokens_per_second
         slowdown = 1.0 + option(request, "decodeShare") * pods.inflight_requests
         return {
             "queue": pods.prefill_backlog_tokens * seconds_per_token,
-            "prefill": np.where(np.isnan(pods.ttft_seconds), np.nan, request.prompt_tokens * seconds_per_token),
+            "prefill": where(is_unknown(pods.ttft_seconds), math.nan, request.prompt_tokens * seconds_per_token),
             "decode": request.output_tokens * DEFAULT_TPOT_SECONDS * pods.relative_tpot * slowdown,
         }

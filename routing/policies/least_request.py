@@ -20,6 +20,7 @@ class LeastRequest(Policy):
     """Fewest open requests first."""
 
     name = "least-request"
+    one_by_one = True
     scale = 16.0
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:

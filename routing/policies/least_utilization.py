@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from routing.formulas import larger_known
 from routing.policy import Policy
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ class LeastUtilization(Policy):
     """Lowest maximum first."""
 
     name = "least-utilization"
+    one_by_one = True
     scale = 0.5
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
@@ -35,4 +35,4 @@ class LeastUtilization(Policy):
         del request
         running = pods.engine_requests / MAX_RUNNING_REQUESTS
         waiting = pods.waiting_requests / SATURATED_WAITING_REQUESTS
-        return {"utilization": np.fmax(np.fmax(running, pods.kv_usage_ratio), waiting)}
+        return {"utilization": larger_known(larger_known(running, pods.kv_usage_ratio), waiting)}

@@ -14,14 +14,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from routing.formulas import where
 from routing.options import option
 from routing.policy import Policy
 from routing.rendezvous import draws
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.one_pod import OnePod
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -33,6 +33,7 @@ class PrefixCache(Policy):
     """Longest match first, within a load bound."""
 
     name = "prefix-cache"
+    one_by_one = True
     needs_body = True
     needs_prefix = True
     scale = 0.5
@@ -40,32 +41,33 @@ class PrefixCache(Policy):
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """The match (or its absence), the load, and the preference for cold prompts."""
         inflight = pods.inflight_requests
-        load = inflight / (1.0 + inflight.max())
+        load = inflight / (1.0 + pods.most_inflight_requests)
         ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
         chosen = (inflight <= _bound(pods, request)) & (ratio >= option(request, "minMatchRatio"))
         return {
-            "match": np.where(chosen, -ratio, 1.0),
-            "load": np.where(chosen, _LOAD_WEIGHT * load, load),
+            "match": where(chosen, -ratio, 1.0),
+            "load": where(chosen, _LOAD_WEIGHT * load, load),
             "preference": cold_preference(pods, request) * _DRAW_WEIGHT,
         }
 
-    def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
+    def branch(self, pod: OnePod, request: RoutingRequest) -> str:
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
         least = option(request, "minMatchRatio") * max(1.0, request.prompt_tokens)
-        inflight = pods.inflight_requests
-        if pods.matched_tokens[chosen] >= least and inflight[chosen] <= _bound(pods, request):
+        if pod.matched_tokens >= least and pod.inflight_requests <= _bound(pod, request):
             return "prefix_match"
-        return "prefix_match_skipped" if pods.best_match_tokens >= least else "least_request_fallback"
+        return "prefix_match_skipped" if pod.best_match_tokens >= least else "least_request_fallback"
 
 
-def _bound(pods: PodView, request: RoutingRequest) -> float:
-    fewest = float(pods.inflight_requests.min())
-    return option(request, "loadBoundFactor") * fewest + option(request, "loadBoundRequests") / pods.holders
+def _bound(pods: PodView | OnePod, request: RoutingRequest) -> float:
+    return (
+        option(request, "loadBoundFactor") * pods.fewest_inflight_requests
+        + option(request, "loadBoundRequests") / pods.holders
+    )
 
 
 def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:
     """0 to 1 per pod, by the first block that no pod holds; zeros when there is none."""
     known = bisect_right(request.prefix_tokens, pods.best_match_tokens)
     if known >= len(request.prefix):
-        return np.zeros(len(pods))
+        return pods.nothing
     return 1.0 - draws(pods.address_hash, request.prefix[known])

@@ -22,16 +22,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from routing.formulas import maximum, minimum, where_unknown
 from routing.options import option
 from routing.policies.least_latency import DEFAULT_TPOT_SECONDS
 from routing.policies.prefix_cache import cold_preference
 from routing.policy import Policy
-from routing.view import where_unknown
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.one_pod import OnePod
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -47,18 +46,19 @@ class PrefixCacheAndLoad(Policy):
     """Least expected seconds first."""
 
     name = "prefix-cache-and-load"
+    one_by_one = True
     needs_body = True
     needs_prefix = True
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
         matched, best = pods.matched_tokens, pods.best_match_tokens
-        own_tokens = np.maximum(request.prompt_tokens - best, 0.0) + (best - matched) / pods.holders
+        own_tokens = maximum(request.prompt_tokens - best, 0.0) + (best - matched) / pods.holders
         prefill = own_tokens / pods.prefill_tokens_per_second
-        uncached_share = 1.0 - np.minimum(matched / max(1.0, request.prompt_tokens), 1.0)
+        uncached_share = 1.0 - minimum(matched / max(1.0, request.prompt_tokens), 1.0)
         tpot_seconds = DEFAULT_TPOT_SECONDS * pods.relative_tpot
         output_tokens = max(request.output_tokens, _MIN_OUTPUT_TOKENS)
-        kv_ratio = np.minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
+        kv_ratio = minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
         return {
             "queued_prefill": pods.prefill_backlog_seconds,
             "own_prefill": prefill * _price(pods, request),
@@ -67,13 +67,13 @@ class PrefixCacheAndLoad(Policy):
             "preference": _PREFERENCE_SHARE * prefill * cold_preference(pods, request),
         }
 
-    def branch(self, pods: PodView, request: RoutingRequest, chosen: int) -> str:
+    def branch(self, pod: OnePod, request: RoutingRequest) -> str:
         """Whether the best match won, a lesser one, or nobody had any."""
         del request
-        best = pods.best_match_tokens
+        best = pod.best_match_tokens
         if not best:
             return "cold"
-        return "best_match" if pods.matched_tokens[chosen] == best else "less_work"
+        return "best_match" if pod.matched_tokens == best else "less_work"
 
 
 def _price(pods: PodView, request: RoutingRequest) -> float:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from routing.policy import Policy
 
 if TYPE_CHECKING:
@@ -21,8 +19,9 @@ class Random(Policy):
     """Every pod costs the same."""
 
     name = "random"
+    one_by_one = True
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Zeros."""
         del request
-        return {"none": np.zeros(len(pods))}
+        return {"none": pods.nothing}

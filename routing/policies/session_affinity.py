@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from xxhash import xxh64_intdigest
 
+from routing.formulas import where
 from routing.policy import Policy
 from routing.rendezvous import draws
 
@@ -33,17 +33,17 @@ class SessionAffinity(Policy):
     """The session's own pod first."""
 
     name = "session-affinity"
+    one_by_one = True
     scale = 0.1
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """The draw, and the pin of a pod that the session names by its token."""
-        nothing = np.zeros(len(pods))
         if not request.session:
-            return {"draw": nothing, "pin": nothing}
-        pinned = pods.address_hash == np.uint64(_token_value(request.session))
+            return {"draw": pods.nothing, "pin": pods.nothing}
+        pinned = pods.address_hash == _token_value(request.session)
         return {
             "draw": -draws(pods.address_hash, xxh64_intdigest(request.session.encode())),
-            "pin": np.where(pinned, _PIN, 0.0),
+            "pin": where(pinned, _PIN, 0.0),
         }
 
 

@@ -24,6 +24,7 @@ class Throughput(Policy):
     """Fewest weighted tokens first."""
 
     name = "throughput"
+    one_by_one = True
     needs_body = True
     scale = 10_000.0
 

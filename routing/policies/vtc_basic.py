@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from routing.formulas import maximum
 from routing.options import option
 from routing.policy import Policy
 from routing.token_counters import TokenCounters
@@ -38,6 +37,7 @@ class VtcBasic(Policy):
     """Room for those who took little, and the load."""
 
     name = "vtc-basic"
+    one_by_one = True
     needs_body = True
     scale = 0.5
 
@@ -49,13 +49,12 @@ class VtcBasic(Policy):
         inflight = pods.inflight_requests
         load = inflight / (inflight + _HALF_LOAD_REQUESTS)
         if not request.user or len(pods) == 1:
-            return {"fairness": np.zeros(len(pods)), "load": load}
+            return {"fairness": pods.nothing, "load": load}
         served = self._served.value(request.user)
         least, largest = self._served.extremes()
         most = max(largest, LIGHT_TOKENS)
         contention = (largest - min(least, served)) / most
-        places = np.arange(len(pods)) / (len(pods) - 1)
-        return {"fairness": contention * np.maximum(served / most - places, 0.0), "load": load}
+        return {"fairness": contention * maximum(served / most - pods.place, 0.0), "load": load}
 
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
         """Counts what the request is expected to take."""

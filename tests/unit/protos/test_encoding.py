@@ -83,6 +83,23 @@ def test_replies_to_bodies(
     assert ProcessingResponse.FromString(built) == expected
 
 
+@given(HEADERS, HEADERS, OBJECTS, OBJECTS)
+def test_what_replies_share_is_part_of_them(
+    changed: dict[str, str], changed_by_all: dict[str, str], metadata: dict[str, Any], metadata_of_all: dict[str, Any]
+):
+    metadata_of_all = {name: value for name, value in metadata_of_all.items() if name not in metadata}
+    shared = ext_proc.shared(changed_by_all, metadata_of_all)
+    expected = ProcessingResponse()
+    common_of(expected.request_body, changed_by_all, [], clears=True)
+    common_of(expected.request_body, changed, [], clears=True)
+    expected.dynamic_metadata.CopyFrom(expected_struct({METADATA_NAMESPACE: metadata_of_all | metadata}))
+    assert ProcessingResponse.FromString(ext_proc.body_reply(changed, [], metadata, shared=shared)) == expected
+    expected.request_headers.CopyFrom(HeadersResponse(response=expected.request_body.response))
+    assert (
+        ProcessingResponse.FromString(ext_proc.headers_reply(changed, [], metadata=metadata, shared=shared)) == expected
+    )
+
+
 @given(HEADERS, st.lists(TEXT, max_size=4), st.none() | st.sampled_from(Mode))
 def test_replies_to_response_headers(changed: dict[str, str], removed: list[str], mode: Mode | None):
     expected = ProcessingResponse()

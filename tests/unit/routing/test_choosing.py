@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def make(count: int, seed: int = 0, candidates: int = 2) -> tuple[PodTable, Rout
     return pods, Router(pods, rng, candidates), Chooser(rng)
 
 
-def named(pods: PodTable, positions: np.ndarray) -> list[str]:
+def named(pods: PodTable, positions: Sequence[int]) -> list[str]:
     """Pods of "m" by their positions in its view."""
     return [pods.spec(int(pods.view("m").rows[position])).name for position in positions]
 

@@ -1,0 +1,50 @@
+"""What exchanges decide with, and what is left to do when one is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway_plugin.catalogue.registry import PlainNames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway_plugin.catalogue.registry import Names
+    from gateway_plugin.intent.headers import Rules
+    from gateway_plugin.limiting import GiveBack
+    from gateway_plugin.metrics import Metrics
+    from protos.access_log import FinishedExchange
+    from ratelimit import Decision
+    from routing.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an exchange decides with; shared by all exchanges of a process."""
+
+    router: Router
+    rules: Rules
+    metrics: Metrics
+    new_id: Callable[[], str]
+    clock: Callable[[], float]
+    refusal: Callable[[str, str], Decision | None] = lambda user, model: None
+    """A refusal of a user (for a model) that still holds, without asking anybody."""
+    may_wait: bool = False
+    """Whether requests may wait for a pod with room."""
+    outcomes_are_told: bool = True
+    """False when nobody will tell how exchanges ended."""
+    follows_responses: bool = False
+    """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
+    names: Names = field(default_factory=PlainNames)
+    """Aliases and canaries."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What is left to do for an exchange that is over."""
+
+    back: GiveBack | None = None
+    finished: FinishedExchange | None = None
+    """What became of it, where responses are followed."""

@@ -1,0 +1,67 @@
+"""Pipelines of commands over connections that are kept, instead of asked for anew each time.
+
+For one or two commands, redis-py's own pipeline costs three times what they do: it takes a connection from a pool,
+looks whether it still lives, gives every write and read a deadline, and gives the connection back. Here a connection is
+used until it fails, and the caller sees to the deadline. All that makes connections differ (TLS, passwords, sentinels)
+is still the pool's business.
+
+When one fails, the server has probably gone, and all that are idle are given up: whoever asks again gets a new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hiredis import pack_command
+from redis.exceptions import ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+    from redis.asyncio.connection import AbstractConnection
+
+    Command = tuple[str | int, ...]
+
+
+class KeptConnections:
+    """As many as were ever used at the same time; the client closes them with its others. Call within a time limit."""
+
+    def __init__(self, client: Redis) -> None:
+        self._pool = client.connection_pool
+        self._timeout_seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
+        self._idle: list[AbstractConnection] = []
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """One answer to each; refusals (`ResponseError`) are answers, too."""
+        connection = self._idle.pop() if self._idle else await self._new()
+        try:
+            # Its stub knows only tuples of one.
+            packed = [pack_command(command) for command in commands]  # type: ignore[arg-type]
+            await connection.send_packed_command(b"".join(packed))
+            answers = [await _answer(connection) for _ in commands]
+        except BaseException:
+            # What it may still say would be taken for the answer to another question.
+            await self._give_up([connection, *self._idle])
+            raise
+        self._idle.append(connection)
+        return answers
+
+    async def _new(self) -> AbstractConnection:
+        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        connection.socket_timeout = None
+        return connection
+
+    async def _give_up(self, connections: Sequence[AbstractConnection]) -> None:
+        self._idle.clear()
+        for connection in connections:
+            connection.socket_timeout = self._timeout_seconds
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+
+
+async def _answer(connection: AbstractConnection) -> Any:  # noqa: ANN401
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error

@@ -1,0 +1,122 @@
+"""Bookings until somebody tells how their requests ended.
+
+A booking is remembered by its charge id until Envoy's log says how the request ended; what was learned goes to the
+policy, the prefix index and the token windows. A log that brings an entry to another replica than the one that booked
+is passed on by that one (`on_stranger`). Where no word comes within 15 s of the lease's release, the entry is lost:
+the request is taken for a success, and the estimates stand. A lease that is never released is given up after an hour.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from routing.policy import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from routing.lease import Lease
+    from routing.policy import Policy, RoutingRequest
+    from routing.prefix_index import PrefixBooking, PrefixIndex
+    from routing.spec import PodSpec
+
+MAX_PENDING = 100_000
+PENDING_SECONDS = 3600.0
+SILENCE_SECONDS = 15.0
+"""Envoy's log comes a second after the end, by default, and may have to find another replica."""
+# More than one request brings: what has gathered in a quiet minute shrinks without one long pause.
+_SILENT_PER_CALL = 16
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """How a request ended, as Envoy's log tells it; token counts are 0 where unknown."""
+
+    charge_id: str
+    model: str
+    address: str
+    """Who answered; empty when nobody did."""
+    succeeded: bool
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    ttft_seconds: float | None = None
+    """Of a stream; known to the replica that Envoy told."""
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    policy: Policy
+    request: RoutingRequest
+    lease: Lease
+    prefix: PrefixBooking | None
+    at_seconds: float
+
+
+class Unsettled:
+    """Bounded in number and age; the oldest go first."""
+
+    def __init__(self, clock: Callable[[], float], prefixes: PrefixIndex) -> None:
+        self.silent = 0
+        """Bookings of whose end nobody told."""
+        self._clock = clock
+        self._prefixes = prefixes
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._released: deque[tuple[float, str]] = deque(maxlen=MAX_PENDING)
+
+    def add(
+        self, charge_id: str, policy: Policy, request: RoutingRequest, lease: Lease, prefix: PrefixBooking | None
+    ) -> None:
+        """Remembers a booking."""
+        pending, now = self._pending, self._clock()
+        pending[charge_id] = _Pending(policy, request, lease, prefix, now)
+        lease.on_release = partial(self._on_release, charge_id)
+        while len(pending) > MAX_PENDING or next(iter(pending.values())).at_seconds < now - PENDING_SECONDS:
+            pending.popitem(last=False)
+
+    def settle(self, settled: Settled, pod: PodSpec | None, row: int | None) -> bool:
+        """Teaches how a booked request ended, on the pod of that row; False for an unknown charge id."""
+        pending = self._pending.pop(settled.charge_id, None)
+        if pending is None:
+            return False
+        prompt, cached, output = settled.prompt_tokens, settled.cached_tokens, settled.output_tokens
+        if prompt or output:
+            pending.lease.correct(prompt, output)
+        if settled.succeeded and settled.ttft_seconds is not None and row == pending.lease.row:
+            pending.lease.first_token_after(settled.ttft_seconds)
+        self._settle_prefix(pending.prefix, row if settled.succeeded else None)
+        pending.policy.settled(pending.request, Outcome(pod, settled.succeeded, prompt, cached, output))
+        return True
+
+    def assume_success(self, charge_id: str) -> None:
+        """Ends a booking of which nobody will ever tell the outcome: the estimates stand."""
+        pending = self._pending.pop(charge_id, None)
+        if pending is not None and pending.prefix is not None:
+            self._prefixes.confirm(pending.prefix)
+
+    def end_silent(self) -> None:
+        """Ends bookings whose log entry is overdue."""
+        due = self._clock() - SILENCE_SECONDS
+        for _ in range(_SILENT_PER_CALL):
+            if not self._released or self._released[0][0] > due:
+                return
+            charge_id = self._released.popleft()[1]
+            if charge_id in self._pending:
+                self.silent += 1
+                self.assume_success(charge_id)
+
+    def _on_release(self, charge_id: str) -> None:
+        if charge_id in self._pending:
+            self._released.append((self._clock(), charge_id))
+
+    def _settle_prefix(self, booking: PrefixBooking | None, served_row: int | None) -> None:
+        if booking is None:
+            return
+        if served_row == booking.row:
+            self._prefixes.confirm(booking)
+            return
+        self._prefixes.take_back(booking)
+        if served_row is not None:  # Envoy went to another candidate
+            self._prefixes.insert(served_row, booking.keys)

@@ -1,0 +1,169 @@
+"""Few candidates are asked for their cost one by one, many as columns: both must say the same, whatever is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.chooser import Chooser
+from routing.circuit import Failure
+from routing.one_pod import FEW_PODS, OnePod, costs_one_by_one
+from routing.pods import PodTable
+from routing.policies import all_policies
+from routing.policy import RoutingRequest
+from routing.prefix_keys import keys_of
+from routing.rendezvous import draws
+from routing.router import Router
+from routing.spec import ClusterState, PodSpec
+from routing.view import PodView
+
+NOW = 1000.0
+KEYS = keys_of(tuple(range(1, 9)))
+# Least and most; what must be measured first is unknown now and then.
+COUNTED = {
+    "inflight_requests": (0, 300),
+    "requests_total": (0, 300),
+    "booked_requests_since_poll": (0, 300),
+    "inflight_prompt_tokens": (0, 1e6),
+    "inflight_output_tokens": (0, 1e6),
+    "inflight_requests_elsewhere": (0, 100),
+    "inflight_prompt_tokens_elsewhere": (0, 1e6),
+    "inflight_output_tokens_elsewhere": (0, 1e6),
+    "booked_tokens_since_poll": (0, 1e6),
+    "prefill_backlog_tokens": (0, 1e6),
+    "prefill_backlog_at_seconds": (NOW - 60, NOW),
+    "busy_since_seconds": (NOW - 60, NOW),
+}
+MEASURED = {
+    "running_requests": (0, 500),
+    "waiting_requests": (0, 500),
+    "kv_usage_ratio": (0, 1),
+    "kv_capacity_tokens": (1, 1e6),
+    "prefill_tokens_per_second": (1, 1e5),
+    "engine_ttft_seconds": (1e-4, 10),
+    "engine_tpot_seconds": (1e-4, 10),
+    "polled_at_seconds": (NOW - 20, NOW),
+    "ttft_seconds": (1e-4, 10),
+    "tpot_seconds": (1e-4, 10),
+}
+
+
+def request_of(**fields: Any) -> RoutingRequest:
+    return RoutingRequest("m", prefix=KEYS.hashes, prefix_tokens=KEYS.tokens, **fields)
+
+
+REQUESTS = st.fixed_dictionaries(
+    {
+        "user": st.sampled_from(["", "kim", "lee"]),
+        "session": st.sampled_from(["", "a conversation", "00000000000000ff"]),
+        "prompt_tokens": st.floats(0, 1e5),
+        "output_tokens": st.floats(0, 1e4),
+        "config": st.fixed_dictionaries(
+            {}, optional={"minMatchRatio": st.floats(0, 1), "decodeShare": st.floats(0, 1)}
+        ),
+    }
+).map(lambda fields: request_of(**fields))
+
+
+class Site:
+    """Pods of which anything may be known (drawn from a seed), and a router that has seen anything."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.pods = PodTable(lambda: NOW)
+        specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
+        self.pods.apply(ClusterState(specs, frozenset()))
+        self.router = Router(self.pods, np.random.default_rng(0))
+        rows = self.pods.view("m").rows
+        self.pods.books.mirror.turn(NOW - 0.1, 2.0)
+        few_values = rng.random() < 0.3  # so that pods cost the same
+        for name, (least, most) in (COUNTED | MEASURED).items():
+            values = rng.uniform(least, most, count)
+            if few_values or rng.random() < 0.1:
+                values[:] = values[0]
+            if name in MEASURED:
+                values[rng.random(count) < rng.choice([0.0, 0.3, 1.0])] = np.nan
+            getattr(self.pods.columns, name)[rows] = values
+        if rng.random() < 0.1:
+            self.pods.columns.kv_capacity_tokens[rows[0]] = 0.0
+        if rng.random() < 0.1:
+            self.pods.columns.tpot_seconds[rows] = 0.0
+        self.pods.books.has_elsewhere = bool(rng.random() < 0.5)
+        for row in rows.tolist():
+            depth = int(rng.integers(0, len(KEYS.hashes) + 1)) if rng.random() < 0.5 else 0
+            if depth:
+                self.router.prefixes.insert(row, keys_of(KEYS.hashes[:depth]))
+            for window in (self.pods.books.prompt_tokens, self.pods.books.output_tokens):
+                window.add(row, rng.uniform(0, 1e6), NOW)
+            if rng.random() < 0.2:
+                self.pods.health.failed(row, Failure.UNAVAILABLE)
+
+    def view(self, strategy: str, request: RoutingRequest) -> PodView:
+        """The candidates as the router would see them."""
+        policy = self.router.policy(strategy)
+        assert policy is not None
+        view, _ = self.router._offered(self.pods.view("m"))
+        self.router._match(view, policy, request)
+        return view
+
+
+SITES = st.builds(Site, st.integers(1, FEW_PODS), st.integers(0, 2**32))
+ONE_BY_ONE = [name for name, policy in all_policies(lambda: NOW, np.random.default_rng(0)).items() if policy.one_by_one]
+
+
+def test_nearly_all_strategies_can_be_asked_one_by_one():
+    assert set(all_policies(lambda: NOW, np.random.default_rng(0))) - set(ONE_BY_ONE) == {"power-of-two"}
+
+
+@pytest.mark.parametrize("strategy", ONE_BY_ONE)
+@given(SITES, REQUESTS, st.floats(0, 1e6))
+def test_both_ways_tell_the_same(strategy: str, site: Site, request: RoutingRequest, served_tokens: float):
+    policy = site.router.policy(strategy)
+    assert policy is not None
+    policy.booked(site.pods.spec(0), RoutingRequest("m", user="kim", prompt_tokens=served_tokens))
+    view = site.view(strategy, request)
+    pod = OnePod(view)
+
+    with np.errstate(all="ignore"):
+        costs = policy.costs(view, request)
+        assert costs_one_by_one(policy, view, pod, request) == pytest.approx(costs.tolist(), rel=1e-9, nan_ok=True)
+        few = Chooser(np.random.default_rng(1)).choose(policy, view, request, len(view))
+        policy.one_by_one = False
+        many = Chooser(np.random.default_rng(2)).choose(policy, view, request, len(view))
+
+    ordered = [[choice.costs[position] for position in choice.positions] for choice in (few, many)]
+    assert ordered[0] == pytest.approx(ordered[1], rel=1e-9), "the same order, but for pods that cost the same"
+    assert few.branch == many.branch or few.positions[0] != many.positions[0]
+
+
+@given(SITES, REQUESTS)
+def test_every_property_of_a_view_has_its_number(site: Site, request: RoutingRequest):
+    view = site.view("prefix-cache", request)
+    pod = OnePod(view)
+    names = [name for name in dir(PodView) if isinstance(getattr(PodView, name), property) and "number" not in name]
+    for name in names:
+        with np.errstate(all="ignore"):
+            expected = np.broadcast_to(getattr(view, name), len(view)).tolist()
+            try:
+                told = [getattr(pod.at(position), name) for position in range(len(view))]
+            except ZeroDivisionError:
+                continue  # the whole view is asked instead
+        assert told == pytest.approx(expected, rel=1e-9, nan_ok=True), name
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4), st.integers(0, 2**64 - 1))
+def test_lots_are_drawn_alike(hashes: list[int], key: int):
+    assert [draws(address_hash, key) for address_hash in hashes] == draws(np.array(hashes, np.uint64), key).tolist()
+
+
+@given(SITES, st.integers(1, len(KEYS.hashes)))
+def test_matches_are_found_alike(site: Site, depth: int):
+    rows, hashes = site.pods.view("m").rows, KEYS.hashes[:depth]
+    assert (
+        site.router.prefixes.matched_by_each(hashes, rows.tolist())
+        == site.router.prefixes.matched_blocks(hashes, rows).tolist()
+    )
