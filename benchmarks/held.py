@@ -6,28 +6,43 @@ request refused or failed, nothing overflows in Envoy, a held exchange costs the
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import math
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console
+from rich.table import Table
 
 from benchmarks.load import Load, Outcome, run
 from benchmarks.procfs import raise_open_files, rss_bytes
-from benchmarks.results import Line, Result, machine, today, write
-from benchmarks.rig import Rig, Variant
-from benchmarks.table import promise_table
+from benchmarks.results import Figure, Line, Result, machine
+from benchmarks.rig import Rig
+from benchmarks.running import conclude, options, progress
+from benchmarks.variant import Variant
+from gateway_plugin.bench.plots import POINTS
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STREAMS, QUICK_STREAMS = 3000, 300
 STARTS_PER_SECOND = 150.0
-HOLD_SECONDS = 5.0
+HOLD_SECONDS, QUICK_HOLD_SECONDS = 5.0, 2.0
 GAP_MS = 1000
 WARM_UP_REQUESTS = 2000
 POLL_SECONDS = 0.5
 OVERFLOWS = r"(overflow|upstream_rq_5xx|downstream_rq_5xx|rq_pending_failure_eject)$"
+
+
+class Sample(NamedTuple):
+    """While streams start, stay and end."""
+
+    seconds: float
+    open: int
+    plugin_mb: float
+    envoy_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class Held:
     completed: int
     errors: dict[str, int]
     timeouts: int
+    samples: list[Sample]
 
 
 async def hold(rig: Rig, streams: int, rate_per_second: float, hold_seconds: float) -> Held:
@@ -61,25 +77,24 @@ async def hold(rig: Rig, streams: int, rate_per_second: float, hold_seconds: flo
         timeout_seconds=120,
     )
     running = asyncio.create_task(run(load))
-    most, plugin_most, envoy_most = 0, plugin, envoy
+    began, samples = asyncio.get_running_loop().time(), []
     while not running.done():
-        most = max(most, int(await rig.metric("gateway_in_flight_requests")))
-        plugin_most, envoy_most = (
-            max(plugin_most, rss_bytes(rig.processor.pid)),
-            max(envoy_most, rss_bytes(rig.envoy.pid)),
-        )
+        is_open = int(await rig.metric("gateway_in_flight_requests"))
+        memory = (rss_bytes(rig.processor.pid) / 1e6, rss_bytes(rig.envoy.pid) / 1e6)
+        samples.append(Sample(asyncio.get_running_loop().time() - began, is_open, *memory))
         await asyncio.wait([running], timeout=POLL_SECONDS)
     outcome: Outcome = running.result()
     return Held(
         streams=streams,
-        open_at_once=most,
-        plugin_kb_per_stream=(plugin_most - plugin) / streams / 1000,
-        envoy_kb_per_stream=(envoy_most - envoy) / streams / 1000,
+        open_at_once=max(sample.open for sample in samples),
+        plugin_kb_per_stream=(max(one.plugin_mb for one in samples) - plugin / 1e6) / streams * 1e3,
+        envoy_kb_per_stream=(max(one.envoy_mb for one in samples) - envoy / 1e6) / streams * 1e3,
         overflows={name: count for name, count in (await rig.envoy_stats(OVERFLOWS)).items() if count},
         left_in_flight=await none_left(rig),
         completed=outcome.completed,
         errors=outcome.errors,
         timeouts=outcome.timeouts,
+        samples=samples,
     )
 
 
@@ -110,25 +125,51 @@ def promises(held: Held) -> list[Line]:
     ]
 
 
-async def main() -> int:
-    """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.held")
-    parser.add_argument("--streams", type=int, default=3000)
-    arguments = parser.parse_args()
-    raise_open_files()
+def as_result(held: Held, rate_per_second: float) -> Result:
+    """In the common form."""
+    kept = {"plugin": held.plugin_kb_per_stream, "Envoy": held.envoy_kb_per_stream}
+    thinned = held.samples[:: -(-len(held.samples) // POINTS)]
+    return Result(
+        name="held",
+        machine=machine(),
+        load={"streams": held.streams, "starts_per_second": rate_per_second, "gap_ms": GAP_MS},
+        repeats=1,
+        figures=[Figure(f"memory per held stream/{name}", "KB", (round(kb, 2),)) for name, kb in kept.items()],
+        lines=promises(held),
+        errors=held.errors,
+        timeouts=held.timeouts,
+        series={
+            "seconds": [round(one.seconds, 1) for one in thinned],
+            "open": [one.open for one in thinned],
+            "plugin_mb": [round(one.plugin_mb, 1) for one in thinned],
+            "envoy_mb": [round(one.envoy_mb, 1) for one in thinned],
+        },
+    )
+
+
+async def measure(streams: int, hold_seconds: float) -> Held:
+    """On a chain of its own."""
     with tempfile.TemporaryDirectory() as directory:
         async with Rig(Variant("held", limits="valkey"), Path(directory)) as rig:
-            await warm_up(rig, WARM_UP_REQUESTS)
-            held = await hold(rig, arguments.streams, STARTS_PER_SECOND, HOLD_SECONDS)
-    lines = promises(held)
-    console, about = Console(width=120), machine()
-    console.print(f"{about['cpu']}, {about['cpus']} CPUs, Python {about['python']}; {held.streams} streams")
-    console.print(promise_table(lines))
-    console.print(f"errors: {held.errors or 'none'}; Envoy's memory per stream: {held.envoy_kb_per_stream:.0f} KB")
-    load = {"streams": arguments.streams, "starts_per_second": STARTS_PER_SECOND}
-    write(Result(name="held", machine=machine(), load=load, repeats=1, lines=lines, series=asdict(held)), today())
-    return 0 if all(line.holds for line in lines) else 1
+            await warm_up(rig, min(WARM_UP_REQUESTS, 10 * streams))
+            return await hold(rig, streams, STARTS_PER_SECOND, hold_seconds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, writes."""
+    parser = options("held", "Generations that are held open, all at once.")
+    parser.add_argument("--streams", type=int, default=STREAMS)
+    arguments = parser.parse_args(argv)
+    raise_open_files()
+    with progress() as bar:
+        bar.add_task("held", total=None)
+        sent = (QUICK_STREAMS, QUICK_HOLD_SECONDS) if arguments.quick else (arguments.streams, HOLD_SECONDS)
+        held = asyncio.run(measure(*sent))
+    table = Table("streams", "open at once", "plugin KB each", "Envoy KB each", show_edge=False)
+    kept = f"{held.plugin_kb_per_stream:.1f}", f"{held.envoy_kb_per_stream:.1f}"
+    table.add_row(str(held.streams), str(held.open_at_once), *kept)
+    return conclude(as_result(held, STARTS_PER_SECOND), arguments.out, [table], quick=arguments.quick)
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

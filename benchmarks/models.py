@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import platform
 import socket
+import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import httpx
-import numpy as np
 import uvloop
 from fastapi import FastAPI
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.models_client import HOST, RATE_PER_SECOND, Measured, measure
+from benchmarks.results import Figure, Line, Result, machine
+from benchmarks.running import conclude, options, progress
 from gateway_plugin.api.models import models_router, sees_everything
 from gateway_plugin.catalogue.catalogue import Catalogue
 from gateway_plugin.catalogue.figures import FigureBook
@@ -39,21 +41,19 @@ from routing.pods import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MODELS, PODS = 1000, 10
-RATE_PER_SECOND = 500
-SECONDS = 8.0
-CONNECTIONS = 64
-HOST = "127.0.0.1"
-
-
-class Measured(NamedTuple):
-    """Milliseconds."""
-
-    p50: float
-    p99: float
-    kib: float
+SECONDS, QUICK_SECONDS = 6.0, 0.5
+CHANGING, CHANGE = "list, with a change a second", "until a change is seen"
+CASES = (
+    ("list", "/v1/models", False),
+    ("list, 304", "/v1/models", True),
+    ("one model", "/v1/models/model-0500", False),
+    ("page of 20, full", "/v1/models?limit=20&detail=full", False),
+)
+"""What, its path, and whether the client has it already."""
+TARGETS_MS = {"list": 10.0, "list, 304": 2.0, CHANGING: 10.0, CHANGE: 1000.0}
 
 
 def pods() -> list[PodSpec]:
@@ -112,7 +112,7 @@ class Server:
 def server() -> Iterator[int]:
     """The port of a server that lasts as long as the block."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.models", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.models", "--serve", str(port)])
     try:
         for _ in range(1000):
             with suppress(OSError), socket.create_connection((HOST, port)):
@@ -124,84 +124,82 @@ def server() -> Iterator[int]:
         process.wait()
 
 
-class Connections:
-    """Kept alive, one request at a time on each."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-
-    async def open(self) -> None:
-        """All of them; new ones each time, because the server closes those that are idle."""
-        for _ in range(CONNECTIONS):
-            self._free.put_nowait(await asyncio.open_connection(HOST, self._port, limit=2**20))
-
-    async def ask(self, request: bytes, due: float) -> tuple[float, int]:
-        """Seconds since it was due, and bytes of the body."""
-        reader, writer = await self._free.get()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-        body = await reader.readexactly(int(length or b"0"))
-        self._free.put_nowait((reader, writer))
-        return time.perf_counter() - due, len(body)
-
-
-async def measure(port: int, path: str, etag: str = "") -> Measured:
-    """All requests, each at its time."""
-    connections = Connections(port)
-    await connections.open()
-    condition = f"if-none-match: {etag}\r\n" if etag else ""
-    request = f"GET {path} HTTP/1.1\r\nhost: x\r\n{condition}\r\n".encode()
-    for _ in range(20):
-        await connections.ask(request, 0.0)
-    began, asked = time.perf_counter() + 0.1, []
-    for number in range(int(RATE_PER_SECOND * SECONDS)):
-        due = began + number / RATE_PER_SECOND
-        if due > time.perf_counter():
-            await asyncio.sleep(due - time.perf_counter())
-        asked.append(asyncio.create_task(connections.ask(request, due)))
-    answers = await asyncio.gather(*asked)
-    times = np.array([seconds for seconds, _ in answers]) * 1e3
-    return Measured(float(np.percentile(times, 50)), float(np.percentile(times, 99)), answers[-1][1] / 1024)
-
-
-async def client(port: int) -> Table:
-    """Every row."""
-    table = Table("what, at 500 requests/s", "p50 ms", "p99 ms", "KiB", "target p99", show_edge=False)
+async def client(port: int, seconds: float) -> dict[str, Measured]:
+    """Every case; `CHANGE` has milliseconds until a change was seen."""
+    found = {}
     async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}") as http:
         etag = (await http.get("/v1/models")).headers["etag"]
-        for what, path, sent, target in (
-            ("list, basic", "/v1/models", "", "10 ms"),
-            ("list, 304", "/v1/models", etag, "2 ms"),
-            ("one model", "/v1/models/model-0500", "", ""),
-            ("page of 20, full", "/v1/models?limit=20&detail=full", "", ""),
-        ):
-            add(table, what, await measure(port, path, sent), target)
+        for what, path, sent in CASES:
+            found[what] = await measure(port, path, etag if sent else "", seconds)
         await http.get("/changes?on=true")
-        add(table, "list, basic; a change a second", await measure(port, "/v1/models"), "10 ms")
-        changes = np.array((await http.get("/changes")).json()) * 1e3
-        table.add_row("change visible", f"{np.median(changes):.0f}", f"{changes.max():.0f} (most)", "", "1,000 ms")
+        found[CHANGING] = await measure(port, "/v1/models", "", seconds)
+        changes = [each * 1e3 for each in (await http.get("/changes")).json()]
+    if changes:
+        found[CHANGE] = Measured(statistics.median(changes), max(changes), 0.0, {}, 0)
+    return found
+
+
+def as_result(rounds: Sequence[dict[str, Measured]], seconds: float) -> Result:
+    """In the common form."""
+    figures = [
+        Figure(f"{what}/{name}", unit, tuple(round(getattr(one[what], name), 3) for one in rounds if what in one))
+        for what in rounds[0]
+        for name, unit in (("p50", "ms"), ("p99", "ms"), ("kib", "KiB"))
+        if name != "kib" or what != CHANGE
+    ]
+    medians = {figure.path: figure.spread.median for figure in figures}
+    lines = [
+        Line(f"models: {what}, p99", medians[f"{what}/p99"], at_most, "ms")
+        for what, at_most in TARGETS_MS.items()
+        if f"{what}/p99" in medians
+    ]
+    load = {"models": MODELS, "pods of each": PODS, "per_second": RATE_PER_SECOND, "seconds": seconds}
+    errors: Counter[str] = Counter()
+    for one in (each for several in rounds for each in several.values()):
+        errors.update(one.errors)
+    return Result(
+        name="models",
+        machine=machine(),
+        load=load,
+        repeats=len(rounds),
+        figures=figures,
+        lines=lines,
+        errors=dict(errors),
+        timeouts=sum(one.timeouts for several in rounds for one in several.values()),
+    )
+
+
+def table(result: Result) -> Table:
+    """For the terminal."""
+    table = Table("what, at 500 requests/s", "median", "least", "most", "unit", show_edge=False)
+    for figure in result.figures:
+        spread = figure.spread
+        table.add_row(
+            figure.path, *(f"{value:.2f}" for value in (spread.median, spread.least, spread.most)), figure.unit
+        )
     return table
 
 
-def add(table: Table, what: str, result: Measured, target: str) -> None:
-    """One line."""
-    table.add_row(what, f"{result.p50:.2f}", f"{result.p99:.2f}", f"{result.kib:.1f}", target)
-
-
-def main() -> None:
-    """Prints one table; with a port, it is the server."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, writes; with a port, it is the server."""
+    parser = options("models", "The models endpoint with 1,000 models of 10 pods each.")
+    parser.add_argument("--serve", type=int, default=0, help="be the server, on this port")
+    parser.add_argument("--repeats", type=int, default=1)
+    arguments = parser.parse_args(argv)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if len(sys.argv) > 1:
-            runner.run(Server().run(int(sys.argv[1])))
-            return
-        with server() as port:
-            table = runner.run(client(port))
-    console = Console()
-    console.print(f"Python {platform.python_version()}, {platform.machine()}, {MODELS} models of {PODS} pods")
-    console.print(table)
+        if arguments.serve:
+            runner.run(Server().run(arguments.serve))
+            return 0
+        seconds = QUICK_SECONDS if arguments.quick else SECONDS
+        with server() as port, progress() as bar:
+            task = bar.add_task("models", total=arguments.repeats)
+            rounds = []
+            for _ in range(arguments.repeats):
+                rounds.append(runner.run(client(port, seconds)))
+                bar.advance(task)
+    result = as_result(rounds, seconds)
+    return conclude(result, arguments.out, [table(result)], quick=arguments.quick)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

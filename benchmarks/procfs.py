@@ -26,6 +26,18 @@ def cpu_seconds(pid: int) -> float:
     return used / 1e9
 
 
+def tree_cpu_seconds(pid: int) -> float:
+    """Of a process and those that it started and that live; what ended ones used is lost."""
+    used, waiting = 0.0, [pid]
+    while waiting:
+        parent = waiting.pop()
+        with contextlib.suppress(OSError):  # ended meanwhile
+            used += cpu_seconds(parent)
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+    return used
+
+
 def rss_bytes(pid: int) -> int:
     """Memory in RAM that is its own: shared pages of binaries do not grow with load."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -17,5 +17,10 @@ def promise_table(lines: Iterable[Line]) -> Table:
     table = Table("promise", "measured", "at most", "", show_edge=False)
     for line in lines:
         verdict = "holds" if line.holds else "[bold red]does not hold"
-        table.add_row(line.what, f"{line.measured:.2f} {line.unit}", f"{line.at_most:g} {line.unit}", verdict)
+        table.add_row(
+            line.what,
+            f"{line.measured:.2f} {line.unit}",
+            f"{line.at_most:.3g} {line.unit}" if line.at_most < 1 else f"{line.at_most:g} {line.unit}",
+            verdict,
+        )
     return table

@@ -1,4 +1,4 @@
-"""`gateway-plugin`: serve, controller, doctor, config, simulate, envoy-config, explain, demo."""
+"""`gateway-plugin`: serve, controller, doctor, config, simulate, envoy-config, explain, demo, bench."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gateway_plugin.bench.command import bench
 from gateway_plugin.users_cli import users_cli
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
 
 cli.add_typer(users_cli, name="users")
+cli.command()(bench)
 
 ConfigFile = Annotated[
     Path | None,

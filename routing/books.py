@@ -3,7 +3,8 @@
     backlog(t) = max(0, backlog(t0) - prefill rate * (t - t0)), tokens
 
 The prefill work of a request is counted from its booking and leaves as the engine is expected to compute it, in order
-of arrival; nobody tells the gateway of first tokens while they happen. What is left of it leaves with the lease.
+of arrival; nobody tells the gateway of first tokens while they happen. What is left of it leaves with the lease. First
+tokens that are told afterwards set rate and backlog right (see `routing.prefill_pace`).
 A pod has one queue: what other replicas book joins it (see `routing.elsewhere`).
 """
 
@@ -13,18 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from routing.columns import Columns
+from routing.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND, Columns
 from routing.mirror import Mirror
+from routing.prefill_pace import PrefillPace
 from routing.windows import RowWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from routing.columns import FloatColumn, IntColumn
-
-# An 8B model on one H100 computes about 8,000 prompt tokens a second; only the order of magnitude matters, and only
-# until the pod's own rate is known.
-DEFAULT_PREFILL_TOKENS_PER_SECOND = 8000.0
 
 # What others have booked in 0.2 s is read after up to 0.1 s more.
 NEWS_AGE_SECONDS = 0.2
@@ -40,6 +38,7 @@ class Books:
         self.has_elsewhere = False
         """Whether other replicas have work anywhere; False spares every request the look."""
         self.mirror = Mirror(self.columns)
+        self.pace = PrefillPace(self)
         self.prompt_tokens = RowWindow(self.columns.capacity)
         self.output_tokens = RowWindow(self.columns.capacity)
         self.busy_seconds = RowWindow(self.columns.capacity)
@@ -59,9 +58,10 @@ class Books:
     def add_prefill(self, row: int, tokens: float) -> float:
         """Queues prefill work; returns the time at which it is expected to be done."""
         now, rate = self.clock(), self.rate_of(row)
-        backlog = self.backlog_of(row, now, rate) + tokens
-        self._set_backlog(row, backlog, now)
+        backlog = self.backlog_of(row, now) + tokens
+        self.set_backlog(row, backlog, now)
         self.cells.prefill_booked_tokens[row] += tokens
+        self.cells.prefill_queued_tokens[row] += tokens
         return now + backlog / rate
 
     def drop_prefill(self, row: int, tokens: float, done_at_seconds: float) -> None:
@@ -70,17 +70,19 @@ class Books:
         if now < done_at_seconds:
             rate = self.rate_of(row)
             left = min(tokens, (done_at_seconds - now) * rate)
-            self._set_backlog(row, max(0.0, self.backlog_of(row, now, rate) - left), now)
+            self.set_backlog(row, max(0.0, self.backlog_of(row, now) - left), now)
             self.cells.prefill_booked_tokens[row] -= left
+            self.cells.prefill_queued_tokens[row] -= left
 
     def booked_elsewhere(self, row: int, requests: int, prefill_tokens: float) -> None:
         """Another replica has booked work on the row's pod a moment ago, or, below zero, taken prefill work back."""
-        cells, now, rate = self.cells, self.clock(), self.rate_of(row)
+        cells, now = self.cells, self.clock()
         cells.booked_requests_since_poll[row] += requests
         cells.booked_tokens_since_poll[row] += max(0.0, prefill_tokens)
+        cells.prefill_queued_tokens[row] += prefill_tokens
         # Booked as of then: a pod that had nothing else to do has been computing it since.
         then = max(now - NEWS_AGE_SECONDS, cells.prefill_backlog_at_seconds[row])
-        self._set_backlog(row, max(0.0, self.backlog_of(row, then, rate) + prefill_tokens), then)
+        self.set_backlog(row, max(0.0, self.backlog_of(row, then) + prefill_tokens), then)
 
     def set_elsewhere(self, rows: Sequence[int], work: Sequence[tuple[float, float, float]]) -> None:
         """What others have in flight: requests, prompt tokens, output tokens; sums where a row stands repeatedly."""
@@ -97,10 +99,11 @@ class Books:
         rate = self.cells.prefill_tokens_per_second[row]
         return rate if rate == rate else DEFAULT_PREFILL_TOKENS_PER_SECOND
 
-    def backlog_of(self, row: int, now: float, rate: float) -> float:
+    def backlog_of(self, row: int, now: float) -> float:
         """`backlog_tokens` of one row."""
         cells = self.cells
-        backlog = cells.prefill_backlog_tokens[row] - (now - cells.prefill_backlog_at_seconds[row]) * rate
+        elapsed = now - cells.prefill_backlog_at_seconds[row]
+        backlog = cells.prefill_backlog_tokens[row] - elapsed * self.rate_of(row)
         return backlog if backlog > 0.0 else 0.0  # noqa: FURB136 - max() takes four times as long
 
     def requests_of(self, row: int) -> float:
@@ -139,7 +142,8 @@ class Books:
         window = self.busy_seconds.window_seconds
         return np.minimum(self.busy_seconds.totals(rows, now) + running, window) / window
 
-    def _set_backlog(self, row: int, tokens: float, now: float) -> None:
+    def set_backlog(self, row: int, tokens: float, now: float) -> None:
+        """The work that is left now."""
         self.cells.prefill_backlog_tokens[row] = tokens
         self.cells.prefill_backlog_at_seconds[row] = now
 

@@ -30,6 +30,8 @@ class Cells:
     prefill_booked_tokens: memoryview[float]
     prefill_backlog_tokens: memoryview[float]
     prefill_backlog_at_seconds: memoryview[float]
+    prefill_queued_tokens: memoryview[float]
+    prefill_corrected_tokens: memoryview[float]
     busy_since_seconds: memoryview[float]
     running_requests: memoryview[float]
     waiting_requests: memoryview[float]

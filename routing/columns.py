@@ -17,9 +17,13 @@ IntColumn = NDArray[np.int64]
 HashColumn = NDArray[np.uint64]
 BoolColumn = NDArray[np.bool_]
 
+# An 8B model on one H100 computes about 8,000 prompt tokens a second; only the order of magnitude matters, and only
+# until the pod's own rate is known.
+DEFAULT_PREFILL_TOKENS_PER_SECOND = 8000.0
+
 # What the gateway counts itself starts at zero; what it must measure first starts at NaN, unknown.
 _INTEGERS = ("incarnation", "inflight_requests", "requests_total", "booked_requests_since_poll")
-_HASHES = ("address_hash",)
+_HASHES = ("address_hash", "model_hash")
 _COUNTED = (
     "inflight_prompt_tokens",
     "inflight_output_tokens",
@@ -30,6 +34,12 @@ _COUNTED = (
     "prefill_booked_tokens",
     "prefill_backlog_tokens",
     "prefill_backlog_at_seconds",
+    "prefill_queued_tokens",
+    "prefill_corrected_tokens",
+    "prefill_done_tokens",
+    "prefill_done_at_seconds",
+    "pace_tokens_squared",
+    "pace_token_seconds",
     "busy_since_seconds",
 )
 _MEASURED = (
@@ -40,6 +50,7 @@ _MEASURED = (
     "prefix_hit_tokens",
     "prefix_query_tokens",
     "prefill_tokens_per_second",
+    "engine_prefill_tokens_per_second",
     "engine_ttft_seconds",
     "engine_tpot_seconds",
     "polled_at_seconds",
@@ -56,6 +67,7 @@ class Columns:
     requests_total: IntColumn
     booked_requests_since_poll: IntColumn
     address_hash: HashColumn
+    model_hash: HashColumn
     inflight_prompt_tokens: FloatColumn
     inflight_output_tokens: FloatColumn
     inflight_requests_elsewhere: FloatColumn
@@ -65,6 +77,12 @@ class Columns:
     prefill_booked_tokens: FloatColumn
     prefill_backlog_tokens: FloatColumn
     prefill_backlog_at_seconds: FloatColumn
+    prefill_queued_tokens: FloatColumn
+    prefill_corrected_tokens: FloatColumn
+    prefill_done_tokens: FloatColumn
+    prefill_done_at_seconds: FloatColumn
+    pace_tokens_squared: FloatColumn
+    pace_token_seconds: FloatColumn
     busy_since_seconds: FloatColumn
     running_requests: FloatColumn
     waiting_requests: FloatColumn
@@ -73,6 +91,7 @@ class Columns:
     prefix_hit_tokens: FloatColumn
     prefix_query_tokens: FloatColumn
     prefill_tokens_per_second: FloatColumn
+    engine_prefill_tokens_per_second: FloatColumn
     engine_ttft_seconds: FloatColumn
     engine_tpot_seconds: FloatColumn
     polled_at_seconds: FloatColumn

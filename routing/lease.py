@@ -28,7 +28,16 @@ class Work(msgspec.Struct, frozen=True, gc=False):
 class Lease:
     """One in-flight request on one incarnation of one pod."""
 
-    __slots__ = ("_books", "_prefill_done_at_seconds", "_released", "incarnation", "on_release", "row", "work")
+    __slots__ = (
+        "_books",
+        "_place",
+        "_prefill_done_at_seconds",
+        "_released",
+        "incarnation",
+        "on_release",
+        "row",
+        "work",
+    )
 
     def __init__(self, books: Books, row: int, work: Work) -> None:
         cells = books.cells
@@ -47,6 +56,7 @@ class Lease:
         cells.inflight_output_tokens[row] += work.output_tokens
         cells.booked_tokens_since_poll[row] += work.uncached_tokens
         self._prefill_done_at_seconds = books.add_prefill(row, work.uncached_tokens)
+        self._place = books.pace.place(row)
 
     @property
     def current(self) -> bool:
@@ -89,6 +99,11 @@ class Lease:
             now = self._books.clock()
             self._books.prompt_tokens.add(self.row, prompt_tokens - self.work.prompt_tokens, now)
             self._books.output_tokens.add(self.row, output_tokens - self.work.output_tokens, now)
+
+    def first_token_after(self, seconds: float) -> None:
+        """Teaches how long after the booking the pod came to this request's first token; any time later, and once."""
+        if self.current:
+            self._books.pace.first_token(self.row, self._place, seconds)
 
     def __repr__(self) -> str:
         state = "released" if self._released else "held"

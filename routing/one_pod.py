@@ -29,6 +29,7 @@ class OnePod:
         "_cells",
         "_extremes",
         "_matched",
+        "_mean_backlog",
         "_mean_tpot",
         "_mean_ttft",
         "_now",
@@ -53,6 +54,7 @@ class OnePod:
         self._stale_after_seconds = view.stale_after_seconds
         # Of all candidates, when a formula asks for them; a mean of 0 stands for an unknown one.
         self._extremes: tuple[float, float] | None = None
+        self._mean_backlog: float | None = None
         self._mean_tpot: float | None = None
         self._mean_ttft: float | None = None
         self._row = self.position = 0
@@ -109,12 +111,17 @@ class OnePod:
 
     @property
     def prefill_backlog_tokens(self) -> float:
-        return self._books.backlog_of(self._row, self._now, self._books.rate_of(self._row))
+        return self._books.backlog_of(self._row, self._now)
+
+    @property
+    def mean_backlog_tokens(self) -> float:
+        if self._mean_backlog is None:
+            self._mean_backlog = sum([pod.prefill_backlog_tokens for pod in self._all()]) / len(self._rows)
+        return self._mean_backlog
 
     @property
     def prefill_backlog_seconds(self) -> float:
-        rate = self._books.rate_of(self._row)
-        return self._books.backlog_of(self._row, self._now, rate) / rate
+        return self._books.backlog_of(self._row, self._now) / self._books.rate_of(self._row)
 
     @property
     def prefill_tokens_per_second(self) -> float:

@@ -125,6 +125,8 @@ class PodTable:
             self.on_capacity(row, capacity_tokens)
         for name, value in values.items():
             getattr(self.columns, name)[row] = value
+        if "engine_prefill_tokens_per_second" in values:
+            self.books.pace.told(row)
         self.columns.polled_at_seconds[row] = self.books.clock()
         self.columns.booked_requests_since_poll[row] = 0
         self.columns.booked_tokens_since_poll[row] = 0.0
@@ -170,7 +172,9 @@ class PodTable:
         if row is not None and self._specs[row].uid != pod.uid:
             self._remove(pod.address)
             row = None
-        self._specs[self._new_row(pod.address) if row is None else row] = pod
+        row = self._new_row(pod.address) if row is None else row
+        self._specs[row] = pod
+        self.columns.model_hash[row] = xxh64_intdigest(pod.models[0].encode()) if pod.models else 0
 
     def _new_row(self, address: str) -> int:
         if not self._free_rows:

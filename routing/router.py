@@ -155,14 +155,23 @@ class Router:
         return Candidate(self._pods.spec(row), place, self._pods.health.describe(row))
 
     def settle(
-        self, charge_id: str, address: str, *, succeeded: bool, prompt: int, cached: int, output: int, model: str
+        self,
+        charge_id: str,
+        address: str,
+        *,
+        succeeded: bool,
+        prompt: int,
+        cached: int,
+        output: int,
+        model: str,
+        ttft_seconds: float | None = None,
     ) -> bool:
         """Teaches how a booked request ended (token counts, 0 where unknown); False for an unknown charge id."""
         if succeeded and output:
             self.outputs.observe(model, output)
         settled = Settled(charge_id, model, address, succeeded, prompt, cached, output)
         row = self._pods.row_of(address)
-        if self._unsettled.settle(settled, self._pods.spec(row) if row is not None else None, row):
+        if self._unsettled.settle(settled, self._pods.spec(row) if row is not None else None, row, ttft_seconds):
             return True
         self.on_stranger(settled)
         return False

@@ -74,7 +74,7 @@ class Unsettled:
         while len(pending) > MAX_PENDING or next(iter(pending.values())).at_seconds < now - PENDING_SECONDS:
             pending.popitem(last=False)
 
-    def settle(self, settled: Settled, pod: PodSpec | None, row: int | None) -> bool:
+    def settle(self, settled: Settled, pod: PodSpec | None, row: int | None, ttft_seconds: float | None) -> bool:
         """Teaches how a booked request ended, on the pod of that row; False for an unknown charge id."""
         pending = self._pending.pop(settled.charge_id, None)
         if pending is None:
@@ -82,6 +82,8 @@ class Unsettled:
         prompt, cached, output = settled.prompt_tokens, settled.cached_tokens, settled.output_tokens
         if prompt or output:
             pending.lease.correct(prompt, output)
+        if settled.succeeded and ttft_seconds is not None and row == pending.lease.row:
+            pending.lease.first_token_after(ttft_seconds)
         self._settle_prefix(pending.prefix, row if settled.succeeded else None)
         pending.policy.settled(pending.request, Outcome(pod, settled.succeeded, prompt, cached, output))
         return True

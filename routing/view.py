@@ -130,6 +130,11 @@ class PodView:
         return self.books.backlog_tokens(self.rows, self.prefill_tokens_per_second)
 
     @property
+    def mean_backlog_tokens(self) -> float:
+        """The same of one pod in the mean."""
+        return float(np.add.reduce(self.prefill_backlog_tokens)) / len(self.rows)
+
+    @property
     def prefill_backlog_seconds(self) -> FloatColumn:
         """The time that each pod still needs for them."""
         rate = self.prefill_tokens_per_second
@@ -209,7 +214,7 @@ class PodView:
 
     @property
     def prefill_is_measured(self) -> BoolColumn:
-        """Whether the engine's own metrics tell the speed of prefill."""
+        """Whether first tokens or the engine's own metrics tell the speed of prefill."""
         return ~np.isnan(self.books.columns.prefill_tokens_per_second[self.rows])
 
     @property

@@ -12,6 +12,7 @@ offloading and KV events, and the bandwidth of attention over long contexts (a d
 
 from simulator.config import EngineConfig, MetricsGeneration, SimulatedPod
 from simulator.engine import Engine
+from simulator.leaping import LeapingEngine
 from simulator.metrics_page import render as render_metrics
 from simulator.sequence import EngineRequest, FinishReason, Sequence, State, TokenEvent
 from simulator.server import RunningPod, run, start
@@ -22,6 +23,7 @@ __all__ = [
     "EngineConfig",
     "EngineRequest",
     "FinishReason",
+    "LeapingEngine",
     "MetricsGeneration",
     "RunningPod",
     "Sequence",

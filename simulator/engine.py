@@ -26,7 +26,9 @@ MAX_JITTER = 0.7  # a step lasts 30 % to 170 % of its mean
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
+    """One batch and its time."""
+
     started_at: float
     ends_at: float
     batch: Batch
@@ -38,7 +40,7 @@ class Engine:
         self.counters = EngineCounters()
         self.arriving: deque[Sequence] = deque()  # in the front end, on their way to the queue
         self._scheduler = Scheduler(config, self.counters)
-        self._step: _Step | None = None
+        self._step: Step | None = None
         self._rng = random.Random(config.seed)
 
     @property
@@ -92,18 +94,18 @@ class Engine:
             self._scheduler.remove(sequence)
         self._end(sequence, "abort")
 
-    def _begin_step(self, now: float) -> _Step | None:
+    def _begin_step(self, now: float) -> Step | None:
         batch = self._scheduler.schedule(now)
         if batch is None:
             return None
         seconds = self.config.step_seconds(batch.prefill_tokens, len(batch.decoding)) * self._jitter()
-        return _Step(now, now + seconds, batch)
+        return Step(now, now + seconds, batch)
 
     def _jitter(self) -> float:
         deviation = self._rng.gauss(0.0, self.config.jitter) if self.config.jitter else 0.0
         return 1.0 + min(MAX_JITTER, max(-MAX_JITTER, deviation))
 
-    def _complete(self, step: _Step, events: list[TokenEvent]) -> None:
+    def _complete(self, step: Step, events: list[TokenEvent]) -> None:
         # Sequences aborted during the step are no longer running.
         decoded = [sequence for sequence in step.batch.decoding if sequence.state is State.RUNNING]
         if decoded:

@@ -1,11 +1,13 @@
-"""`python -m benchmarks.overhead.echo GRPC_PORT READY_PORT`: a bare grpc.aio server on uvloop, for comparison.
+"""`python -m benchmarks.overhead.echo GRPC_PORT READY_PORT [grpcio|native]`: a bare server on uvloop, for comparison.
 
-It answers the two messages of a request with two replies that never change, and does nothing else.
+grpcio is grpc.aio without anything of ours; native is our own transport. Either answers the two messages of a request
+with two replies that never change, and does nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,16 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 
 from benchmarks.procfs import raise_open_files
+from gateway_plugin.wire.listener import WireListener
 
 if TYPE_CHECKING:
+    from gateway_plugin.calls import Call
+
     Context = grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]
 
 METHOD = "Process"
+_alive: list[object] = []
+"""A server that nobody holds is collected, and stops."""
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
 
@@ -65,9 +72,28 @@ async def ready(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
-async def main() -> None:
-    """Serves until the process ends."""
-    grpc_port, ready_port = (int(argument) for argument in sys.argv[1:])
+class NativeEcho:
+    """The same for our own transport."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def received(self, message: bytes) -> None:
+        """Parses it, as grpc.aio does."""
+        asked = ProcessingRequest.FromString(message)
+        reply = ASK_FOR_BODY if asked.HasField("request_headers") else SEND_ON
+        self._call.send(reply.SerializeToString())
+
+    def half_closed(self) -> None:
+        """The exchange is over."""
+        self._call.finish()
+
+    def ended(self) -> None:
+        """Nothing is held."""
+
+
+async def serve_grpcio(port: int) -> None:
+    """Listens."""
     server = grpc.aio.server()
     method = grpc.stream_stream_rpc_method_handler(
         process,
@@ -76,10 +102,26 @@ async def main() -> None:
     )
     handlers = grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
     server.add_generic_rpc_handlers((handlers,))
-    server.add_insecure_port(f"127.0.0.1:{grpc_port}")
+    server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
+    _alive.append(server)
+
+
+async def serve_native(port: int) -> None:
+    """Listens."""
+    listener = WireListener(
+        {f"/{SERVICE}/{METHOD}": NativeEcho}, socket.create_server(("127.0.0.1", port), backlog=1024)
+    )
+    await listener.start()
+    _alive.append(listener)
+
+
+async def main() -> None:
+    """Serves until the process ends."""
+    grpc_port, ready_port = (int(argument) for argument in sys.argv[1:3])
+    await (serve_native(grpc_port) if sys.argv[3:] == ["native"] else serve_grpcio(grpc_port))
     async with await asyncio.start_server(ready, "127.0.0.1", ready_port):
-        await server.wait_for_termination()
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -1,136 +1,100 @@
-"""Tables, promises, and the plot."""
+"""From rounds to a result, and its tables for the terminal."""
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.table import Table
 
-from benchmarks.overhead.variants import ALONE, ECHO, FOLLOWED, FOLLOWED_GRPCIO, FREE, LIMITED, LUA, WITHOUT_LUA
-from benchmarks.results import Line, Spread
+from benchmarks.overhead.promises import promises
+from benchmarks.overhead.variants import ALONE
+from benchmarks.results import Figure, Result, Spread, machine
+from gateway_plugin.bench.plots import distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from benchmarks.overhead.measuring import Measured, Round
+    from gateway_plugin.bench.results import Better
 
-# Readable on white and on black.
-_GREY = "#808080"
-_COLOURS = (_GREY, "#56B4E9", "#E69F00", "#009E73", "#B59F00", "#0072B2", "#D55E00", "#CC79A7", "#9467BD")
-
-
-def ratio(measured: Measured, load: str, over: str, under: str, read: Callable[[Round], float]) -> float:
-    """Median over rounds of one variant's figure over the other's in the same round."""
-    pairs = zip(measured.figure(over, load, read), measured.figure(under, load, read), strict=True)
-    return statistics.median(above / below for above, below in pairs)
+PER_SECOND, ENVOY, PLUGIN, CLIENT = "requests per second", "Envoy CPU", "plugin CPU", "client CPU"
+P50, P99 = "TTFB p50", "TTFB p99"
+ADDED_P50, ADDED_P99 = "added TTFB p50", "added TTFB p99"
+STEADY_TTFB, IDLE = "steady TTFB ms by quantile", "idle CPU ms per second, Envoy and plugin"
+POINTS = 80
 
 
-def added(measured: Measured, variant: str, quantile: float) -> float:
-    """Milliseconds of a quantile of all paced requests, beyond Envoy alone."""
-    with_it, alone = (np.quantile(measured.paced_ttfb_ms[name], quantile) for name in (variant, ALONE))
-    return float(with_it - alone)
+def as_result(measured: Measured, load: object, repeats: int) -> Result:
+    """In the common form."""
+    curves = {
+        name: [round(value, 3) for value in distribution(values, POINTS)[0]]
+        for name, values in measured.steady_ttfb_ms.items()
+    }
+    idle = {name: [round(value, 2) for value in pair] for name, pair in measured.idle_ms.items()}
+    return Result(
+        name="overhead",
+        machine=machine(),
+        load=load,
+        repeats=repeats,
+        figures=list(figures(measured)),
+        lines=promises(measured),
+        errors=dict(measured.errors),
+        timeouts=measured.timeouts,
+        series={STEADY_TTFB: curves, IDLE: idle},
+    )
 
 
-def promises(measured: Measured) -> list[Line]:
-    """What is promised of the gateway, and what was measured."""
+def figures(measured: Measured) -> Iterator[Figure]:
+    """All, cell by cell; only Envoy alone has absolute times, as the others have their difference to it."""
+    for path, subjects in measured.rounds.items():
+        alone = subjects.get(ALONE, [])
+        for subject, rounds in subjects.items():
+            where = f"{path}/{subject}"
+            yield figure(f"{where}/{PER_SECOND}", "1/s", [one.per_second for one in rounds], better="higher")
+            yield figure(f"{where}/{ENVOY}", "us", [one.envoy_us for one in rounds])
+            yield figure(f"{where}/{PLUGIN}", "us", [one.plugin_us for one in rounds])
+            if subject == ALONE:
+                yield figure(f"{where}/{CLIENT}", "us", [one.client_us for one in rounds])
+                yield figure(f"{where}/{P50}", "ms", [one.ttfb_p50_ms for one in rounds])
+                yield figure(f"{where}/{P99}", "ms", [one.ttfb_p99_ms for one in rounds])
+            elif alone:
+                yield figure(f"{where}/{ADDED_P50}", "ms", added([one.ttfb_p50_ms for one in rounds], alone, 50))
+                yield figure(f"{where}/{ADDED_P99}", "ms", added([one.ttfb_p99_ms for one in rounds], alone, 99))
 
-    def plugin(one: Round) -> float:
-        return one.plugin_us
 
-    def envoy(one: Round) -> float:
-        return one.envoy_us
+def added(values: Sequence[float], alone: Sequence[Round], percent: int) -> list[float]:
+    """Beyond Envoy alone in the same repeat."""
+    base = [one.ttfb_p50_ms if percent == 50 else one.ttfb_p99_ms for one in alone]
+    return [value - below for value, below in zip(values, base, strict=False)]
 
-    def both(one: Round) -> float:
-        return one.envoy_us + one.plugin_us
 
-    slowest = max((FREE, LIMITED), key=lambda name: added(measured, name, 0.99))
-    lines = [
-        Line("streams: plugin CPU, access_log / ext_proc", ratio(measured, "stream", LIMITED, FOLLOWED, plugin), 0.1),
-        Line(
-            "streams: Envoy + plugin CPU, access_log / ext_proc",
-            ratio(measured, "stream", LIMITED, FOLLOWED, both),
-            0.25,
-        ),
-        Line(
-            "streams: Envoy CPU of the chain, with Lua / without",
-            ratio(measured, "stream", FREE, WITHOUT_LUA, envoy),
-            1.1,
-        ),
-        Line("streams: CPU of Envoy alone, with Lua / without", ratio(measured, "stream", LUA, ALONE, envoy), 1.1),
-        Line("JSON: plugin CPU, no limits / bare echo", ratio(measured, "json", FREE, ECHO, plugin), 1.5),
-        Line("JSON: plugin CPU, limits on Valkey / bare echo", ratio(measured, "json", LIMITED, ECHO, plugin), 2.0),
-        Line(
-            "added time to first byte at 200/s, median",
-            max(added(measured, n, 0.5) for n in (FREE, LIMITED)),
-            2.0,
-            "ms",
-        ),
-        Line("added time to first byte at 200/s, p99", added(measured, slowest, 0.99), 8.0, "ms"),
-    ]
-    if FOLLOWED_GRPCIO in measured.rounds:
-        peers = [
-            Line(f"{line.what} on grpc.aio", ratio(measured, "stream", LIMITED, FOLLOWED_GRPCIO, read), line.at_most)
-            for line, read in zip(lines, (plugin, both), strict=False)
-        ]
-        lines[2:2] = peers
-    return lines
+def figure(path: str, unit: str, values: Sequence[float], better: Better = "lower") -> Figure:
+    """With four digits, as no more are known."""
+    return Figure(path, unit, tuple(four_digits(value) for value in values), better)
+
+
+def four_digits(value: float) -> float | None:
+    """None where nothing was measured."""
+    if not math.isfinite(value):
+        return None
+    return float(f"{value:.4g}")
 
 
 def tables(measured: Measured) -> Iterable[Table]:
-    """One for each load."""
-    titles = {
-        "json": "1.2 KB JSON, 32 connections",
-        "stream": "128 chunks in 128 writes, 32 connections",
-        "paced": "1.2 KB JSON at 200/s",
-    }
-    for load, title in titles.items():
-        table = Table("", "req/s", "TTFB p50 ms", "TTFB p99 ms", "Envoy us", "plugin us", title=title, show_edge=False)
-        for variant in measured.rounds:
-            table.add_row(variant, *(spread.show(digits) for spread, digits in row(measured, variant, load)))
+    """One for each cell."""
+    for path, subjects in measured.rounds.items():
+        alone = subjects.get(ALONE, [])
+        head = ("", "req/s", "added p50 ms", "added p99 ms", "Envoy us", "plugin us", "client us")
+        table = Table(*head, title=path, show_edge=False)
+        for subject, rounds in subjects.items():
+            spreads = (
+                (Spread.of([one.per_second for one in rounds]), 0),
+                (Spread.of(added([one.ttfb_p50_ms for one in rounds], alone, 50)), 2),
+                (Spread.of(added([one.ttfb_p99_ms for one in rounds], alone, 99)), 2),
+                (Spread.of([one.envoy_us for one in rounds]), 0),
+                (Spread.of([one.plugin_us for one in rounds]), 0),
+                (Spread.of([one.client_us for one in rounds]), 0),
+            )
+            table.add_row(subject, *(spread.show(digits) for spread, digits in spreads))
         yield table
-
-
-def row(measured: Measured, variant: str, load: str) -> list[tuple[Spread, int]]:
-    """The figures of a line, with their digits."""
-    read: list[tuple[Callable[[Round], float], int]] = [
-        (lambda one: one.per_second, 0),
-        (lambda one: one.ttfb_p50_ms, 2),
-        (lambda one: one.ttfb_p99_ms, 2),
-        (lambda one: one.envoy_us, 0),
-        (lambda one: one.plugin_us, 0),
-    ]
-    return [(Spread.of(measured.figure(variant, load, one)), digits) for one, digits in read]
-
-
-def as_values(measured: Measured) -> dict[str, Any]:
-    """For the file of results."""
-    rounds = {
-        variant: {load: [asdict(one) for one in several] for load, several in by_load.items()}
-        for variant, by_load in measured.rounds.items()
-    }
-    return {"rounds": rounds, "errors": dict(measured.errors), "timeouts": measured.timeouts}
-
-
-def plot(measured: Measured, path: Path) -> None:
-    """The distribution of the time to first byte at 200/s, as SVG on no background: for light pages and dark ones."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra; a second to import
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for (variant, values), colour in zip(measured.paced_ttfb_ms.items(), _COLOURS, strict=False):
-        ordered = np.sort(values)
-        axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), color=colour, label=variant, linewidth=1.8)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="time to first byte, ms", ylabel="share of requests")
-    axes.xaxis.label.set_color(_GREY)
-    axes.yaxis.label.set_color(_GREY)
-    axes.tick_params(colors=_GREY, which="both")
-    axes.grid(color=_GREY, alpha=0.25, which="both", linewidth=0.5)
-    for spine in axes.spines.values():
-        spine.set_color(_GREY)
-    axes.legend(frameon=False, labelcolor=_GREY, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, transparent=True, metadata={"Date": None})

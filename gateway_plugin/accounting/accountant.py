@@ -94,6 +94,7 @@ class Accountant:
             cached=entry.tokens.get("cached_tokens", 0),
             output=entry.tokens.get("completion_tokens", 0),
             model=model,
+            ttft_seconds=entry.ttft_seconds,
         )
 
     def _observe_health(self, entry: FinishedExchange, *, succeeded: bool) -> None:

@@ -53,7 +53,7 @@ class Readings:
         values |= {column: value for column, value in said.items() if value is not None}
         for column, names in self._engine.means.items():
             values |= self._smooth(column, self._mean(names, samples))
-        values |= self._smooth("prefill_tokens_per_second", self._prefill_rate(samples))
+        values |= self._smooth("engine_prefill_tokens_per_second", self._prefill_rate(samples))
         self._last = samples
         return values
 

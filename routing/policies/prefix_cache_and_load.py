@@ -1,17 +1,21 @@
 """`prefix-cache-and-load` (alias `prefix-cache-preble`): the least work, queued and own, in seconds.
 
-    cost = (prefill backlog + prompt - best match + (best match - own match) / holders) / prefill rate
+    cost = (prefill backlog + price * (prompt - best match + (best match - own match) / holders)) / prefill rate
          + output tokens * 10 ms * relative TPOT * decodeShare * requests in flight
          + kvBarrierSeconds * uncached share * k / (1 - k),  k = KV usage
          + 2 % of the own prefill time * rendezvous draw
+    price = 1 + mean prefill backlog of the pods / max(prompt, 2048)
 
 One cost instead of thresholds: a cached prefix is worth the prefill time it saves, so a pod that holds the prompt wins
 until its queue is longer than that. What several pods hold (holders: those with the longest match) is popular, and one
-more copy of it pays off, so it counts for less. The second term is what decoding beside others costs: each open
-request lengthens a step by decodeShare. The third keeps new prompts off pods whose memory is nearly full; the last
-sends prompts that nobody holds to the same pod on every replica. A prefill rate of 8,000 tokens/s is assumed until
-measured; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's
-(Srivatsa et al. 2024), the barrier that of SGLang's router.
+more copy of it pays off, so it counts for less. Work delays whoever comes behind it, and the longer the queues, the
+more of them there are: its price is 1 / (1 - load), known by the queues that load makes. Without it everybody leaves a
+cache for a queue that is a little shorter, and all queues grow by what is then computed again. The second term is what
+decoding beside others costs: each open request lengthens a step by decodeShare. The third keeps new prompts off pods
+whose memory is nearly full; the last sends prompts that nobody holds to the same pod on every replica. Backlog and
+prefill rate are set right by every first token (see `routing.prefill_pace`), and a rate of 8,000 tokens/s is assumed
+before the first; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is
+Preble's (Srivatsa et al. 2024), the barrier that of SGLang's router.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 _MAX_KV_RATIO = 0.99
 _PREFERENCE_SHARE = 0.02
+# An engine computes shorter prompts together, in one step of this many tokens (vLLM's default).
+_STEP_TOKENS = 2048.0
 # A request without output is still a step; without it, requests of unknown length would not see each other.
 _MIN_OUTPUT_TOKENS = 1.0
 
@@ -55,7 +61,7 @@ class PrefixCacheAndLoad(Policy):
         kv_ratio = minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
         return {
             "queued_prefill": pods.prefill_backlog_seconds,
-            "own_prefill": prefill,
+            "own_prefill": prefill * _price(pods, request),
             "decode": output_tokens * tpot_seconds * option(request, "decodeShare") * pods.inflight_requests,
             "kv_barrier": option(request, "kvBarrierSeconds") * uncached_share * kv_ratio / (1.0 - kv_ratio),
             "preference": _PREFERENCE_SHARE * prefill * cold_preference(pods, request),
@@ -68,3 +74,7 @@ class PrefixCacheAndLoad(Policy):
         if not best:
             return "cold"
         return "best_match" if pod.matched_tokens == best else "less_work"
+
+
+def _price(pods: PodView, request: RoutingRequest) -> float:
+    return 1.0 + pods.mean_backlog_tokens / max(request.prompt_tokens, _STEP_TOKENS)

@@ -77,10 +77,17 @@ local function usages(text, cut)
   end
 end
 
+-- Whether a document ends here. A pattern that is tied to the end alone would be tried at every byte: first the last few.
+local function ends(text)
+  local last = text:sub(-8)
+  if last:find("%S") then return last:find("}%s*$") end
+  return text:find("}%s*$")
+end
+
 -- The last usage object that exactly `depth` brackets enclose, counted from the end of a complete document: what lies
 -- before it need not be read, or known.
 local function usage_from_end(text, depth, cut)
-  if not text:find("}%s*$") then return nil end
+  if not ends(text) then return nil end
   local enclosing, stop = 0, #text
   local found = usages(text, cut)
   for i = #found, 1, -1 do
@@ -231,7 +238,7 @@ local function sse_counts(head, tail, cut)
 end
 
 local function json_counts(head, tail, cut)
-  local usage = usage_from_end(tail, 1, cut) or cut and tail:find("}%s*$") and usage_from_start(head)
+  local usage = usage_from_end(tail, 1, cut) or cut and ends(tail) and usage_from_start(head)
   return usage and counts_of(usage)
 end
 

@@ -1,6 +1,6 @@
 """HTTP to the API server: the official client's connection and credentials, without its models.
 
-The client's own classes turn whole answers into Python objects, five times the work (`benchmarks.discovery`); here
+The client's own classes turn whole answers into Python objects, five times the work (`benchmarks.scale`); here
 answers stay bytes.
 Every call has a timeout. What goes wrong is either an answer (`ApiRefusedError`) or the lack of one
 (`ApiUnreachableError`).

@@ -5,51 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 
-from benchmarks import held, soak
+from benchmarks import held
 from benchmarks.procfs import raise_open_files
-from benchmarks.rig import Rig, Variant
+from benchmarks.rig import Rig
+from benchmarks.soak.plan import ABORT_SHARE, Plan, variant
+from benchmarks.soak.soaking import soak
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.envoy, pytest.mark.redis]
+pytestmark = [pytest.mark.envoy, pytest.mark.redis]
 
 STREAMS = 300
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+async def test_three_hundred_held_streams() -> None:
     raise_open_files()
-    async with Rig(
-        Variant("held", limits="valkey", max_parallel=soak.MAX_PARALLEL), tmp_path_factory.mktemp("rig")
-    ) as opened:
-        await held.warm_up(opened, 300)
-        yield opened
-
-
-async def test_three_hundred_held_streams(rig: Rig) -> None:
-    seen = await held.hold(rig, STREAMS, rate_per_second=150, hold_seconds=5)
+    seen = await held.measure(STREAMS, hold_seconds=3)
     assert (seen.open_at_once, seen.completed, seen.errors, seen.timeouts) == (STREAMS, STREAMS, {}, 0)
     assert (seen.overflows, seen.left_in_flight) == ({}, 0)
     # Memory comes in arenas, so few streams pay for more than they use: 3,000 are bound to 40 KB each.
     assert seen.plugin_kb_per_stream < 80
 
 
-async def test_clients_that_go_away_leave_nothing_behind(rig: Rig) -> None:
-    nothing_stays(await soak.soak(rig, 1500, steps=1, warm_up_seconds=0), 1500)
-
-
 async def test_clients_that_go_away_leave_nothing_in_the_memory_store(tmp_path: Path) -> None:
-    async with Rig(Variant("soak", limits="memory", max_parallel=soak.MAX_PARALLEL), tmp_path) as rig:
-        nothing_stays(await soak.soak(rig, 400, steps=1, warm_up_seconds=0), 400)
-
-
-def nothing_stays(seen: soak.Soaked, requests: int) -> None:
-    assert seen.aborted > requests * soak.ABORT_SHARE / 2
-    assert (seen.completed + seen.aborted, seen.errors, seen.timeouts) == (requests, {}, 0)
-    assert (seen.leases, seen.in_flight, seen.slots, seen.without_expiry) == (0, 0, 0, 0)
-    assert (seen.left_unexplained, seen.left_to_expire >= 0) == (0, True)
-    assert seen.log_entries_dropped == 0
+    async with Rig(variant("memory"), tmp_path) as rig:
+        seen = await soak(rig, Plan(400, step_requests=400, warm_up_seconds=0, churn_seconds=0))
+    left = seen.left
+    assert seen.aborted > 400 * ABORT_SHARE / 2
+    assert (seen.completed + seen.aborted, seen.errors, seen.timeouts) == (400, {}, 0)
+    assert (left.leases, left.in_flight, left.slots, left.without_expiry) == (0, 0, 0, 0)
+    assert (seen.left_unexplained, left.left_to_expire >= 0) == (0, True)
+    assert (left.log_entries_dropped, seen.events) == (0, [])

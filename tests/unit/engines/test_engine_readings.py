@@ -25,7 +25,7 @@ V1 = {
     "request_prefill_time_seconds_sum": 4.0,
     "request_prefill_time_seconds_count": 8.0,
 }
-MEANS = ("engine_ttft_seconds", "engine_tpot_seconds", "prefill_tokens_per_second")
+MEANS = ("engine_ttft_seconds", "engine_tpot_seconds", "engine_prefill_tokens_per_second")
 
 
 def grown(values: dict[str, float], **growth: float) -> dict[str, float]:
@@ -127,7 +127,7 @@ def test_the_prefill_rate_is_the_mean_prompt_over_the_mean_time() -> None:
             request_prefill_time_seconds_count=2,
         )
     )
-    assert values["prefill_tokens_per_second"] == pytest.approx(8000.0)
+    assert values["engine_prefill_tokens_per_second"] == pytest.approx(8000.0)
 
 
 def test_prefill_waits_until_enough_tokens_were_computed() -> None:
@@ -141,7 +141,7 @@ def test_prefill_waits_until_enough_tokens_were_computed() -> None:
     }
     values, seen = V1, []
     for _ in range(5):
-        seen.append(pod.poll(values).get("prefill_tokens_per_second"))
+        seen.append(pod.poll(values).get("engine_prefill_tokens_per_second"))
         values = grown(values, **step)
     # 1,000 uncached tokens in 0.1 s a poll: every second difference has 2,000.
     assert seen == [None, None, pytest.approx(10_000.0), None, pytest.approx(10_000.0)]
@@ -151,10 +151,10 @@ def test_prefill_waits_for_the_first_request_that_finishes() -> None:
     pod = Pod()
     pod.poll(V1)
     started = grown(V1, prompt_tokens_total=40_000, time_to_first_token_seconds_count=10)
-    assert "prefill_tokens_per_second" not in pod.poll(started)
+    assert "engine_prefill_tokens_per_second" not in pod.poll(started)
     finished = grown(started, request_prefill_time_seconds_sum=0.5, request_prefill_time_seconds_count=1)
     # Ten prompts of 4,000 tokens; the time of one of them. Not 40,000 tokens in 0.5 s.
-    assert pod.poll(finished)["prefill_tokens_per_second"] == pytest.approx(8000.0)
+    assert pod.poll(finished)["engine_prefill_tokens_per_second"] == pytest.approx(8000.0)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(1e-6, 1_000_000.0), (1e6, 100.0), (1.0, 4000.0)])
@@ -163,7 +163,7 @@ def test_computed_tokens_are_preferred_and_the_rate_is_clamped(seconds: float, e
     values = V1 | {"request_prefill_kv_computed_tokens_sum": 100.0}
     pod.poll(values)
     values = grown(values, request_prefill_kv_computed_tokens_sum=4000, request_prefill_time_seconds_sum=seconds)
-    assert pod.poll(values)["prefill_tokens_per_second"] == pytest.approx(expected)
+    assert pod.poll(values)["engine_prefill_tokens_per_second"] == pytest.approx(expected)
 
 
 def test_a_restart_in_place_begins_the_differences_anew() -> None:
@@ -186,7 +186,7 @@ def test_a_restart_in_place_begins_the_differences_anew() -> None:
     )
     values = pod.poll(again)
     assert values["engine_ttft_seconds"] == pytest.approx(0.3 + WEIGHT * (1.3 - 0.3))
-    assert values["prefill_tokens_per_second"] == pytest.approx(4000.0)
+    assert values["engine_prefill_tokens_per_second"] == pytest.approx(4000.0)
 
 
 def test_another_generation_begins_the_differences_of_its_new_names_anew() -> None:
@@ -218,7 +218,7 @@ def test_the_oldest_generation_has_a_prefill_rate_too() -> None:
         request_prefill_time_seconds_sum=0.5,
         request_prefill_time_seconds_count=1,
     )
-    assert pod.poll(old)["prefill_tokens_per_second"] == pytest.approx(8000.0)
+    assert pod.poll(old)["engine_prefill_tokens_per_second"] == pytest.approx(8000.0)
 
 
 def test_sglang() -> None:
@@ -237,5 +237,5 @@ def test_sglang() -> None:
     pod.poll(b"sglang:num_running_reqs 0\n")
     assert not set(MEANS) & set(pod.poll(sglang(3000, 1.0, (1.0, 2))))
     values = pod.poll(sglang(9000, 3.0, (1.5, 3)))
-    assert values["prefill_tokens_per_second"] == pytest.approx(3000.0)
+    assert values["engine_prefill_tokens_per_second"] == pytest.approx(3000.0)
     assert values["engine_ttft_seconds"] == pytest.approx(0.5)

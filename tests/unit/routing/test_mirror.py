@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.virtual.cluster import equal_pods
-from benchmarks.virtual.replicas import ReplicatedCluster
-from benchmarks.virtual.workloads import chats, shared_system_prompt
+from benchmarks.routing.cluster import equal_pods
+from benchmarks.routing.replicas import ReplicatedCluster
+from benchmarks.routing.workloads import chats, shared_system_prompt
 from routing.columns import Columns
 from routing.mirror import WINDOW_SECONDS, Mirror
 

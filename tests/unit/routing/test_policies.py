@@ -99,7 +99,8 @@ class Cluster:
             [0.5, 0.5],
         ),
         ("least-utilization", {"kv_usage_ratio": [0.3, NAN]}, {}, [0.3, NAN]),
-        # Backlog and own prompt over rate, decoding beside others, and the KV barrier
+        # Backlog and own prompt over rate, the own one at its price (mean backlog of 2,000 tokens over a step's 2,048),
+        # decoding beside others, and the KV barrier
         (
             "prefix-cache-and-load",
             {
@@ -111,7 +112,7 @@ class Cluster:
                 "kv_usage_ratio": [0.0, 0.5],
             },
             {"prompt_tokens": 2000, "output_tokens": 10},
-            [0.5 + 0.25 + 10 * 0.01 * 0.05 * 4, 0.5 + 0.15],
+            [0.5 + 0.25 * (1 + 2000 / 2048) + 10 * 0.01 * 0.05 * 4, 0.5 * (1 + 2000 / 2048) + 0.15],
         ),
     ],
 )

@@ -57,6 +57,23 @@ def test_a_burst_of_one_prompt_finds_itself_at_once():
     assert (second.pods[0], second.branch, second.matched_tokens) == (first.pods[0], "prefix_match", 256)
 
 
+def test_first_tokens_teach_how_fast_the_booked_pod_is():
+    site, prompt = Site(), {"prompt_tokens": 8000.0, "output_tokens": 10.0}
+    known = {"succeeded": True, "prompt": 8000, "cached": 0, "output": 10, "model": "m"}
+    by_row = site.pods.columns.prefill_tokens_per_second
+    for charge in map(str, range(60)):
+        booking = site.book("least-request", charge, **prompt)
+        site.now += 10.0
+        booking.lease.release()
+        site.router.settle(charge, booking.pods[0].address, ttft_seconds=4.0, **known)  # type: ignore[arg-type]
+    taught = by_row[site.pods.view("m").rows].tolist()
+    assert taught == pytest.approx([2000.0] * 4, rel=0.1)
+    booking = site.book("least-request", "last", **prompt)
+    elsewhere = next(pod for pod in PODS if pod != booking.pods[0])
+    site.router.settle("last", elsewhere.address, ttft_seconds=0.001, **known)  # type: ignore[arg-type]
+    assert by_row[site.pods.view("m").rows].tolist() == taught, "another pod's first token says nothing of this one"
+
+
 def test_a_cached_prompt_books_no_prefill():
     site = Site()
     first = site.book("prefix-cache-and-load", "a", **PROMPT)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.virtual.cluster import Cluster, equal_pods, run
-from benchmarks.virtual.workloads import burst, unshared
+from benchmarks.routing.cluster import Cluster, equal_pods, run
+from benchmarks.routing.workloads import burst, unshared
 
 SEEDS = range(4)
 EXACT = ["least-request", "prefix-cache-and-load"]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.virtual.cluster import equal_pods, run
-from benchmarks.virtual.report import Report
-from benchmarks.virtual.workloads import mooncake, shared_system_prompt
+from benchmarks.routing.cluster import equal_pods, run
+from benchmarks.routing.report import Report
+from benchmarks.routing.traces import mooncake
+from benchmarks.routing.workloads import shared_system_prompt
 
 TRACE = Path(__file__).parents[4] / "shared" / "traces" / "mooncake_synthetic.jsonl"
 CACHE_AWARE = [("prefix-cache-and-load", 1.15), ("prefix-cache", 1.3)]
@@ -67,5 +68,8 @@ def test_a_public_trace():
     assert report.refused == 0
     # 0.65 is what a cache without end would find.
     assert report.token_hit_ratio >= 0.60
-    assert report.prefill_skew <= 1.1
+    # At a third of what the pods can do the work need not be even; a prompt of up to 191,000 tokens makes a difference.
+    assert report.prefill_skew <= 1.5
+    assert report.ttft.mean <= trace("least-request").ttft.mean / 3
+    assert report.ttft.p99 <= trace("least-request").ttft.p99 / 2.5
     assert trace("random").token_hit_ratio == pytest.approx(0.17, abs=0.02)

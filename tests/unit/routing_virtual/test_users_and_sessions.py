@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.virtual.cluster import Cluster, equal_pods, run
-from benchmarks.virtual.workloads import chats, flood_and_light
+from benchmarks.routing.cluster import Cluster, equal_pods, run
+from benchmarks.routing.workloads import chats, flood_and_light
 
 LOST = "10.0.0.3:8000"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from benchmarks.virtual.__main__ import main
-from benchmarks.virtual.agenda import Agenda
-from benchmarks.virtual.cluster import Cluster, equal_pods, run
-from benchmarks.virtual.workloads import BLOCK_TOKENS, arrival, burst, chats, mooncake, unshared
+from benchmarks.routing.agenda import Agenda
+from benchmarks.routing.cluster import Cluster, equal_pods, run
+from benchmarks.routing.workloads import BLOCK_TOKENS, arrival, burst, chats, unshared
 
 
 def test_calls_run_in_order_of_time_and_then_of_writing():
@@ -93,38 +91,9 @@ def test_faster_pods_are_given_more():
     assert min(shares[:2]) > 1.5 * max(shares[2:])
 
 
-def test_a_trace_in_the_format_of_mooncake(tmp_path):
-    rows = [
-        {"timestamp": 0, "input_length": 1100, "output_length": 12, "hash_ids": [0, 1, 2]},
-        {"timestamp": 2500, "input_length": 1536, "output_length": 3, "hash_ids": [0, 1, 3]},
-        {"timestamp": 2600, "input_length": 512, "output_length": 3, "hash_ids": [1]},
-    ]
-    path = tmp_path / "trace.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    first, second, third = mooncake(path, output_divisor=4)
-    assert (second.at_seconds, second.prompt_tokens, first.output_tokens, second.output_tokens) == (2.5, 1536, 3, 1)
-    assert len(first.prefix) == 2  # the third block is not full
-    assert first.prefix == second.prefix[:2]
-    assert third.prefix[0] not in second.prefix  # the same block, but not the same prompt
-    path.write_text('{"timestamp": 0}')
-    with pytest.raises(ValueError, match="Mooncake"):
-        mooncake(path)
-
-
 def test_a_report_says_the_most_important_in_a_line():
     report = run(burst(4), "least-request", [replace(config, jitter=0.0) for config in equal_pods(4)])
     assert repr(report) == "<Report 4 served, 0 refused, 0 failed, hits 0.000, skew 1.00, TTFT 0.292 s>"
-
-
-def test_the_command_line_prints_a_row_per_strategy(tmp_path, monkeypatch, capsys):
-    path = tmp_path / "trace.jsonl"
-    path.write_text('{"timestamp": 0, "input_length": 1100, "output_length": 12, "hash_ids": [0, 1, 2]}')
-    monkeypatch.setattr("sys.argv", ["virtual", "--trace", str(path), "--strategies", "random,least-request"])
-    monkeypatch.setenv("COLUMNS", "150")
-    main()
-    printed = capsys.readouterr().out
-    assert [line.split()[1] for line in printed.splitlines() if line.startswith("│")] == ["random", "least-request"]
-    assert "trace.jsonl" in printed
 
 
 def test_an_unknown_strategy_is_named():

@@ -1,0 +1,115 @@
+"""How fast each pod computes prompts, and how much it has left: learned from first tokens, seconds after they happened.
+
+Work is counted by its place in a pod's queue: `position` is all that was ever queued, up to and with a request. A first
+token at time t says that the queue was done up to its request's position at t, exactly; so there are three lessons.
+
+    rate     of (position - position before) / (t - t before), for a request that was booked while the one before it was
+             still computed: the pod had work all the while. Else of its own work / TTFT.
+    error    = backlog as estimated at the booking - rate * TTFT, corrected since by other first tokens: taken off now
+    bounds   queued - position - rate * (now - t) <= backlog <= queued - position
+
+    rate of a pod  = (W + sum of tokens^2) / (W / rate of its model's pods + sum of tokens * seconds),  W = 16,000 ^ 2
+
+least squares through the origin, over a hundred requests or so: much work says much, and what is not work (network, the
+step under way) little. What a pod has not shown itself it is believed to do as the others of its model: small, chance
+differences would otherwise keep traffic, and with it better evidence, from pods that are as good as any.
+An engine's own rate counts until the first lesson. It measures requests, and of requests that are computed together
+each counts the whole time, so that it depends on the load as much as on the pod.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from routing.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
+
+if TYPE_CHECKING:
+    from routing.books import Books
+    from routing.columns import IntColumn
+
+# What is believed before it is known weighs as one request of so many tokens: of a model's pods what their engines
+# say, of one pod what the others have shown.
+_PRIOR_TOKENS_SQUARED = 4000.0**2
+_POOL_TOKENS_SQUARED = 16_000.0**2
+# The last hundred requests make up 63 % of what is known.
+_KEPT = 0.99
+
+
+class Place(NamedTuple):
+    """Where a request stood in a pod's queue when it was booked."""
+
+    at_seconds: float
+    backlog_tokens: float
+    """Estimated, its own work included."""
+    position_tokens: float
+    corrected_tokens: float
+    """All corrections of the estimate until then."""
+
+
+class PrefillPace:
+    """What first tokens teach about the rows of some books."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def place(self, row: int) -> Place:
+        """Of the request that was queued last."""
+        cells = self._books.cells
+        return Place(
+            self._books.clock(),
+            cells.prefill_backlog_tokens[row],
+            cells.prefill_queued_tokens[row],
+            cells.prefill_corrected_tokens[row],
+        )
+
+    def told(self, row: int) -> None:
+        """The engine said how fast it is; believed while nothing better is known."""
+        columns = self._books.columns
+        if not columns.pace_tokens_squared[row]:
+            columns.prefill_tokens_per_second[row] = columns.engine_prefill_tokens_per_second[row]
+
+    def first_token(self, row: int, place: Place, ttft_seconds: float) -> None:
+        """The request at that place had its first token so long after it was booked."""
+        columns, at_seconds = self._books.columns, place.at_seconds + ttft_seconds
+        done_tokens = float(columns.prefill_done_tokens[row])
+        done_at_seconds = float(columns.prefill_done_at_seconds[row])
+        if place.position_tokens <= done_tokens:
+            return
+        columns.prefill_done_tokens[row], columns.prefill_done_at_seconds[row] = place.position_tokens, at_seconds
+        self._correct(row, place, ttft_seconds)
+        tokens = place.position_tokens - done_tokens
+        if place.at_seconds <= done_at_seconds:
+            self._learn(row, tokens, at_seconds - done_at_seconds)
+        else:
+            self._learn(row, min(tokens, place.backlog_tokens), ttft_seconds)
+
+    def _correct(self, row: int, place: Place, ttft_seconds: float) -> None:
+        books, columns, now = self._books, self._books.columns, self._books.clock()
+        rate, backlog = books.rate_of(row), books.backlog_of(row, now)
+        most = max(0.0, columns.prefill_queued_tokens[row] - place.position_tokens)
+        least = max(0.0, most - rate * (now - place.at_seconds - ttft_seconds))
+        error = place.backlog_tokens - rate * ttft_seconds
+        since = columns.prefill_corrected_tokens[row] - place.corrected_tokens
+        left = min(max(backlog - error - since, least), most)
+        columns.prefill_corrected_tokens[row] += left - backlog
+        books.set_backlog(row, left, now)
+
+    def _learn(self, row: int, tokens: float, seconds: float) -> None:
+        if seconds <= 0.0:
+            return
+        columns = self._books.columns
+        columns.pace_tokens_squared[row] = columns.pace_tokens_squared[row] * _KEPT + tokens**2
+        columns.pace_token_seconds[row] = columns.pace_token_seconds[row] * _KEPT + tokens * seconds
+        rows = np.flatnonzero(columns.model_hash == columns.model_hash[row])
+        squares, products = columns.pace_tokens_squared[rows], columns.pace_token_seconds[rows]
+        prior_seconds = _PRIOR_TOKENS_SQUARED / self._prior(rows)
+        pool_rate = (_PRIOR_TOKENS_SQUARED + squares.sum()) / (prior_seconds + products.sum())
+        rates = (_POOL_TOKENS_SQUARED + squares) / (_POOL_TOKENS_SQUARED / pool_rate + products)
+        columns.prefill_tokens_per_second[rows] = rates
+
+    def _prior(self, rows: IntColumn) -> float:
+        told = self._books.columns.engine_prefill_tokens_per_second[rows]
+        known = told[~np.isnan(told)]
+        return float(known.mean()) if len(known) else DEFAULT_PREFILL_TOKENS_PER_SECOND
