@@ -28,11 +28,11 @@ RATES = {PACED: 200.0, SLOWLY: 50.0}
 CONCURRENCY = {ONE: 1, MANY: 32}
 _REQUESTS = {
     (PLAIN, ONE): 250,
-    (PLAIN, MANY): 1500,
+    (PLAIN, MANY): 1200,
     (PLAIN, PACED): 300,
     (STREAM, ONE): 6,
-    (STREAM, MANY): 96,
-    (STREAM, SLOWLY): 60,
+    (STREAM, MANY): 80,
+    (STREAM, SLOWLY): 50,
     (STREAM, PACED): 200,
 }
 _FEWER = {SMALL: 1.0, MIDDLE: 0.4, LARGE: 0.1}
@@ -83,10 +83,21 @@ def usual(subjects: Sequence[Subject], strategies: Sequence[Subject], main: Iter
     """The selection that fits into some minutes."""
     names = {*main}
     yield from ((cell, subjects) for cell in _USUAL)
-    yield from ((cell, [one for one in subjects if one.name in names]) for cell in LARGER)
-    yield BUSY, strategies
+    larger: list[Rounds] = [(cell, [one]) for cell in LARGER for one in subjects if one.name in names]
+    # All strategies share a chain: between two of them others take their turns, while its log comes in.
+    yield from woven(larger, [(BUSY, [one]) for one in strategies])
     # A p99 wants more requests than the rest.
     yield STEADY, [one for one in subjects if one.name in STEADY_SUBJECTS]
+
+
+def woven(many: Sequence[Rounds], few: Sequence[Rounds]) -> Iterator[Rounds]:
+    """All of both, the few spread evenly over the many."""
+    done = 0
+    for number, one in enumerate(many, start=1):
+        yield one
+        until = number * len(few) // len(many)
+        yield from few[done:until]
+        done = until
 
 
 def everything(subjects: Sequence[Subject], strategies: Sequence[Subject]) -> Iterator[Rounds]:

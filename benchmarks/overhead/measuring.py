@@ -114,8 +114,11 @@ class Turns:
         for cell, subjects in rounds:
             for subject in subjects:  # their order in tables, whoever is ready first
                 self.measured.rounds[cell.path].setdefault(subject.name, [])
+        seen: set[tuple[Cell, str]] = set()
+        for cell, subjects in reversed(rounds) if backwards else rounds:
             for subject in reversed(subjects) if backwards else subjects:
-                await self._one(cell, subject)
+                await self._one(cell, subject, is_first=(cell, subject.name) not in seen)
+                seen.add((cell, subject.name))
                 done()
         await asyncio.gather(*self._pending.values())
 
@@ -123,7 +126,7 @@ class Turns:
         chain = self._chains[subject.chain.name]
         return replace(load, port=chain.gateway_port, with_user=chain.with_user, headers=dict(subject.headers))
 
-    async def _one(self, cell: Cell, subject: Subject) -> None:
+    async def _one(self, cell: Cell, subject: Subject, *, is_first: bool) -> None:
         name = subject.chain.name
         if name in self._pending:
             await self._pending.pop(name)
@@ -135,15 +138,17 @@ class Turns:
             await asyncio.sleep(chain.lag_seconds)
             now, seconds, idle = chain.cpu_seconds(), loop.time() - began, self.measured.idle_ms.get(name, (0.0, 0.0))
             used = [now[part] - before[part] - idle[part] / 1e3 * seconds for part in (0, 1)]
-            self._add(cell, subject, outcome, (used[0], used[1]))
+            self._add(cell, subject, outcome, (used[0], used[1]) if is_first else None)
 
         self._pending[name] = asyncio.create_task(account())
 
-    def _add(self, cell: Cell, subject: Subject, outcome: Outcome, cpu_seconds: tuple[float, float]) -> None:
+    def _add(self, cell: Cell, subject: Subject, outcome: Outcome, cpu_seconds: tuple[float, float] | None) -> None:
+        """Without CPU times: a cell's second turn in a repeat, which only adds to the steady times."""
         measured = self.measured
         measured.errors.update(outcome.errors)
         measured.timeouts += outcome.timeouts
-        measured.rounds[cell.path][subject.name].append(round_of(outcome, *cpu_seconds))
+        if cpu_seconds is not None:
+            measured.rounds[cell.path][subject.name].append(round_of(outcome, *cpu_seconds))
         if cell == STEADY:
             measured.steady_ttfb_ms[subject.name] += outcome.ttfb_ms
 
