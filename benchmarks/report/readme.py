@@ -10,6 +10,7 @@ from gateway_plugin.bench.section import markdown_table
 
 if TYPE_CHECKING:
     from benchmarks.report.reading import Folder
+    from benchmarks.results import Result
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 MORE = (
@@ -17,8 +18,10 @@ MORE = (
     " [docs/benchmarks.md](docs/benchmarks.md)."
 )
 PLOTS = 3
-PREFERRED = ("routing", "overhead", "limits", "scale", "soak")
-"""Whose first plots are shown."""
+PREFERRED = ("routing-load", "overhead-cpu", "routing-ttft")
+"""The plots that are shown, where they are; others in the page's order where they are not."""
+STRATEGIES = ("random", "least-request", "session-affinity", "prefix-cache", "prefix-cache-and-load")
+"""Those of the table."""
 _IMAGE = re.compile(r"!\[([^\]]*)\]\((images/[^)\s]+)\)")
 
 
@@ -34,30 +37,48 @@ def images_of(page: str) -> list[tuple[str, str]]:
 def part(folder: Folder, page: str) -> str:
     """Between the marks; `page` is docs/benchmarks.md."""
     plots = "\n\n".join(f"![{text}](docs/{path})" for text, path in chosen(page))
-    return "\n\n".join(filter(None, (plots, table(folder), MORE)))
+    return "\n\n".join(filter(None, (plots, table(folder), f"{kept(folder)} {MORE}")))
 
 
 def chosen(page: str) -> list[tuple[str, str]]:
-    """The first plot of each section that is preferred; where there are fewer, others in the page's order."""
+    """Texts and paths of the plots."""
     found = images_of(page)
-    firsts = [next((each for each in found if each[1].startswith(f"images/{name}")), None) for name in PREFERRED]
-    picked = [each for each in firsts if each is not None]
-    return (picked + [each for each in found if each not in picked])[:PLOTS]
+    preferred = [each for name in PREFERRED for each in found if each[1] == f"images/{name}.svg"]
+    return (preferred + [each for each in found if each not in preferred])[:PLOTS]
 
 
 def table(folder: Folder) -> str:
-    """Promises kept and what went wrong, one line per benchmark."""
-    rows = []
+    """p99 of the time to first token by workload and strategy, the best in bold; empty where routing was not measured."""
+    result = folder.results.get("routing")
+    if result is None or not result.figures:
+        return ""
+    seconds = {figure.path: figure.spread.median for figure in result.figures}
+    workloads = dict.fromkeys(figure.path.split("/")[0] for figure in result.figures)
+    rows = [_row(workload, [seconds.get(f"{workload}/{name}/TTFT p99") for name in STRATEGIES]) for workload in workloads]
+    return markdown_table(["p99 time to first token, s", *STRATEGIES], rows)
+
+
+def _row(workload: str, seconds: list[float | None]) -> list[str]:
+    best = min((each for each in seconds if each is not None), default=None)
+    shown = ["-" if each is None else f"**{each:.2f}**" if each == best else f"{each:.2f}" for each in seconds]
+    return [workload, *shown]
+
+
+def kept(folder: Folder) -> str:
+    """Promises kept and what went wrong, of each benchmark."""
+    said = []
     for chapter in CHAPTERS:
         result = folder.results.get(chapter.name)
         if result is None:
-            rows.append([chapter.title, f"not measured: {folder.outcome(chapter.name) or 'no result'}", "", ""])
+            said.append(f"{chapter.name} not measured ({folder.outcome(chapter.name) or 'no result'})")
             continue
-        kept = sum(line.holds for line in result.lines)
-        shown = f"{kept} of {len(result.lines)}" if result.lines else "-"
-        shown = shown if kept == len(result.lines) else f"**{shown}**"
-        rows.append([chapter.title, shown, str(sum(result.errors.values())), str(result.timeouts)])
-    return markdown_table(["what was measured", "promises kept", "errors", "timeouts"], rows)
+        said.append(f"{chapter.name} {sum(line.holds for line in result.lines)} of {len(result.lines)}{_trouble(result)}")
+    return f"Promises kept: {', '.join(said)}."
+
+
+def _trouble(result: Result) -> str:
+    errors = sum(result.errors.values())
+    return f" ({errors} errors, {result.timeouts} timeouts)" if errors or result.timeouts else ""
 
 
 def filled(readme: str, text: str) -> str:

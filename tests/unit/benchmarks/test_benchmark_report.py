@@ -16,7 +16,7 @@ from benchmarks.report.__main__ import main
 from benchmarks.report.page import compose
 from benchmarks.report.reading import newest, read_folder
 from benchmarks.report.readme import BEGIN, END, ReadmeError, filled, images_of, part
-from benchmarks.results import RESULTS, ROOT, Line, Result, write
+from benchmarks.results import RESULTS, ROOT, Figure, Line, Result, write
 from benchmarks.running_all import Outcome
 from gateway_plugin.bench.results import ResultError
 
@@ -89,12 +89,20 @@ def test_the_readme(root: Path) -> None:
         write(result(name, lines=[Line("low", 1.0, 2.0), Line("high", 3.0, 2.0)]), root)
     folder = read_folder(root)
     text = filled((root / "README.md").read_text(), part(folder, compose(folder, root / "docs/images")))
-    assert text.startswith(f"before\n{BEGIN}\n![How routing goes](docs/images/routing-one.svg)")
+    assert text.startswith(f"before\n{BEGIN}\n![")
     assert text.endswith(f"\n{END}\nafter\n")
     assert text.count("![") == 3
-    assert "| Limits | **1 of 2** | 0 | 0 |" in text
-    assert "| Scale | not measured: no result |" in text
+    assert "limits 1 of 2, scale not measured (no result), soak 1 of 2. `make bench`" in text
     assert filled(text, part(folder, compose(folder, root / "docs/images"))) == text
+
+
+def test_the_readmes_table(root: Path) -> None:
+    seconds = {"random": 3.0, "least-request": 2.0, "prefix-cache-and-load": 0.5}
+    figures = [Figure(f"chats/{name}/TTFT p99", "s", (value, value + 1, value - 1)) for name, value in seconds.items()]
+    routing = result("routing")
+    routing.figures = figures
+    write(routing, root)
+    assert "| chats | 3.00 | 2.00 | - | - | **0.50** |" in part(read_folder(root), "")
 
 
 def test_a_readme_without_marks() -> None:
