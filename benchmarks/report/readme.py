@@ -48,13 +48,13 @@ def chosen(page: str) -> list[tuple[str, str]]:
 
 
 def table(folder: Folder) -> str:
-    """p99 of the time to first token by workload and strategy, the best in bold; empty where routing was not measured."""
+    """p99 of the time to first token by workload and strategy, the best in bold; empty without results of routing."""
     result = folder.results.get("routing")
     if result is None or not result.figures:
         return ""
     seconds = {figure.path: figure.spread.median for figure in result.figures}
     workloads = dict.fromkeys(figure.path.split("/")[0] for figure in result.figures)
-    rows = [_row(workload, [seconds.get(f"{workload}/{name}/TTFT p99") for name in STRATEGIES]) for workload in workloads]
+    rows = [_row(each, [seconds.get(f"{each}/{name}/TTFT p99") for name in STRATEGIES]) for each in workloads]
     return markdown_table(["p99 time to first token, s", *STRATEGIES], rows)
 
 
@@ -72,7 +72,8 @@ def kept(folder: Folder) -> str:
         if result is None:
             said.append(f"{chapter.name} not measured ({folder.outcome(chapter.name) or 'no result'})")
             continue
-        said.append(f"{chapter.name} {sum(line.holds for line in result.lines)} of {len(result.lines)}{_trouble(result)}")
+        held = sum(line.holds for line in result.lines)
+        said.append(f"{chapter.name} {held} of {len(result.lines)}{_trouble(result)}")
     return f"Promises kept: {', '.join(said)}."
 
 
