@@ -6,6 +6,7 @@ used until it fails, and the caller sees to the deadline. All that makes connect
 is still the pool's business.
 
 When one fails, the server has probably gone, and all that are idle are given up: whoever asks again gets a new one.
+One that the server closed while it was idle is replaced before it is used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, ResponseError  # noqa: A004 - redis' own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ class KeptConnections:
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """One answer to each; refusals (`ResponseError`) are answers, too."""
-        connection = self._idle.pop() if self._idle else await self._new()
+        connection = await self._take()
         try:
             # Its stub knows only tuples of one.
             packed = [pack_command(command) for command in commands]  # type: ignore[arg-type]
@@ -42,22 +43,39 @@ class KeptConnections:
             answers = [await _answer(connection) for _ in commands]
         except BaseException:
             # What it may still say would be taken for the answer to another question.
-            await self._give_up([connection, *self._idle])
+            idle, self._idle = self._idle, []
+            await self._return([connection, *idle])
             raise
         self._idle.append(connection)
         return answers
+
+    async def _take(self) -> AbstractConnection:
+        while self._idle:
+            connection = self._idle.pop()
+            if await _is_open(connection):
+                return connection
+            await self._return([connection])
+        return await self._new()
 
     async def _new(self) -> AbstractConnection:
         connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         connection.socket_timeout = None
         return connection
 
-    async def _give_up(self, connections: Sequence[AbstractConnection]) -> None:
-        self._idle.clear()
+    async def _return(self, connections: Sequence[AbstractConnection]) -> None:
+        """Closed, to the pool."""
         for connection in connections:
             connection.socket_timeout = self._timeout_seconds
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
+
+
+async def _is_open(connection: AbstractConnection) -> bool:
+    try:
+        # Nobody waits for an answer: what there is to read is the end, or a farewell.
+        return not await connection.can_read()
+    except ConnectionError:
+        return False
 
 
 async def _answer(connection: AbstractConnection) -> Any:  # noqa: ANN401

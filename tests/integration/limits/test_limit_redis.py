@@ -42,6 +42,17 @@ def raw(server):
         yield client
 
 
+async def test_connections_that_the_server_closed_while_they_were_idle(redis_store, raw):
+    await redis_store.create(UserRecord("lgy", rpm=1000))
+    for number in range(3):
+        # Several at once keep several connections; each round finds all of them closed.
+        asked = [Admission("lgy", f"{number}-{each}") for each in range(5)]
+        decisions = await asyncio.gather(*(redis_store.admit(one) for one in asked))
+        assert {decision.outcome for decision in decisions} == {Outcome.ADMITTED}
+        assert raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await asyncio.sleep(0.05)
+
+
 async def test_records_are_aibrix_own(redis_store, raw):
     await redis_store.create(UserRecord("lgy", rpm=5, tpm=7))
     assert raw.get("aibrix-users/lgy") == b'{"name":"lgy","rpm":5,"tpm":7}'
