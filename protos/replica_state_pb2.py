@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/replica_state.proto\x12\x13gateway.replicas.v1\"L\n\x0cReplicaState\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x04pods\x18\x02 \x03(\x0b\x32\x1c.gateway.replicas.v1.PodWork\"\xde\x01\n\x07PodWork\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08uid_hash\x18\x02 \x01(\x06\x12\x19\n\x11inflight_requests\x18\x03 \x01(\x04\x12\x1e\n\x16inflight_prompt_tokens\x18\x04 \x01(\x01\x12\x1e\n\x16inflight_output_tokens\x18\x05 \x01(\x01\x12\x16\n\x0erequests_total\x18\x06 \x01(\x04\x12\x1d\n\x15prefill_booked_tokens\x18\x07 \x01(\x01\x12\x1e\n\x16prefill_backlog_tokens\x18\x08 \x01(\x01\"\xa1\x01\n\x10\x46orwardedOutcome\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0bpod_address\x18\x03 \x01(\t\x12\x11\n\tsucceeded\x18\x04 \x01(\x08\x12\x15\n\rprompt_tokens\x18\x05 \x01(\x04\x12\x15\n\rcached_tokens\x18\x06 \x01(\x04\x12\x15\n\routput_tokens\x18\x07 \x01(\x04\";\n\nPromptNews\x12-\n\x04pods\x18\x01 \x03(\x0b\x32\x1f.gateway.replicas.v1.PodPrompts\"]\n\nPodPrompts\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08uid_hash\x18\x02 \x01(\x06\x12,\n\x07prompts\x18\x03 \x03(\x0b\x32\x1b.gateway.replicas.v1.Prompt\"\x18\n\x06Prompt\x12\x0e\n\x06\x62locks\x18\x01 \x03(\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprotos/replica_state.proto\x12\x13gateway.replicas.v1\"L\n\x0cReplicaState\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x04pods\x18\x02 \x03(\x0b\x32\x1c.gateway.replicas.v1.PodWork\"\xde\x01\n\x07PodWork\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08uid_hash\x18\x02 \x01(\x06\x12\x19\n\x11inflight_requests\x18\x03 \x01(\x04\x12\x1e\n\x16inflight_prompt_tokens\x18\x04 \x01(\x01\x12\x1e\n\x16inflight_output_tokens\x18\x05 \x01(\x01\x12\x16\n\x0erequests_total\x18\x06 \x01(\x04\x12\x1d\n\x15prefill_booked_tokens\x18\x07 \x01(\x01\x12\x1e\n\x16prefill_backlog_tokens\x18\x08 \x01(\x01\"\xcd\x01\n\x10\x46orwardedOutcome\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0bpod_address\x18\x03 \x01(\t\x12\x11\n\tsucceeded\x18\x04 \x01(\x08\x12\x15\n\rprompt_tokens\x18\x05 \x01(\x04\x12\x15\n\rcached_tokens\x18\x06 \x01(\x04\x12\x15\n\routput_tokens\x18\x07 \x01(\x04\x12\x19\n\x0cttft_seconds\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_ttft_seconds\";\n\nPromptNews\x12-\n\x04pods\x18\x01 \x03(\x0b\x32\x1f.gateway.replicas.v1.PodPrompts\"]\n\nPodPrompts\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08uid_hash\x18\x02 \x01(\x06\x12,\n\x07prompts\x18\x03 \x03(\x0b\x32\x1b.gateway.replicas.v1.Prompt\"\x18\n\x06Prompt\x12\x0e\n\x06\x62locks\x18\x01 \x03(\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PODWORK']._serialized_start=130
   _globals['_PODWORK']._serialized_end=352
   _globals['_FORWARDEDOUTCOME']._serialized_start=355
-  _globals['_FORWARDEDOUTCOME']._serialized_end=516
-  _globals['_PROMPTNEWS']._serialized_start=518
-  _globals['_PROMPTNEWS']._serialized_end=577
-  _globals['_PODPROMPTS']._serialized_start=579
-  _globals['_PODPROMPTS']._serialized_end=672
-  _globals['_PROMPT']._serialized_start=674
-  _globals['_PROMPT']._serialized_end=698
+  _globals['_FORWARDEDOUTCOME']._serialized_end=560
+  _globals['_PROMPTNEWS']._serialized_start=562
+  _globals['_PROMPTNEWS']._serialized_end=621
+  _globals['_PODPROMPTS']._serialized_start=623
+  _globals['_PODPROMPTS']._serialized_end=716
+  _globals['_PROMPT']._serialized_start=718
+  _globals['_PROMPT']._serialized_end=742
 # @@protoc_insertion_point(module_scope)

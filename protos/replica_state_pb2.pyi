@@ -35,7 +35,7 @@ class PodWork(_message.Message):
     def __init__(self, address: _Optional[str] = ..., uid_hash: _Optional[int] = ..., inflight_requests: _Optional[int] = ..., inflight_prompt_tokens: _Optional[float] = ..., inflight_output_tokens: _Optional[float] = ..., requests_total: _Optional[int] = ..., prefill_booked_tokens: _Optional[float] = ..., prefill_backlog_tokens: _Optional[float] = ...) -> None: ...
 
 class ForwardedOutcome(_message.Message):
-    __slots__ = ("charge_id", "model", "pod_address", "succeeded", "prompt_tokens", "cached_tokens", "output_tokens")
+    __slots__ = ("charge_id", "model", "pod_address", "succeeded", "prompt_tokens", "cached_tokens", "output_tokens", "ttft_seconds")
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     POD_ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class ForwardedOutcome(_message.Message):
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TTFT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     charge_id: str
     model: str
     pod_address: str
@@ -50,7 +51,8 @@ class ForwardedOutcome(_message.Message):
     prompt_tokens: int
     cached_tokens: int
     output_tokens: int
-    def __init__(self, charge_id: _Optional[str] = ..., model: _Optional[str] = ..., pod_address: _Optional[str] = ..., succeeded: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
+    ttft_seconds: float
+    def __init__(self, charge_id: _Optional[str] = ..., model: _Optional[str] = ..., pod_address: _Optional[str] = ..., succeeded: _Optional[bool] = ..., prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., ttft_seconds: _Optional[float] = ...) -> None: ...
 
 class PromptNews(_message.Message):
     __slots__ = ("pods",)

@@ -87,6 +87,7 @@ class Post:
                 cached=settled.cached_tokens,
                 output=settled.output_tokens,
                 model=settled.model,
+                ttft_seconds=settled.ttft_seconds,
             )
             self.on_received(settled.charge_id)
 

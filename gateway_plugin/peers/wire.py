@@ -14,6 +14,7 @@ from routing.router import Settled
 MAX_VALUE_BYTES = 512 * 1024
 """A pod takes some 70 bytes; nobody has thousands for one model."""
 _MAX_COUNT = 2**53
+_MAX_SECONDS = 86_400.0
 
 
 class MalformedError(ValueError):
@@ -44,6 +45,7 @@ def settled_bytes(settled: Settled) -> bytes:
         prompt_tokens=settled.prompt_tokens,
         cached_tokens=settled.cached_tokens,
         output_tokens=settled.output_tokens,
+        ttft_seconds=settled.ttft_seconds,
     ).SerializeToString()
 
 
@@ -56,7 +58,10 @@ def read_settled(value: bytes) -> Settled:
     tokens = message.prompt_tokens, message.cached_tokens, message.output_tokens
     if max(tokens) > _MAX_COUNT:
         raise MalformedError("more tokens than anybody counts")
-    return Settled(message.charge_id, message.model, message.pod_address, message.succeeded, *tokens)
+    ttft_seconds = message.ttft_seconds if message.HasField("ttft_seconds") else None
+    if ttft_seconds is not None and not 0.0 <= ttft_seconds <= _MAX_SECONDS:
+        raise MalformedError("a time to first token that nobody waits")
+    return Settled(message.charge_id, message.model, message.pod_address, message.succeeded, *tokens, ttft_seconds)
 
 
 def _pod_message(work: PodWork) -> pb.PodWork:

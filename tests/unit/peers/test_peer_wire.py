@@ -26,7 +26,8 @@ TOKENS = st.floats(0.0, 2.0**53)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 HASHES = st.integers(0, 2**64 - 1)
 WORK = st.builds(PodWork, st.text(max_size=40), HASHES, COUNTS, TOKENS, TOKENS, COUNTS, FINITE, TOKENS)
-SETTLED = st.builds(Settled, st.text(), st.text(), st.text(), st.booleans(), COUNTS, COUNTS, COUNTS)
+SECONDS = st.none() | st.floats(0.0, 3600.0)
+SETTLED = st.builds(Settled, st.text(), st.text(), st.text(), st.booleans(), COUNTS, COUNTS, COUNTS, SECONDS)
 
 
 @given(st.builds(Report, st.integers(0, 2**64 - 1), st.lists(WORK, max_size=5).map(tuple)))
@@ -68,7 +69,15 @@ def test_numbers_that_no_pod_has_are_malformed(pod: pb.PodWork):
         read_report(pb.ReplicaState(sequence=1, pods=[pod]).SerializeToString())
 
 
-@pytest.mark.parametrize("value", [b"\xff", pb.ForwardedOutcome(output_tokens=2**60).SerializeToString()])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xff",
+        pb.ForwardedOutcome(output_tokens=2**60).SerializeToString(),
+        pb.ForwardedOutcome(ttft_seconds=-1.0).SerializeToString(),
+        pb.ForwardedOutcome(ttft_seconds=math.nan).SerializeToString(),
+    ],
+)
 def test_outcomes_that_nobody_wrote_are_malformed(value: bytes):
     with pytest.raises(MalformedError):
         read_settled(value)
