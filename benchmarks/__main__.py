@@ -1,7 +1,8 @@
 """`make bench`: all benchmarks, one after another, in at most 15 minutes; then the report and a summary.
 
-Exit code: 0 all were measured and every promise holds, 1 otherwise, 130 stopped by hand. The report names what was not
-measured. The documentation is written by whole runs only; that of others lies beside their results.
+Exit code: 0 all were measured and no request failed, 1 otherwise, 130 stopped by hand. Which promises do not hold, the
+report says, as it names what was not measured. The documentation is written by whole runs only; that of others lies
+beside their results.
 """
 
 from __future__ import annotations

@@ -45,10 +45,10 @@ class Chapter:
 
 CHAPTERS = (
     Chapter("overhead", "What the gateway costs", 330),
-    Chapter("routing", "What routing gains", 270),
-    Chapter("limits", "Limits", 90),
+    Chapter("routing", "What routing gains", 300),
+    Chapter("limits", "Limits", 70),
     Chapter("scale", "Scale", 90),
-    Chapter("soak", "Soak", 120),
+    Chapter("soak", "Soak", 110),
 )
 _ELSEWHERE = {"bench": ("gateway_plugin.bench.section",)}
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.chapters import is_there
 from benchmarks.report.reading import MEASURED
+from benchmarks.results import read
+from gateway_plugin.bench.results import ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -80,9 +82,9 @@ def _run_one(
             time.sleep(POLL_SECONDS)
         in_time = process.poll() is not None
     seconds = time.monotonic() - began
-    return Outcome(
-        chapter.name, _said(process.returncode, log, limit_seconds, in_time=in_time, is_new=result.exists()), seconds
-    )
+    if not in_time:
+        return Outcome(chapter.name, f"stopped, as it took more than {limit_seconds:.0f} s", seconds)
+    return Outcome(chapter.name, _said(process.returncode, log, result), seconds)
 
 
 def _short(path: Path) -> str:
@@ -107,10 +109,15 @@ def _process(argv: list[str], output: int) -> Iterator[subprocess.Popen[bytes]]:
                 process.wait(END_SECONDS)
 
 
-def _said(code: int, log: Path, limit_seconds: float, *, in_time: bool, is_new: bool) -> str:
-    if not in_time:
-        return f"stopped, as it took more than {limit_seconds:.0f} s"
-    if is_new:
-        return MEASURED if code == 0 else "measured, but a promise does not hold or requests failed"
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"failed with exit code {code}: {lines[-1] if lines else 'it said nothing'}"[:_MAX_SAID]
+def _said(code: int, log: Path, path: Path) -> str:
+    """A promise that does not hold is a result like any other; a request that failed is not."""
+    try:
+        result = read(path)
+    except ResultError:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"failed with exit code {code}: {lines[-1] if lines else 'it said nothing'}"[:_MAX_SAID]
+    if result.errors or result.timeouts:
+        return f"measured, but: {result.trouble}"
+    if code == 0 or not all(line.holds for line in result.lines):
+        return MEASURED
+    return f"measured, but ended with exit code {code}"

@@ -50,7 +50,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--trace", type=Path, action="append", default=[], help="Mooncake's .jsonl or Azure's .csv; may be repeated"
     )
     parser.add_argument("--strategies", help=f"names with commas between them (default: all): {', '.join(names)}")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=today())
     parser.add_argument("--quick", action="store_true", help="a smoke run: little traffic, three strategies, one seed")
     arguments = parser.parse_args(words)

@@ -15,7 +15,10 @@ from benchmarks.running_all import Outcome, run_all
 GOOD = """
 import sys
 from pathlib import Path
-Path(sys.argv[sys.argv.index("--out") + 1], __name__ and "{name}.json").write_text("{{}}")
+from benchmarks.results import Line, Result, write
+lines = [Line("low", {measured}, 2.0)]
+result = Result(name="{name}", machine={{}}, load=0, repeats=1, lines=lines, errors={errors})
+write(result, Path(sys.argv[sys.argv.index("--out") + 1]))
 print(sys.argv)
 sys.exit({code})
 """
@@ -27,8 +30,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / PACKAGE
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "good.py").write_text(GOOD.format(name="good", code=0))
-    (package / "broken_promise.py").write_text(GOOD.format(name="broken_promise", code=1))
+    for name, code, measured, errors in (
+        ("good", 0, 1.0, {}),
+        ("broken_promise", 1, 3.0, {}),
+        ("refused", 1, 1.0, {"503": 2}),
+        ("odd", 2, 1.0, {}),
+    ):
+        text = GOOD.format(name=name, code=code, measured=measured, errors=errors)
+        (package / f"{name}.py").write_text(text)
     (package / "crashing.py").write_text("raise ValueError('what a pity')")
     (package / "slow.py").write_text("import time\ntime.sleep(30)")
     (package / "stubborn.py").write_text(
@@ -47,10 +56,12 @@ def run(folder: Path, *names: str, seconds: int = 20, arguments: tuple[str, ...]
 
 
 def test_each_is_called_what_it_is(folder: Path) -> None:
-    said = {each.name: each for each in run(folder, "crashing", "absent", "broken_promise", "good")}
+    said = {each.name: each for each in run(folder, "crashing", "absent", "broken_promise", "refused", "odd", "good")}
     assert said["good"].ok
     assert said["absent"] == Outcome("absent", f"there is no {PACKAGE}.absent", 0.0)
-    assert said["broken_promise"].said == "measured, but a promise does not hold or requests failed"
+    assert said["broken_promise"].ok  # the report says it
+    assert said["refused"].said == "measured, but: 2 errors (2 x 503), 0 timeouts."
+    assert said["odd"].said == "measured, but ended with exit code 2"
     assert said["crashing"].said.startswith("failed with exit code 1")
     assert said["crashing"].said.endswith("ValueError: what a pity")
 
