@@ -19,6 +19,7 @@ from benchmarks.routing.promises import promises
 from benchmarks.routing.scenarios import all_scenarios, rising_load
 from benchmarks.routing.section import show
 from benchmarks.table import promise_table
+from gateway_plugin.bench.traces import TraceError, read_trace
 from routing.policies import all_policies
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     chosen = arguments.strategies.split(",") if arguments.strategies else names
     if unknown := [name for name in chosen if name not in names]:
         parser.error(f"--strategies: {unknown[0]!r} is none of {', '.join(names)}")
-    if wrong := [trace for trace in arguments.trace if not trace.is_file() or trace.suffix not in {".jsonl", ".csv"}]:
-        parser.error(f"--trace: {wrong[0]} is no file that ends in .jsonl or .csv")
+    try:
+        for trace in arguments.trace:
+            read_trace(trace)
+    except TraceError as error:
+        parser.error(f"--trace: {error}")
     if arguments.seeds < 1:
         parser.error(f"--seeds: {arguments.seeds} is less than 1")
     arguments.strategies = list(QUICK_STRATEGIES) if arguments.quick and not arguments.strategies else chosen

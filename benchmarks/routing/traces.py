@@ -1,49 +1,37 @@
-"""Recorded traffic, and a stand-in for where the record is missing.
+"""Recorded traffic as arrivals, and a stand-in for where the record is missing.
 
-Mooncake's traces (JSON lines) name the blocks of every prompt, so that what is shared is known. Azure's (CSV) tell
-lengths only: nothing is shared.
+Mooncake's traces name the blocks of every prompt, so that what is shared is known. Azure's tell lengths only: nothing
+is shared (`gateway_plugin.bench.traces` reads both).
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from dataclasses import replace
-from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.routing.workloads import BLOCK_TOKENS, Arrival, chained, named
+from gateway_plugin.bench.traces import read_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from gateway_plugin.bench.asks import Ask
 
 
 def recorded(path: Path, speed: float = 1.0, most: int | None = None) -> list[Arrival]:
-    """A trace by its ending, .jsonl or .csv, `speed` times as fast; raises ValueError for what is neither."""
-    loaders = {".jsonl": mooncake, ".csv": azure}
-    if path.suffix not in loaders:
-        raise ValueError(f"{path}: a trace ends in {' or '.join(loaders)}")
-    arrivals = loaders[path.suffix](path)[:most]
-    return [replace(each, at_seconds=each.at_seconds / speed) for each in arrivals]
+    """A trace, `speed` times as fast; raises TraceError."""
+    return [_arrival(ask, text, speed) for text, ask in enumerate(read_trace(path)[:most])]
 
 
-def mooncake(path: Path, output_divisor: int = 1) -> list[Arrival]:
-    """Any trace in Mooncake's JSONL format; answers can be shortened."""
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
-    return sorted((_mooncake_row(row, output_divisor) for row in rows), key=lambda each: each.at_seconds)
-
-
-def azure(path: Path) -> list[Arrival]:
-    """Any trace in the CSV format of Azure's LLM inference traces; prompts have no prefix in common."""
-    with path.open(newline="") as file:
-        arrivals = [_azure_row(row, text) for row, text in zip(csv.DictReader(file), count())]
-    begin = min((each.at_seconds for each in arrivals), default=0.0)
-    return sorted(
-        (replace(each, at_seconds=each.at_seconds - begin) for each in arrivals), key=lambda each: each.at_seconds
+def _arrival(ask: Ask, text: int, speed: float) -> Arrival:
+    full_blocks = ask.prompt_tokens // BLOCK_TOKENS
+    return Arrival(
+        at_seconds=ask.at_seconds / speed,
+        prompt_tokens=ask.prompt_tokens,
+        output_tokens=ask.output_tokens,
+        prefix=chained(ask.blocks[:full_blocks] or named(text, full_blocks)),
     )
 
 
@@ -71,30 +59,3 @@ def like_mooncake(requests: int, seed: int = 0) -> list[Arrival]:
             )
         )
     return arrivals
-
-
-def _mooncake_row(row: object, output_divisor: int) -> Arrival:
-    match row:
-        case {"timestamp": int(at), "input_length": int(prompt), "output_length": int(output), "hash_ids": list(ids)}:
-            return Arrival(
-                at_seconds=at / 1000.0,
-                prompt_tokens=prompt,
-                output_tokens=max(1, output // output_divisor),
-                prefix=chained(ids[: prompt // BLOCK_TOKENS]),
-            )
-    raise ValueError(f"not a line of a Mooncake trace: {row}")
-
-
-def _azure_row(row: Mapping[str, str], text: int) -> Arrival:
-    try:
-        prompt, output = int(row["ContextTokens"]), int(row["GeneratedTokens"])
-        at = datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp()
-    except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"not a line of an Azure trace: {dict(row)}") from error
-    prompt = max(1, prompt)
-    return Arrival(
-        at_seconds=at,
-        prompt_tokens=prompt,
-        output_tokens=max(1, output),
-        prefix=chained(named(text, prompt // BLOCK_TOKENS)),
-    )

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.routing.cluster import equal_pods, run
 from benchmarks.routing.report import Report
-from benchmarks.routing.traces import mooncake
+from benchmarks.routing.traces import recorded
 from benchmarks.routing.workloads import shared_system_prompt
 
 TRACE = Path(__file__).parents[4] / "shared" / "traces" / "mooncake_synthetic.jsonl"
@@ -34,7 +34,7 @@ def documents(strategy: str) -> Report:
 @cache
 def trace(strategy: str) -> Report:
     """With its own output lengths and load: prefill takes 94 % of 8 pods when nothing is cached."""
-    return run(mooncake(TRACE), strategy, equal_pods(8, num_blocks=4000))
+    return run(recorded(TRACE), strategy, equal_pods(8, num_blocks=4000))
 
 
 @pytest.mark.parametrize("per_second", [20.0, 40.0])

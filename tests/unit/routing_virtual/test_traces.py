@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.routing.traces import azure, like_mooncake, mooncake, recorded
+from benchmarks.routing.traces import like_mooncake, recorded
+from gateway_plugin.bench.traces import TraceError
 
 
 def test_a_trace_in_the_format_of_mooncake(tmp_path: Path):
@@ -18,15 +19,15 @@ def test_a_trace_in_the_format_of_mooncake(tmp_path: Path):
     ]
     path = tmp_path / "trace.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    first, second, third = mooncake(path, output_divisor=4)
-    assert (second.at_seconds, second.prompt_tokens, first.output_tokens, second.output_tokens) == (2.5, 1536, 3, 1)
+    first, second, third = recorded(path)
+    assert (second.at_seconds, second.prompt_tokens, first.output_tokens, second.output_tokens) == (2.5, 1536, 12, 3)
     assert len(first.prefix) == 2  # the third block is not full
     assert first.prefix == second.prefix[:2]
     assert third.prefix[0] not in second.prefix  # the same block, but not the same prompt
     assert [each.at_seconds for each in recorded(path, speed=5.0, most=2)] == [0.0, 0.5]
     path.write_text('{"timestamp": 0}')
-    with pytest.raises(ValueError, match="Mooncake"):
-        mooncake(path)
+    with pytest.raises(TraceError, match=r"trace\.jsonl, line 1: .*input_length"):
+        recorded(path)
 
 
 def test_a_trace_in_the_format_of_azure(tmp_path: Path):
@@ -36,20 +37,12 @@ def test_a_trace_in_the_format_of_azure(tmp_path: Path):
         "2023-11-16 18:15:46.6805900,1100,44\n"
         "2023-11-16 18:15:48.1805900,1100,0\n"
     )
-    first, second = azure(path)
+    first, second = recorded(path)
     assert (first.at_seconds, first.prompt_tokens, first.output_tokens) == (0.0, 1100, 44)
     assert second.at_seconds == pytest.approx(1.5)
     assert second.output_tokens == 1
     assert len(first.prefix) == 2
     assert not set(first.prefix) & set(second.prefix), "lengths tell of nothing shared"
-    path.write_text("TIMESTAMP,ContextTokens\nyesterday,many\n")
-    with pytest.raises(ValueError, match=r"Azure trace: .*yesterday"):
-        azure(path)
-
-
-def test_other_files_are_no_traces(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"ends in \.jsonl or \.csv"):
-        recorded(tmp_path / "trace.txt")
 
 
 def test_the_stand_in_resembles_mooncakes_trace():
