@@ -116,7 +116,7 @@ def _said(code: int, log: Path, path: Path) -> str:
     except ResultError:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return f"failed with exit code {code}: {lines[-1] if lines else 'it said nothing'}"[:_MAX_SAID]
-    if result.errors or result.timeouts:
+    if any(result.errors.values()) or result.timeouts:
         return f"measured, but: {result.trouble}"
     if code == 0 or not all(line.holds for line in result.lines):
         return MEASURED

@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package.mkdir()
     (package / "__init__.py").touch()
     for name, code, measured, errors in (
-        ("good", 0, 1.0, {}),
+        ("good", 0, 1.0, {"503": 0}),
         ("broken_promise", 1, 3.0, {}),
         ("refused", 1, 1.0, {"503": 2}),
         ("odd", 2, 1.0, {}),
