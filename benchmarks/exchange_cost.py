@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import cProfile
 import gc
-import logging
 import pstats
 import time
 from pathlib import Path
@@ -236,7 +235,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.calls, arguments.repeats = 320, 1
-    logging.getLogger().setLevel(logging.WARNING)
     profiles = {arguments.profile: cProfile.Profile()} if arguments.profile else {}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         repeats = runner.run(measure(arguments, profiles))

@@ -6,6 +6,7 @@ Client and server share the machine; Valkey is a real one, on loopback, started 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import tempfile
@@ -52,11 +53,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, writes."""
     arguments = options("limits", "Admissions: speed, exactness, and outages of their store.").parse_args(argv)
     quick = arguments.quick
-    logging.getLogger("ratelimit").setLevel(logging.ERROR)  # that the store is away is known here
     repeats = 1 if quick else REPEATS
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, unwarned("ratelimit"):
         measured = measure(Path(directory), repeats, quick=quick)
     return conclude(as_result(measured, repeats), arguments.out, tables(measured), quick=quick)
+
+
+@contextlib.contextmanager
+def unwarned(logger: str) -> Iterator[None]:
+    """That the store is away is known here."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def measure(directory: Path, repeats: int, *, quick: bool) -> Measured:

@@ -127,7 +127,7 @@ def test_the_command_line_writes_a_result_that_has_a_section(
     ("words", "complaint"),
     [
         (["--strategies", "fastest"], "--strategies: 'fastest' is none of random"),
-        (["--trace", "/nowhere.jsonl"], "--trace: /nowhere.jsonl is no file"),
+        (["--trace", "/nowhere.jsonl"], "--trace: /nowhere.jsonl: No such file"),
         (["--seeds", "0"], "--seeds: 0 is less than 1"),
     ],
 )
