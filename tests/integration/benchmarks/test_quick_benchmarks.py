@@ -47,8 +47,10 @@ def test_overhead_with_peers(tmp_path: Path) -> None:
     assert overhead(["--quick", "--out", str(tmp_path), *peers]) == 0
     result, text = report("overhead", tmp_path)
     for subject in ("a proxy", "an echo", FREE):
+        assert result[f"{BUSY.path}/{subject}/{PLUGIN}"].spread.least > 0
+        # So few streams may cost less than what the process does beside them, which is taken off.
+        assert result[f"{STREAMS.path}/{subject}/{PLUGIN}"].spread.least >= 0
         for cell in (BUSY, STREAMS):
-            assert result[f"{cell.path}/{subject}/{PLUGIN}"].spread.least > 0
             assert result[f"{cell.path}/{subject}/{ADDED_P50}"].unit == "ms"
     assert result[f"{BUSY.path}/{ALONE}/{PLUGIN}"].values == (0.0,)
     assert "| a proxy |" in text
