@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from routing.one_pod import FEW_PODS, OnePod, costs_one_by_one
+from routing.few_pods import FEW_PODS, FewPods
 from routing.policies.least_request import LeastRequest
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Chooser:
 
     def choose(self, policy: Policy, pods: PodView, request: RoutingRequest, count: int) -> Choice:
         """At most `count` distinct pods, best first. `pods` must not be empty."""
-        if policy.one_by_one and len(pods) <= FEW_PODS:
+        if len(pods) <= FEW_PODS:
             return self._choose_of_few(policy, pods, request, count)
         costs = policy.costs(pods, request)
         if math.isnan(np.add.reduce(costs)):
@@ -58,7 +58,7 @@ class Chooser:
             if unknown.any():
                 costs = np.where(unknown, np.nanmedian(costs), costs)
         best = self._best(costs, count)
-        return Choice(best, costs, policy.branch(OnePod(pods).at(best[0]), request))
+        return Choice(best, costs, policy.branch(pods, best[0], request))
 
     def _best(self, costs: FloatColumn, count: int) -> list[int]:
         shuffled = self._rng.permutation(len(costs))
@@ -66,19 +66,28 @@ class Chooser:
         return best
 
     def _choose_of_few(self, policy: Policy, pods: PodView, request: RoutingRequest, count: int) -> Choice:
-        pod = OnePod(pods)
-        costs = costs_one_by_one(policy, pods, pod, request)
-        known = [cost for cost in costs if cost == cost]
-        if not known:
-            costs = costs_one_by_one(_FALLBACK, pods, pod, request)
-            return Choice(self._best_of_few(costs, count), costs, _UNKNOWN)
-        if len(known) < len(costs):
+        few = FewPods(pods)
+        costs = few_costs(policy, few, request)
+        if math.isnan(sum(costs)):
+            known = [cost for cost in costs if cost == cost]
+            if not known:
+                costs = _FALLBACK.few_costs(few, request)
+                return Choice(self._best_of_few(costs, count), costs, _UNKNOWN)
             middle = median(known)
             costs = [cost if cost == cost else middle for cost in costs]
         best = self._best_of_few(costs, count)
-        return Choice(best, costs, policy.branch(pod.at(best[0]), request))
+        return Choice(best, costs, policy.branch(few, best[0], request))
 
     def _best_of_few(self, costs: list[float], count: int) -> list[int]:
         draw = self._draw
         lots = sorted([(cost, draw(), position) for position, cost in enumerate(costs)])
-        return [lot[2] for lot in lots[:count]]
+        return [position for _, _, position in lots[:count]]
+
+
+def few_costs(policy: Policy, few: FewPods, request: RoutingRequest) -> list[float]:
+    """What `policy.costs` gives for the same pods."""
+    try:
+        return policy.few_costs(few, request)
+    except ZeroDivisionError:  # where numpy gives infinity
+        column: list[float] = policy.costs(few.view, request).tolist()
+        return column

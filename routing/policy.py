@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from routing.columns import FloatColumn
-    from routing.one_pod import OnePod
+    from routing.few_pods import FewPods
     from routing.spec import PodSpec
     from routing.view import PodView
 
@@ -62,9 +62,6 @@ class Policy:
     """False when the strategy decides without the request's body, so that Envoy need not send it."""
     needs_prefix: bool = False
     """True when the strategy asks for matched prefixes; implies `needs_body`."""
-    one_by_one: bool = False
-    """True when `terms` needs nothing of other pods but what the view tells of all of them, and draws no lots: then few
-    candidates are asked for one at a time, which is faster (see `routing.formulas`)."""
     scale: float = 1.0
     """The excess over the cheapest pod that counts as half of the worst, in the policy's own unit; for combinations."""
 
@@ -80,9 +77,14 @@ class Policy:
             total = total + term
         return total
 
-    def branch(self, pod: OnePod, request: RoutingRequest) -> str:
-        """Why this pod won, as a metric label: one of few, fixed values."""
-        del pod, request
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """`costs` of few candidates, without numpy where a policy knows how; only here a division by zero may raise."""
+        costs: list[float] = self.costs(pods.view, request).tolist()
+        return costs
+
+    def branch(self, pods: PodView | FewPods, position: int, request: RoutingRequest) -> str:
+        """Why the pod at this position won, as a metric label: one of few, fixed values."""
+        del pods, position, request
         return self.name
 
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:

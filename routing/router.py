@@ -12,8 +12,8 @@ import numpy as np
 
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
 from routing.chooser import Chooser
+from routing.few_pods import FEW_PODS
 from routing.lease import Work
-from routing.one_pod import FEW_PODS
 from routing.output_estimates import OutputEstimates
 from routing.policies import ALIASES, all_policies
 from routing.prefix_index import PrefixIndex

@@ -15,6 +15,7 @@ from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -25,10 +26,17 @@ class LeastBusyTime(Policy):
     """Smallest busy share first."""
 
     name = "least-busy-time"
-    one_by_one = True
     scale = 0.5
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """The busy share, and the tie-break."""
         del request
         return {"busy_ratio": pods.busy_ratio, "tie": _TIE_WEIGHT * pods.inflight_requests}
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        del request
+        return [
+            busy + _TIE_WEIGHT * requests
+            for busy, requests in zip(pods.busy_ratio, pods.inflight_requests, strict=True)
+        ]

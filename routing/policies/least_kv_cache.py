@@ -14,6 +14,7 @@ from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -22,7 +23,6 @@ class LeastKvCache(Policy):
     """Lowest KV usage first."""
 
     name = "least-kv-cache"
-    one_by_one = True
     needs_body = True
     scale = 0.5
 
@@ -30,3 +30,8 @@ class LeastKvCache(Policy):
         """KV usage, corrected by what was booked since the poll."""
         del request
         return {"kv_usage_ratio": pods.kv_usage_ratio}
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        del request
+        return pods.kv_usage_ratio

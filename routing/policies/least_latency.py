@@ -11,15 +11,17 @@ its rate. A pod without a measured TTFT is unknown, and when all are, least-requ
 
 from __future__ import annotations
 
-import math
+from math import nan
 from typing import TYPE_CHECKING
 
-from routing.formulas import is_unknown, where
+import numpy as np
+
 from routing.options import option
 from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -30,16 +32,37 @@ class LeastLatency(Policy):
     """Shortest expected time first."""
 
     name = "least-latency"
-    one_by_one = True
     needs_body = True
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Seconds in the queue, of prefill, and of decoding."""
-        slowness = where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
+        slowness = np.where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
         seconds_per_token = slowness / pods.prefill_tokens_per_second
         slowdown = 1.0 + option(request, "decodeShare") * pods.inflight_requests
         return {
             "queue": pods.prefill_backlog_tokens * seconds_per_token,
-            "prefill": where(is_unknown(pods.ttft_seconds), math.nan, request.prompt_tokens * seconds_per_token),
+            "prefill": np.where(np.isnan(pods.ttft_seconds), np.nan, request.prompt_tokens * seconds_per_token),
             "decode": request.output_tokens * DEFAULT_TPOT_SECONDS * pods.relative_tpot * slowdown,
         }
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        per_request = option(request, "decodeShare")
+        decode_seconds = request.output_tokens * DEFAULT_TPOT_SECONDS
+        rates = pods.prefill_tokens_per_second
+        return [
+            (backlog + request.prompt_tokens) * ((1.0 if measured else ttft_ratio) / rate)
+            + decode_seconds * tpot_ratio * (1.0 + per_request * requests)
+            if ttft == ttft
+            else nan
+            for backlog, rate, measured, ttft, ttft_ratio, tpot_ratio, requests in zip(
+                pods.backlog_tokens(rates),
+                rates,
+                pods.prefill_is_measured,
+                pods.ttft_seconds,
+                pods.relative_ttft,
+                pods.relative_tpot,
+                pods.inflight_requests,
+                strict=True,
+            )
+        ]

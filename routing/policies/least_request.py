@@ -12,6 +12,7 @@ from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -20,10 +21,14 @@ class LeastRequest(Policy):
     """Fewest open requests first."""
 
     name = "least-request"
-    one_by_one = True
     scale = 16.0
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Open requests per pod."""
         del request
         return {"inflight_requests": pods.inflight_requests}
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        del request
+        return pods.inflight_requests

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routing.formulas import larger_known
+import numpy as np
+
 from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -27,7 +29,6 @@ class LeastUtilization(Policy):
     """Lowest maximum first."""
 
     name = "least-utilization"
-    one_by_one = True
     scale = 0.5
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
@@ -35,4 +36,18 @@ class LeastUtilization(Policy):
         del request
         running = pods.engine_requests / MAX_RUNNING_REQUESTS
         waiting = pods.waiting_requests / SATURATED_WAITING_REQUESTS
-        return {"utilization": larger_known(larger_known(running, pods.kv_usage_ratio), waiting)}
+        return {"utilization": np.fmax(np.fmax(running, pods.kv_usage_ratio), waiting)}
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        del request
+        return [
+            _larger_known(_larger_known(running / MAX_RUNNING_REQUESTS, kv_ratio), waiting / SATURATED_WAITING_REQUESTS)
+            for running, kv_ratio, waiting in zip(
+                pods.engine_requests, pods.kv_usage_ratio, pods.waiting_requests, strict=True
+            )
+        ]
+
+
+def _larger_known(first: float, second: float) -> float:
+    return first if first >= second or second != second else second

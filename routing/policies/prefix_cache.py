@@ -14,14 +14,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from routing.formulas import where
+import numpy as np
+
 from routing.options import option
 from routing.policy import Policy
 from routing.rendezvous import draws
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
-    from routing.one_pod import OnePod
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -33,7 +34,6 @@ class PrefixCache(Policy):
     """Longest match first, within a load bound."""
 
     name = "prefix-cache"
-    one_by_one = True
     needs_body = True
     needs_prefix = True
     scale = 0.5
@@ -45,20 +45,34 @@ class PrefixCache(Policy):
         ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
         chosen = (inflight <= _bound(pods, request)) & (ratio >= option(request, "minMatchRatio"))
         return {
-            "match": where(chosen, -ratio, 1.0),
-            "load": where(chosen, _LOAD_WEIGHT * load, load),
+            "match": np.where(chosen, -ratio, 1.0),
+            "load": np.where(chosen, _LOAD_WEIGHT * load, load),
             "preference": cold_preference(pods, request) * _DRAW_WEIGHT,
         }
 
-    def branch(self, pod: OnePod, request: RoutingRequest) -> str:
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        inflight, bound = pods.inflight_requests, _bound(pods, request)
+        busiest, least = 1.0 + max(inflight), option(request, "minMatchRatio")
+        prompt_tokens = max(1.0, request.prompt_tokens)
+        costs = []
+        for requests, matched, preference in zip(
+            inflight, pods.matched_tokens, cold_preferences(pods, request), strict=True
+        ):
+            load, ratio = requests / busiest, matched / prompt_tokens
+            chosen = requests <= bound and ratio >= least
+            costs.append((_LOAD_WEIGHT * load - ratio if chosen else 1.0 + load) + preference * _DRAW_WEIGHT)
+        return costs
+
+    def branch(self, pods: PodView | FewPods, position: int, request: RoutingRequest) -> str:
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
         least = option(request, "minMatchRatio") * max(1.0, request.prompt_tokens)
-        if pod.matched_tokens >= least and pod.inflight_requests <= _bound(pod, request):
+        if pods.matched_tokens[position] >= least and pods.inflight_requests[position] <= _bound(pods, request):
             return "prefix_match"
-        return "prefix_match_skipped" if pod.best_match_tokens >= least else "least_request_fallback"
+        return "prefix_match_skipped" if pods.best_match_tokens >= least else "least_request_fallback"
 
 
-def _bound(pods: PodView | OnePod, request: RoutingRequest) -> float:
+def _bound(pods: PodView | FewPods, request: RoutingRequest) -> float:
     return (
         option(request, "loadBoundFactor") * pods.fewest_inflight_requests
         + option(request, "loadBoundRequests") / pods.holders
@@ -67,7 +81,16 @@ def _bound(pods: PodView | OnePod, request: RoutingRequest) -> float:
 
 def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:
     """0 to 1 per pod, by the first block that no pod holds; zeros when there is none."""
+    block = _first_unknown(pods, request)
+    return pods.nothing if block is None else 1.0 - draws(pods.address_hash, block)
+
+
+def cold_preferences(pods: FewPods, request: RoutingRequest) -> list[float]:
+    """The same of few pods."""
+    block = _first_unknown(pods, request)
+    return pods.nothing if block is None else [1.0 - draws(address, block) for address in pods.address_hash]
+
+
+def _first_unknown(pods: PodView | FewPods, request: RoutingRequest) -> int | None:
     known = bisect_right(request.prefix_tokens, pods.best_match_tokens)
-    if known >= len(request.prefix):
-        return pods.nothing
-    return 1.0 - draws(pods.address_hash, request.prefix[known])
+    return request.prefix[known] if known < len(request.prefix) else None

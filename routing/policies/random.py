@@ -11,6 +11,7 @@ from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -19,9 +20,13 @@ class Random(Policy):
     """Every pod costs the same."""
 
     name = "random"
-    one_by_one = True
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Zeros."""
         del request
         return {"none": pods.nothing}
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        del request
+        return pods.nothing

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from xxhash import xxh64_intdigest
 
-from routing.formulas import where
 from routing.policy import Policy
 from routing.rendezvous import draws
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -33,7 +34,6 @@ class SessionAffinity(Policy):
     """The session's own pod first."""
 
     name = "session-affinity"
-    one_by_one = True
     scale = 0.1
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
@@ -43,8 +43,15 @@ class SessionAffinity(Policy):
         pinned = pods.address_hash == _token_value(request.session)
         return {
             "draw": -draws(pods.address_hash, xxh64_intdigest(request.session.encode())),
-            "pin": where(pinned, _PIN, 0.0),
+            "pin": np.where(pinned, _PIN, 0.0),
         }
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        if not request.session:
+            return pods.nothing
+        token, key = _token_value(request.session), xxh64_intdigest(request.session.encode())
+        return [(_PIN if address == token else 0.0) - draws(address, key) for address in pods.address_hash]
 
 
 def _token_value(session: str) -> int:

@@ -16,6 +16,7 @@ from routing.policy import Policy
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -24,7 +25,6 @@ class Throughput(Policy):
     """Fewest weighted tokens first."""
 
     name = "throughput"
-    one_by_one = True
     needs_body = True
     scale = 10_000.0
 
@@ -35,3 +35,17 @@ class Throughput(Policy):
             "ended": prompt * pods.window_prompt_tokens + output * pods.window_output_tokens,
             "inflight": prompt * pods.inflight_prompt_tokens + output * pods.inflight_output_tokens,
         }
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        weight, output_weight = option(request, "promptTokenWeight"), option(request, "outputTokenWeight")
+        return [
+            weight * ended + output_weight * ended_output + (weight * prompt + output_weight * output)
+            for ended, ended_output, prompt, output in zip(
+                pods.window_prompt_tokens,
+                pods.window_output_tokens,
+                pods.inflight_prompt_tokens,
+                pods.inflight_output_tokens,
+                strict=True,
+            )
+        ]

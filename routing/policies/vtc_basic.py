@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routing.formulas import maximum
+import numpy as np
+
 from routing.options import option
 from routing.policy import Policy
 from routing.token_counters import TokenCounters
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from routing.columns import FloatColumn
+    from routing.few_pods import FewPods
     from routing.policy import Outcome, RoutingRequest
     from routing.spec import PodSpec
     from routing.view import PodView
@@ -37,7 +39,6 @@ class VtcBasic(Policy):
     """Room for those who took little, and the load."""
 
     name = "vtc-basic"
-    one_by_one = True
     needs_body = True
     scale = 0.5
 
@@ -48,13 +49,27 @@ class VtcBasic(Policy):
         """What the user took beyond the pod's place, and the load."""
         inflight = pods.inflight_requests
         load = inflight / (inflight + _HALF_LOAD_REQUESTS)
-        if not request.user or len(pods) == 1:
+        position, contention = self._standing(request.user, len(pods))
+        if not contention:
             return {"fairness": pods.nothing, "load": load}
-        served = self._served.value(request.user)
+        return {"fairness": contention * np.maximum(position - pods.place, 0.0), "load": load}
+
+    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
+        """As `terms`."""
+        loads = [requests / (requests + _HALF_LOAD_REQUESTS) for requests in pods.inflight_requests]
+        position, contention = self._standing(request.user, len(pods))
+        if not contention:
+            return loads
+        return [contention * max(position - place, 0.0) + load for place, load in zip(pods.place, loads, strict=True)]
+
+    def _standing(self, user: str, pods: int) -> tuple[float, float]:
+        """The user's position and the contention; zeros without a user or a choice."""
+        if not user or pods == 1:
+            return 0.0, 0.0
+        served = self._served.value(user)
         least, largest = self._served.extremes()
         most = max(largest, LIGHT_TOKENS)
-        contention = (largest - min(least, served)) / most
-        return {"fairness": contention * maximum(served / most - pods.place, 0.0), "load": load}
+        return served / most, (largest - min(least, served)) / most
 
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
         """Counts what the request is expected to take."""

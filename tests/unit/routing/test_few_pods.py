@@ -1,4 +1,4 @@
-"""Few candidates are asked for their cost one by one, many as columns: both must say the same, whatever is known."""
+"""Few candidates are read as lists, many as columns: both must say the same, whatever is known."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.chooser import Chooser
+from routing.chooser import Chooser, few_costs
 from routing.circuit import Failure
-from routing.one_pod import FEW_PODS, OnePod, costs_one_by_one
+from routing.few_pods import FEW_PODS, FewPods
 from routing.pods import PodTable
 from routing.policies import all_policies
 from routing.policy import RoutingRequest
@@ -112,28 +112,34 @@ class Site:
 
 
 SITES = st.builds(Site, st.integers(1, FEW_PODS), st.integers(0, 2**32))
-ONE_BY_ONE = [name for name, policy in all_policies(lambda: NOW, np.random.default_rng(0)).items() if policy.one_by_one]
+STRATEGIES = sorted(all_policies(lambda: NOW, np.random.default_rng(0)))
+# Lots are drawn in the costs themselves.
+REPEATABLE = [name for name in STRATEGIES if name != "power-of-two"]
 
 
-def test_nearly_all_strategies_can_be_asked_one_by_one():
-    assert set(all_policies(lambda: NOW, np.random.default_rng(0))) - set(ONE_BY_ONE) == {"power-of-two"}
+def test_a_strategy_without_lists_is_asked_for_columns():
+    site = Site(4, 0)
+    view = site.view("least-request:1,throughput:1", request_of())
+    policy = site.router.policy("least-request:1,throughput:1")
+    assert policy is not None
+    assert few_costs(policy, FewPods(view), request_of()) == policy.costs(view, request_of()).tolist()
 
 
-@pytest.mark.parametrize("strategy", ONE_BY_ONE)
+@pytest.mark.parametrize("strategy", REPEATABLE)
 @given(SITES, REQUESTS, st.floats(0, 1e6))
 def test_both_ways_tell_the_same(strategy: str, site: Site, request: RoutingRequest, served_tokens: float):
     policy = site.router.policy(strategy)
     assert policy is not None
     policy.booked(site.pods.spec(0), RoutingRequest("m", user="kim", prompt_tokens=served_tokens))
     view = site.view(strategy, request)
-    pod = OnePod(view)
 
     with np.errstate(all="ignore"):
         costs = policy.costs(view, request)
-        assert costs_one_by_one(policy, view, pod, request) == pytest.approx(costs.tolist(), rel=1e-9, nan_ok=True)
+        assert few_costs(policy, FewPods(view), request) == pytest.approx(costs.tolist(), rel=1e-9, nan_ok=True)
         few = Chooser(np.random.default_rng(1)).choose(policy, view, request, len(view))
-        policy.one_by_one = False
-        many = Chooser(np.random.default_rng(2)).choose(policy, view, request, len(view))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("routing.chooser.FEW_PODS", 0)
+            many = Chooser(np.random.default_rng(2)).choose(policy, view, request, len(view))
 
     ordered = [[choice.costs[position] for position in choice.positions] for choice in (few, many)]
     assert ordered[0] == pytest.approx(ordered[1], rel=1e-9), "the same order, but for pods that cost the same"
@@ -143,16 +149,16 @@ def test_both_ways_tell_the_same(strategy: str, site: Site, request: RoutingRequ
 @given(SITES, REQUESTS)
 def test_every_property_of_a_view_has_its_number(site: Site, request: RoutingRequest):
     view = site.view("prefix-cache", request)
-    pod = OnePod(view)
+    few = FewPods(view)
     names = [name for name in dir(PodView) if isinstance(getattr(PodView, name), property) and "number" not in name]
     for name in names:
         with np.errstate(all="ignore"):
             expected = np.broadcast_to(getattr(view, name), len(view)).tolist()
             try:
-                told = [getattr(pod.at(position), name) for position in range(len(view))]
+                told = getattr(few, name)
             except ZeroDivisionError:
-                continue  # the whole view is asked instead
-        assert told == pytest.approx(expected, rel=1e-9, nan_ok=True), name
+                continue  # the view is asked instead
+        assert np.broadcast_to(told, len(view)).tolist() == pytest.approx(expected, rel=1e-9, nan_ok=True), name
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4), st.integers(0, 2**64 - 1))
