@@ -18,7 +18,7 @@ import numpy as np
 
 from routing.options import option
 from routing.policy import Policy
-from routing.rendezvous import draws
+from routing.rendezvous import draws, draws_of_few
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
@@ -88,7 +88,7 @@ def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:
 def cold_preferences(pods: FewPods, request: RoutingRequest) -> list[float]:
     """The same of few pods."""
     block = _first_unknown(pods, request)
-    return pods.nothing if block is None else [1.0 - draws(address, block) for address in pods.address_hash]
+    return pods.nothing if block is None else [1.0 - draw for draw in draws_of_few(pods.address_hash, block)]
 
 
 def _first_unknown(pods: PodView | FewPods, request: RoutingRequest) -> int | None:

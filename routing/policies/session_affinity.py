@@ -14,7 +14,7 @@ import numpy as np
 from xxhash import xxh64_intdigest
 
 from routing.policy import Policy
-from routing.rendezvous import draws
+from routing.rendezvous import draws, draws_of_few
 
 if TYPE_CHECKING:
     from routing.columns import FloatColumn
@@ -51,7 +51,11 @@ class SessionAffinity(Policy):
         if not request.session:
             return pods.nothing
         token, key = _token_value(request.session), xxh64_intdigest(request.session.encode())
-        return [(_PIN if address == token else 0.0) - draws(address, key) for address in pods.address_hash]
+        addresses = pods.address_hash
+        return [
+            (_PIN if address == token else 0.0) - draw
+            for address, draw in zip(addresses, draws_of_few(addresses, key), strict=True)
+        ]
 
 
 def _token_value(session: str) -> int:
