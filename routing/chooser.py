@@ -79,8 +79,11 @@ class Chooser:
         return Choice(best, costs, policy.branch(few, best[0], request))
 
     def _best_of_few(self, costs: list[float], count: int) -> list[int]:
+        positions = range(len(costs))
+        if len(set(costs)) == len(costs):
+            return sorted(positions, key=costs.__getitem__)[:count]
         draw = self._draw
-        lots = sorted([(cost, draw(), position) for position, cost in enumerate(costs)])
+        lots = sorted([(costs[position], draw(), position) for position in positions])
         return [position for _, _, position in lots[:count]]
 
 
