@@ -1,6 +1,6 @@
 """A circuit breaker: when to stop asking a server that does not answer, and when to try it again.
 
-    CLOSED --5 failures in a row, or 10 of the last 20 calls--> OPEN --delay over--> HALF_OPEN (one probe is out)
+    CLOSED --failure: 5th in a row, or 10th of the last 20 calls--> OPEN --delay over--> HALF_OPEN (one probe is out)
     HALF_OPEN --probe succeeded--> CLOSED        HALF_OPEN --probe failed--> OPEN, with the next delay
 
     delay = min(first * 2^n, longest) * (1 - random / 2)        n: openings since the breaker was last calm

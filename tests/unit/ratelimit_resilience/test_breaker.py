@@ -192,8 +192,10 @@ class AnyOrder(RuleBasedStateMachine):
         elif verb != "abandoned":
             self.outcomes.append(verb == "succeeded")
             last = self.outcomes[-20:]
-            opens = not any(self.outcomes[-5:]) and len(self.outcomes) >= 5
-            opens = opens or (len(last) == 20 and last.count(False) >= 10)
+            five_in_a_row = not any(self.outcomes[-5:]) and len(self.outcomes) >= 5
+            half_of_twenty = len(last) == 20 and last.count(False) >= 10
+            # A success never opens it, even as the twentieth call of which ten failed.
+            opens = verb == "failed" and (five_in_a_row or half_of_twenty)
             self.expect(State.OPEN if opens else State.CLOSED)
 
     @precondition(lambda self: self.probe_out is not None)
