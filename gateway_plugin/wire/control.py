@@ -48,11 +48,10 @@ class ControlFrames:
         }
 
     def check_first(self, kind: int, flags: int) -> None:
-        """SETTINGS must come before anything else (3.4)."""
-        if not self.settings_seen:
-            if kind != frames.SETTINGS or flags & ACK:
-                raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS must come first")
-            self.settings_seen = True
+        """SETTINGS must come before anything else (3.4). Asked until they are seen."""
+        if kind != frames.SETTINGS or flags & ACK:
+            raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS must come first")
+        self.settings_seen = True
 
     def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Any frame but DATA, HEADERS and CONTINUATION."""

@@ -120,8 +120,22 @@ class GrpcCall(MessageStream):
         """Now, or when the handler is free."""
         if self.holding:
             self._wait_in_backlog(message)
-        else:
-            self._deliver(message)
+            return
+        assert self._handler is not None
+        self._inside = True
+        busy = None
+        try:
+            busy = self._handler.received(message)
+        except Exception:
+            logger.exception("a call failed")
+            self.finish(INTERNAL, "internal error")
+        if busy is not None and not busy.done():
+            self._waiting = busy
+            self.holding = True
+            busy.add_done_callback(self._handler_is_free)
+        elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
+            self.holding = True
+        self._leave()
 
     def refused(self, status: int, text: str) -> None:
         """Something of the client cannot be taken."""
@@ -147,24 +161,7 @@ class GrpcCall(MessageStream):
         self.over = True
         self._end()
 
-    # Messages.
-
-    def _deliver(self, message: bytes) -> None:
-        assert self._handler is not None
-        self._inside = True
-        busy = None
-        try:
-            busy = self._handler.received(message)
-        except Exception:
-            logger.exception("a call failed")
-            self.finish(INTERNAL, "internal error")
-        if busy is not None and not busy.done():
-            self._waiting = busy
-            self.holding = True
-            busy.add_done_callback(self._handler_is_free)
-        elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
-            self.holding = True
-        self._leave()
+    # Messages that wait.
 
     def _wait_in_backlog(self, message: bytes) -> None:
         if self._backlog is None:
@@ -193,7 +190,7 @@ class GrpcCall(MessageStream):
             size = len(message) + _WAITING_MESSAGE_BYTES
             self._backlog_bytes -= size
             self.connection.buffered_bytes -= size
-            self._deliver(message)
+            self.message(message)
         if self.holding or self.over:
             return
         if self._half_closed:
@@ -227,8 +224,9 @@ class GrpcCall(MessageStream):
             self._timer.cancel()
             self._timer = None
         self.drop_partial()
-        self.connection.buffered_bytes -= self._backlog_bytes
-        self._backlog, self._backlog_bytes = None, 0
+        if self._backlog is not None:
+            self.connection.buffered_bytes -= self._backlog_bytes
+            self._backlog, self._backlog_bytes = None, 0
         handler, self._handler = self._handler, None
         if handler is not None:
             try:

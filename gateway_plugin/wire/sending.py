@@ -53,6 +53,8 @@ class Sender:
         self._frame_bytes = DEFAULT_FRAME
         self._queued_bytes = 0
         self._blocked: OrderedDict[int, Stream] = OrderedDict()
+        self._ending: dict[int, Stream] = {}
+        """Streams of which all but the trailers has left."""
 
     def hold(self) -> None:
         """The caller promises a `take` in this turn of the loop: nobody need be asked for it."""
@@ -60,6 +62,10 @@ class Sender:
 
     def take(self) -> bytes:
         """Everything to be written, in order."""
+        if self._ending:
+            ending, self._ending = self._ending, {}
+            for stream in ending.values():
+                self._end(stream)
         self._asked = False
         out, self._out = self._out, []
         return b"".join(out)
@@ -67,6 +73,10 @@ class Sender:
     def control(self, frame_bytes: bytes) -> None:
         """A frame that no window holds back."""
         self._out.append(frame_bytes)
+        if not self._asked:
+            self._ask()
+
+    def _ask(self) -> None:
         if not self._asked:
             self._asked = True
             self._write_soon()
@@ -106,16 +116,22 @@ class Sender:
         self._pump()
 
     def finish(self, stream: Stream, trailers: tuple[Field, ...] = ()) -> None:
-        """Ends the stream after what is queued; without trailers by an empty DATA frame."""
+        """Ends the stream after what is queued, not before the next `take`; without trailers by an empty DATA frame.
+
+        Envoy ends its side and resets the stream in one go: by the time of `take` nobody waits for trailers any more.
+        """
         stream.trailers = trailers
         if stream.queue is None:
-            self._end(stream)
+            self._ending[stream.id] = stream
+            self._ask()
 
     def forget(self, stream: Stream) -> None:
         """Drops what is queued for a stream that is over."""
-        stream.queue = None
-        self._count(stream, -stream.queued_bytes)
-        self._blocked.pop(stream.id, None)
+        self._ending.pop(stream.id, None)
+        if stream.queue is not None:
+            stream.queue = None
+            self._count(stream, -stream.queued_bytes)
+            self._blocked.pop(stream.id, None)
 
     def window_update(self, stream: Stream | None, increment: int) -> None:
         """The peer takes more, of one stream or of all."""
