@@ -48,10 +48,11 @@ class ControlFrames:
         }
 
     def check_first(self, kind: int, flags: int) -> None:
-        """SETTINGS must come before anything else (3.4). Asked until they are seen."""
-        if kind != frames.SETTINGS or flags & ACK:
-            raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS must come first")
-        self.settings_seen = True
+        """SETTINGS must come before anything else (3.4)."""
+        if not self.settings_seen:
+            if kind != frames.SETTINGS or flags & ACK:
+                raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS must come first")
+            self.settings_seen = True
 
     def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Any frame but DATA, HEADERS and CONTINUATION."""
@@ -86,7 +87,7 @@ class ControlFrames:
         sender.control(frames.SETTINGS_ACK)  # before any DATA that the new values allow
         for name, value in values:
             if name == frames.INITIAL_WINDOW_SIZE:
-                sender.initial_window(value, list(self._connection.streams.values()))
+                sender.change_initial_window(value, list(self._connection.streams.values()))
             elif name == frames.MAX_FRAME_SIZE:
                 sender.max_frame(value)
             elif name == frames.HEADER_TABLE_SIZE:

@@ -88,7 +88,8 @@ class GrpcCall(MessageStream):
             sender.finish(self, trailers(status, text))
         else:
             sender.headers(self, RESPONSE_HEADERS + trailers(status, text), end=True)
-        self._end()
+        if not self._inside:
+            self._end()
 
     # What the connection calls.
 
@@ -135,7 +136,9 @@ class GrpcCall(MessageStream):
             busy.add_done_callback(self._handler_is_free)
         elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
             self.holding = True
-        self._leave()
+        self._inside = False
+        if self.over:
+            self._end()
 
     def refused(self, status: int, text: str) -> None:
         """Something of the client cannot be taken."""
@@ -158,8 +161,10 @@ class GrpcCall(MessageStream):
 
     def closed(self) -> None:
         """The stream is over."""
-        self.over = True
-        self._end()
+        if not self.over:
+            self.over = True
+            if not self._inside:
+                self._end()
 
     # Messages that wait.
 
@@ -217,13 +222,12 @@ class GrpcCall(MessageStream):
             self._end()
 
     def _end(self) -> None:
-        """Lets go of everything, and tells the handler once; not while one of its methods runs."""
-        if self._inside:
-            return
+        """Lets go of everything, and tells the handler; once, and not while one of its methods runs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.drop_partial()
+        if self.inside_message:
+            self.drop_partial()
         if self._backlog is not None:
             self.connection.buffered_bytes -= self._backlog_bytes
             self._backlog, self._backlog_bytes = None, 0

@@ -49,7 +49,8 @@ class Sender:
         self._out: list[bytes | memoryview] = []
         self._asked = False
         self._window = DEFAULT_WINDOW
-        self._initial_window = DEFAULT_WINDOW
+        self.initial_window = DEFAULT_WINDOW
+        """Of a new stream."""
         self._frame_bytes = DEFAULT_FRAME
         self._queued_bytes = 0
         self._blocked: OrderedDict[int, Stream] = OrderedDict()
@@ -77,13 +78,8 @@ class Sender:
             self._ask()
 
     def _ask(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._write_soon()
-
-    def open(self, stream: Stream) -> None:
-        """Gives a new stream its window."""
-        stream.send_window = self._initial_window
+        self._asked = True
+        self._write_soon()
 
     def headers(self, stream: Stream, fields: tuple[Field, ...], *, end: bool = False) -> None:
         """HEADERS. Ours are far smaller than any frame may be."""
@@ -102,8 +98,7 @@ class Sender:
             self._window -= size
             self._out += (FRAME_HEADER.pack(size << 8, 0, stream.id), payload)
             if not self._asked:
-                self._asked = True
-                self._write_soon()
+                self._ask()
             return
         if stream.queue is None:
             stream.queue = deque()
@@ -123,7 +118,8 @@ class Sender:
         stream.trailers = trailers
         if stream.queue is None:
             self._ending[stream.id] = stream
-            self._ask()
+            if not self._asked:
+                self._ask()
 
     def forget(self, stream: Stream) -> None:
         """Drops what is queued for a stream that is over."""
@@ -148,10 +144,10 @@ class Sender:
         if self._blocked:
             self._pump()
 
-    def initial_window(self, size: int, streams: Iterable[Stream]) -> None:
+    def change_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
         """SETTINGS_INITIAL_WINDOW_SIZE changes the windows of all streams, also below zero (6.9.2)."""
-        change = size - self._initial_window
-        self._initial_window = size
+        change = size - self.initial_window
+        self.initial_window = size
         for stream in streams:
             stream.send_window += change
             if stream.send_window > MAX_WINDOW:
