@@ -6,8 +6,9 @@
 --      access log: `tokens`, a table of prompt_tokens, completion_tokens, total_tokens and (where the engine says so)
 --      cached_tokens; and of a stream `first_body_at_ms`, when its first output passed, by Envoy's clock since 1970.
 --
--- The body streams through untouched: only its first and last bytes are kept. Rather no numbers than wrong ones: a
--- `usage` counts only as a key of the document itself, so text that a model or a client wrote cannot pose as one.
+-- The body streams through untouched: only its first and last bytes are kept; short JSON is read in one piece. Rather no
+-- numbers than wrong ones: a `usage` counts only as a key of the document itself, so text that a model or a client wrote
+-- cannot pose as one.
 
 local NAMESPACE = "gateway_plugin"
 local HEAD_BYTES = 2048 -- Anthropic's message_start, which holds the prompt's tokens
@@ -324,6 +325,21 @@ local function head_and_tail(handle, started)
   return head or tail:sub(1, HEAD_BYTES), tail, cut
 end
 
+-- The whole body of a response that says it is short, in one piece and with one wait; nil for all others. Nothing of it
+-- leaves before its end is here, which is at once.
+local function short_body(handle, length)
+  if not length or length > TAIL_BYTES then return nil end
+  local body = handle:body()
+  return body and body:getBytes(0, body:length()) or ""
+end
+
+-- What `parser` needs of the body.
+local function read_body(handle, parser, length, started)
+  local body = parser == json_counts and short_body(handle, length)
+  if body then return body, body, false end
+  return head_and_tail(handle, started)
+end
+
 -- Metadata wrappers do not outlive a yield to Envoy, so each call asks anew.
 local function publish(handle, name, value)
   handle:streamInfo():dynamicMetadata():set(NAMESPACE .. ".usage", name, value)
@@ -335,11 +351,12 @@ function envoy_on_response(handle)
   if not added then handle:logWarn("gateway.lua: headers: " .. tostring(problem)) end
   local parser = about and parser_for(headers)
   if not parser then return end
+  local length = tonumber(headers:get("content-length") or "")
   local started
   if parser == sse_counts then
     started = function() publish(handle, "first_body_at_ms", handle:timestamp()) end
   end
-  local parsed, counts = pcall(parser, head_and_tail(handle, started))
+  local parsed, counts = pcall(parser, read_body(handle, parser, length, started))
   if not parsed then handle:logWarn("gateway.lua: usage: " .. tostring(counts)) end
   if parsed and counts then publish(handle, "tokens", counts) end
 end
