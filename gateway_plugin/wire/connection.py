@@ -22,15 +22,18 @@ from gateway_plugin.wire.errors import (
     ConnectionFault,
     StreamFault,
 )
-from gateway_plugin.wire.frames import DATA, FRAME_HEADER, HEADER_BYTES, PADDED, STREAM_ID_MASK
+from gateway_plugin.wire.frames import CONTINUATION, DATA, FRAME_HEADER, HEADER_BYTES, PADDED, STREAM_ID_MASK
 from gateway_plugin.wire.headers import HeaderFrames
 from gateway_plugin.wire.sending import Sender
-from gateway_plugin.wire.stream import CLOSED, RECEIVE_END, RESET, SEND_END, TRANSITIONS, Stream
+from gateway_plugin.wire.stream import CLOSED, RECEIVE_END, SEND_END, TRANSITIONS, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.wire.hpack_static import Field
+
+
+_OF_HEADERS = frozenset((frames.HEADERS, CONTINUATION))
 
 
 class Connection:
@@ -159,24 +162,27 @@ class Connection:
         if self._data.left:
             at = self._data.on_rest(data, at)
         unpack, max_frame = FRAME_HEADER.unpack_from, self.bounds.max_frame_bytes
+        headers, control, on_data = self._headers, self._control, self._data.on_frame
         while end - at >= HEADER_BYTES:
             word, flags, stream_id = unpack(data, at)
             length, kind = word >> 8, word & 0xFF
+            stream_id &= STREAM_ID_MASK
             start = at + HEADER_BYTES
             stop = start + length
             if length > max_frame:
                 raise ConnectionFault(FRAME_SIZE_ERROR, "a frame exceeds SETTINGS_MAX_FRAME_SIZE")
             if stop > end and self._must_wait(kind, flags, length):
                 return at
+            if headers.open or not control.settings_seen:
+                self._check_order(kind, flags, stream_id)
             try:
                 if kind == DATA:
-                    self._check_data_may_come()
-                    self._data.on_frame(flags, stream_id & STREAM_ID_MASK, data, start, length)
+                    on_data(flags, stream_id, data, start, length)
                 else:
-                    self._on_frame(kind, flags, stream_id & STREAM_ID_MASK, data[start:stop])
+                    self._on_frame(kind, flags, stream_id, data[start:stop])
             except StreamFault as fault:
                 self._reset_for(fault)
-            at = min(stop, end)
+            at = min(end, stop)
         self._wanted = HEADER_BYTES
         return at
 
@@ -198,16 +204,14 @@ class Connection:
         self._wanted = HEADER_BYTES + length
         return True
 
-    def _check_data_may_come(self) -> None:
-        if self._headers.open or not self._control.settings_seen:
-            raise ConnectionFault(PROTOCOL_ERROR, "DATA where other frames must come")
+    def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
+        self._control.check_first(kind, flags)
+        self._headers.check_contiguous(kind, stream_id)
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) > self.bounds.header_list_bytes:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
-        self._control.check_first(kind, flags)
-        self._headers.check_contiguous(kind, stream_id)
-        if kind in (frames.HEADERS, frames.CONTINUATION):
+        if kind in _OF_HEADERS:
             self._headers.on_frame(kind, flags, stream_id, payload)
         else:
             self._control.on_frame(kind, flags, stream_id, payload)
@@ -231,7 +235,7 @@ class Connection:
             self.reset(stream, NO_ERROR)
 
     def _close(self, stream: Stream, *, ours: bool) -> None:
-        stream.state = TRANSITIONS.get((stream.state, RESET), CLOSED)
+        stream.state = CLOSED
         del self.streams[stream.id]
         self.closed_streams.add(stream.id, ours=ours)
         self.sender.forget(stream)

@@ -87,7 +87,7 @@ class ControlFrames:
         sender.control(frames.SETTINGS_ACK)  # before any DATA that the new values allow
         for name, value in values:
             if name == frames.INITIAL_WINDOW_SIZE:
-                sender.initial_window(value, list(self._connection.streams.values()))
+                sender.change_initial_window(value, list(self._connection.streams.values()))
             elif name == frames.MAX_FRAME_SIZE:
                 sender.max_frame(value)
             elif name == frames.HEADER_TABLE_SIZE:

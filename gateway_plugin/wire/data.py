@@ -15,7 +15,7 @@ from gateway_plugin.wire.errors import (
     StreamFault,
 )
 from gateway_plugin.wire.frames import END_STREAM, PADDED
-from gateway_plugin.wire.stream import CLOSED, RECEIVE_DATA, TRANSITIONS
+from gateway_plugin.wire.stream import CLOSED, TAKES_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,13 @@ class DataFrames:
 
     def on_frame(self, flags: int, stream_id: int, data: bytes, start: int, length: int) -> None:
         """A frame whose payload begins at `start`, and as much of it as is there."""
-        self._take_window(length)
-        stop = start + length
-        self.left, self._stream = max(0, stop - len(data)), None
-        content = stop
+        self._window -= length
+        if self._window < self._low_window:
+            self._renew_window()
+        content = stop = start + length
+        end = len(data)
+        self.left = stop - end if stop > end else 0
+        self._stream = None
         if flags & PADDED:
             start, content = _without_padding(data, start, stop)
         elif not length and not flags & END_STREAM and not self._empty.spend():
@@ -55,9 +58,15 @@ class DataFrames:
             self._check_gone(stream_id)
             return
         self._ends = bool(flags & END_STREAM)
-        self._admit(stream, length, content - start)
+        if stream.state not in TAKES_DATA:
+            raise StreamFault(stream_id, STREAM_CLOSED, "DATA after the end of the stream")
+        stream.receive_window -= length
+        if stream.receive_window < 0:
+            raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
+        if stream.body_left >= 0:
+            self._count(stream, content - start)
         self._stream = stream
-        self._hand_on(stream, data, start, min(content, len(data)))
+        self._hand_on(stream, data, start, min(end, content))
 
     def on_rest(self, data: bytes, at: int) -> int:
         """More of a frame whose start came earlier; returns where it ends."""
@@ -71,29 +80,21 @@ class DataFrames:
         """Gives a stream's window back, when it is due and its owner takes data."""
         if stream.receive_window <= self._low_stream_window and not stream.holding:
             full = self._connection.bounds.stream_window_bytes
-            if (stream.state, RECEIVE_DATA) in TRANSITIONS:
+            if stream.state in TAKES_DATA:
                 self._connection.sender.control(frames.window_update(stream.id, full - stream.receive_window))
                 stream.receive_window = full
 
-    def _take_window(self, length: int) -> None:
+    def _renew_window(self) -> None:
         """The connection's window is given back at once; what streams keep has a bound of its own."""
-        self._window -= length
-        if self._window < self._low_window:
-            if self._window < 0:
-                raise ConnectionFault(FLOW_CONTROL_ERROR, "DATA beyond the connection's window")
-            self._connection.sender.control(frames.window_update(0, self._full_window - self._window))
-            self._window = self._full_window
+        if self._window < 0:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "DATA beyond the connection's window")
+        self._connection.sender.control(frames.window_update(0, self._full_window - self._window))
+        self._window = self._full_window
 
-    def _admit(self, stream: Stream, length: int, content: int) -> None:
-        if (stream.state, RECEIVE_DATA) not in TRANSITIONS:
-            raise StreamFault(stream.id, STREAM_CLOSED, "DATA after the end of the stream")
-        stream.receive_window -= length
-        if stream.receive_window < 0:
-            raise StreamFault(stream.id, FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
-        if stream.body_left >= 0:
-            stream.body_left -= content
-            if stream.body_left < 0 or (self._ends and stream.body_left):
-                raise StreamFault(stream.id, PROTOCOL_ERROR, "content-length and DATA differ")
+    def _count(self, stream: Stream, content: int) -> None:
+        stream.body_left -= content
+        if stream.body_left < 0 or (self._ends and stream.body_left):
+            raise StreamFault(stream.id, PROTOCOL_ERROR, "content-length and DATA differ")
 
     def _hand_on(self, stream: Stream, data: bytes, start: int, stop: int) -> None:
         if stop > start and stream.state != CLOSED:

@@ -88,7 +88,8 @@ class GrpcCall(MessageStream):
             sender.finish(self, trailers(status, text))
         else:
             sender.headers(self, RESPONSE_HEADERS + trailers(status, text), end=True)
-        self._end()
+        if not self._inside:
+            self._end()
 
     # What the connection calls.
 
@@ -120,8 +121,24 @@ class GrpcCall(MessageStream):
         """Now, or when the handler is free."""
         if self.holding:
             self._wait_in_backlog(message)
-        else:
-            self._deliver(message)
+            return
+        assert self._handler is not None
+        self._inside = True
+        busy = None
+        try:
+            busy = self._handler.received(message)
+        except Exception:
+            logger.exception("a call failed")
+            self.finish(INTERNAL, "internal error")
+        if busy is not None and not busy.done():
+            self._waiting = busy
+            self.holding = True
+            busy.add_done_callback(self._handler_is_free)
+        elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
+            self.holding = True
+        self._inside = False
+        if self.over:
+            self._end()
 
     def refused(self, status: int, text: str) -> None:
         """Something of the client cannot be taken."""
@@ -144,27 +161,12 @@ class GrpcCall(MessageStream):
 
     def closed(self) -> None:
         """The stream is over."""
-        self.over = True
-        self._end()
+        if not self.over:
+            self.over = True
+            if not self._inside:
+                self._end()
 
-    # Messages.
-
-    def _deliver(self, message: bytes) -> None:
-        assert self._handler is not None
-        self._inside = True
-        busy = None
-        try:
-            busy = self._handler.received(message)
-        except Exception:
-            logger.exception("a call failed")
-            self.finish(INTERNAL, "internal error")
-        if busy is not None and not busy.done():
-            self._waiting = busy
-            self.holding = True
-            busy.add_done_callback(self._handler_is_free)
-        elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
-            self.holding = True
-        self._leave()
+    # Messages that wait.
 
     def _wait_in_backlog(self, message: bytes) -> None:
         if self._backlog is None:
@@ -193,7 +195,7 @@ class GrpcCall(MessageStream):
             size = len(message) + _WAITING_MESSAGE_BYTES
             self._backlog_bytes -= size
             self.connection.buffered_bytes -= size
-            self._deliver(message)
+            self.message(message)
         if self.holding or self.over:
             return
         if self._half_closed:
@@ -220,15 +222,15 @@ class GrpcCall(MessageStream):
             self._end()
 
     def _end(self) -> None:
-        """Lets go of everything, and tells the handler once; not while one of its methods runs."""
-        if self._inside:
-            return
+        """Lets go of everything, and tells the handler; once, and not while one of its methods runs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.drop_partial()
-        self.connection.buffered_bytes -= self._backlog_bytes
-        self._backlog, self._backlog_bytes = None, 0
+        if self.inside_message:
+            self.drop_partial()
+        if self._backlog is not None:
+            self.connection.buffered_bytes -= self._backlog_bytes
+            self._backlog, self._backlog_bytes = None, 0
         handler, self._handler = self._handler, None
         if handler is not None:
             try:

@@ -48,6 +48,8 @@ def trailers(status: int, text: str) -> tuple[Field, ...]:
 
 def http_refusal(head: RequestHead) -> bytes:
     """The HTTP status for a request that is not gRPC; empty for gRPC."""
+    if head.content_type == _CONTENT_TYPES[0] and head.method == b"POST":
+        return b""
     if head.content_type.partition(b";")[0].strip() not in _CONTENT_TYPES:
         return b"415"
     return b"" if head.method == b"POST" else b"405"

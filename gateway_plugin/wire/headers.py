@@ -53,8 +53,8 @@ class HeaderFrames:
         self._continuations = 0
 
     def check_contiguous(self, kind: int, stream_id: int) -> None:
-        """Nothing may come between the frames of a block, and no CONTINUATION elsewhere (6.10)."""
-        if self.open != (kind == CONTINUATION) or (self.open and stream_id != self._stream_id):
+        """Nothing may come between the frames of a block (6.10)."""
+        if self.open and (kind != CONTINUATION or stream_id != self._stream_id):
             raise ConnectionFault(PROTOCOL_ERROR, "header block and other frames are mixed")
 
     def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
@@ -75,6 +75,8 @@ class HeaderFrames:
         self._continuations = 0
 
     def _continue(self, flags: int, payload: bytes) -> None:
+        if not self.open:
+            raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         self._block += payload
         self._continuations += 1
         if self._continuations > self._connection.bounds.continuation_frames:
@@ -112,7 +114,7 @@ class HeaderFrames:
         stream = connection.new_stream(connection, stream_id)
         stream.state = _OPENED_AND_ENDED if ends else _OPENED
         stream.receive_window = connection.bounds.stream_window_bytes
-        connection.sender.open(stream)
+        stream.send_window = connection.sender.initial_window
         connection.streams[stream_id] = stream
         if head is None:
             stream.headers_too_large()

@@ -49,10 +49,13 @@ class Sender:
         self._out: list[bytes | memoryview] = []
         self._asked = False
         self._window = DEFAULT_WINDOW
-        self._initial_window = DEFAULT_WINDOW
+        self.initial_window = DEFAULT_WINDOW
+        """Of a new stream."""
         self._frame_bytes = DEFAULT_FRAME
         self._queued_bytes = 0
         self._blocked: OrderedDict[int, Stream] = OrderedDict()
+        self._ending: dict[int, Stream] = {}
+        """Streams of which all but the trailers has left."""
 
     def hold(self) -> None:
         """The caller promises a `take` in this turn of the loop: nobody need be asked for it."""
@@ -60,6 +63,10 @@ class Sender:
 
     def take(self) -> bytes:
         """Everything to be written, in order."""
+        if self._ending:
+            ending, self._ending = self._ending, {}
+            for stream in ending.values():
+                self._end(stream)
         self._asked = False
         out, self._out = self._out, []
         return b"".join(out)
@@ -68,12 +75,11 @@ class Sender:
         """A frame that no window holds back."""
         self._out.append(frame_bytes)
         if not self._asked:
-            self._asked = True
-            self._write_soon()
+            self._ask()
 
-    def open(self, stream: Stream) -> None:
-        """Gives a new stream its window."""
-        stream.send_window = self._initial_window
+    def _ask(self) -> None:
+        self._asked = True
+        self._write_soon()
 
     def headers(self, stream: Stream, fields: tuple[Field, ...], *, end: bool = False) -> None:
         """HEADERS. Ours are far smaller than any frame may be."""
@@ -92,8 +98,7 @@ class Sender:
             self._window -= size
             self._out += (FRAME_HEADER.pack(size << 8, 0, stream.id), payload)
             if not self._asked:
-                self._asked = True
-                self._write_soon()
+                self._ask()
             return
         if stream.queue is None:
             stream.queue = deque()
@@ -106,16 +111,23 @@ class Sender:
         self._pump()
 
     def finish(self, stream: Stream, trailers: tuple[Field, ...] = ()) -> None:
-        """Ends the stream after what is queued; without trailers by an empty DATA frame."""
+        """Ends the stream after what is queued, not before the next `take`; without trailers by an empty DATA frame.
+
+        Envoy ends its side and resets the stream in one go: by the time of `take` nobody waits for trailers any more.
+        """
         stream.trailers = trailers
         if stream.queue is None:
-            self._end(stream)
+            self._ending[stream.id] = stream
+            if not self._asked:
+                self._ask()
 
     def forget(self, stream: Stream) -> None:
         """Drops what is queued for a stream that is over."""
-        stream.queue = None
-        self._count(stream, -stream.queued_bytes)
-        self._blocked.pop(stream.id, None)
+        self._ending.pop(stream.id, None)
+        if stream.queue is not None:
+            stream.queue = None
+            self._count(stream, -stream.queued_bytes)
+            self._blocked.pop(stream.id, None)
 
     def window_update(self, stream: Stream | None, increment: int) -> None:
         """The peer takes more, of one stream or of all."""
@@ -132,10 +144,10 @@ class Sender:
         if self._blocked:
             self._pump()
 
-    def initial_window(self, size: int, streams: Iterable[Stream]) -> None:
+    def change_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
         """SETTINGS_INITIAL_WINDOW_SIZE changes the windows of all streams, also below zero (6.9.2)."""
-        change = size - self._initial_window
-        self._initial_window = size
+        change = size - self.initial_window
+        self.initial_window = size
         for stream in streams:
             stream.send_window += change
             if stream.send_window > MAX_WINDOW:

@@ -46,6 +46,10 @@ TRANSITIONS: Final[dict[tuple[int, int], int]] = {
 }
 
 
+TAKES_DATA = frozenset(state for state, what in TRANSITIONS if what == RECEIVE_DATA)
+"""The states in which the peer may send DATA."""
+
+
 class Stream:
     """A stream, made by a connection when its first HEADERS arrive. Subclasses override the hooks."""
 

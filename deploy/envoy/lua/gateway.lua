@@ -6,8 +6,9 @@
 --      access log: `tokens`, a table of prompt_tokens, completion_tokens, total_tokens and (where the engine says so)
 --      cached_tokens; and of a stream `first_body_at_ms`, when its first output passed, by Envoy's clock since 1970.
 --
--- The body streams through untouched: only its first and last bytes are kept. Rather no numbers than wrong ones: a
--- `usage` counts only as a key of the document itself, so text that a model or a client wrote cannot pose as one.
+-- The body streams through untouched: only its first and last bytes are kept; short JSON is read in one piece. Rather no
+-- numbers than wrong ones: a `usage` counts only as a key of the document itself, so text that a model or a client wrote
+-- cannot pose as one.
 
 local NAMESPACE = "gateway_plugin"
 local HEAD_BYTES = 2048 -- Anthropic's message_start, which holds the prompt's tokens
@@ -49,20 +50,25 @@ end
 
 -- How many brackets `text` closes beyond those that it opens.
 local function closed_by(text)
-  local _, closing = text:gsub("[}%]]", "")
-  local _, opening = text:gsub("[{%[]", "")
-  return closing - opening
+  local brackets = text:gsub("[^%[%]{}]+", "")
+  local _, closing = brackets:gsub("[}%]]", "")
+  return 2 * closing - #brackets
 end
 
 -- The last `"key": {...}` of the object that `document` (a structure) is.
 local function member(document, key)
-  local found, enclosing, start = nil, 0, 1
-  for from, object, after in document:gmatch('()"' .. key .. '"%s*:%s*(%b{})()') do
-    enclosing = enclosing - closed_by(document:sub(start, from - 1))
-    if enclosing == 1 then found = object end
-    start = after
+  local quoted, found, enclosing, start, from = '"' .. key .. '"', nil, 0, 1, 1
+  while true do
+    local at, stop = document:find(quoted, from, true)
+    if not at then return found end
+    local object, after = document:match("^%s*:%s*(%b{})()", stop + 1)
+    if object then
+      enclosing = enclosing - closed_by(document:sub(start, at - 1))
+      if enclosing == 1 then found = object end
+      start = after
+    end
+    from = after or stop + 1
   end
-  return found
 end
 
 -- Where `"usage"` stands as a whole string. After a backslash its first quote belongs to a longer string; at the very
@@ -84,12 +90,24 @@ local function ends(text)
   return text:find("}%s*$")
 end
 
+-- The usage object that begins at `at`, when one bracket encloses it and nothing after it is harder to read than numbers
+-- and simple words: what engines usually write, told without a look at each string. Strings vanish from the left, so the
+-- first with an escape or a bracket leaves a quote.
+local function plain_usage(text, at)
+  local rest = text:sub(at)
+  local bare = rest:gsub('"[^"\\%[%]{}]*"', "")
+  if bare:find('"', 1, true) or not bare:find("^%s*:%s*%b{}[^%[%]{}]*}%s*$") then return nil end
+  return rest:match('^"usage"%s*:%s*(%b{})')
+end
+
 -- The last usage object that exactly `depth` brackets enclose, counted from the end of a complete document: what lies
 -- before it need not be read, or known.
 local function usage_from_end(text, depth, cut)
+  local found = usages(text, cut)
+  local plain = depth == 1 and found[1] and plain_usage(text, found[#found])
+  if plain then return plain end
   if not ends(text) then return nil end
   local enclosing, stop = 0, #text
-  local found = usages(text, cut)
   for i = #found, 1, -1 do
     local piece = structure_of(text:sub(found[i], stop))
     if piece == "" then return nil end
@@ -192,7 +210,8 @@ local COUNTS = {
 
 -- Adds the object's own counts (not those of nested objects) to `numbers`; nil when one is no whole number.
 local function read_numbers(object, numbers)
-  local flat = object:sub(2):gsub("%b{}", ""):gsub("%b[]", "")
+  local flat = object:sub(2)
+  if flat:find("[{%[]") then flat = flat:gsub("%b{}", ""):gsub("%b[]", "") end
   for name, value in flat:gmatch('"([%w_]+)"%s*:%s*([^%s,}"]*)') do
     if COUNTS[name] and value ~= "null" then
       if #value > 15 or not value:find("^%d+$") then return nil end
@@ -211,11 +230,13 @@ end
 
 -- Of a stream that begins with usage (`start`), the end adds to it or corrects it.
 local function counts_of(usage, start)
-  local numbers = read_numbers(start or "{}", {})
+  local numbers = {}
+  if start then numbers = read_numbers(start, numbers) end
   if numbers then numbers.output_tokens = nil end -- those of the first chunk only
   numbers = numbers and read_numbers(usage, numbers)
   local details = member(usage, "prompt_tokens_details") or member(usage, "input_tokens_details")
-  local cached = read_numbers(details or "{}", {})
+  local cached = {}
+  if details then cached = read_numbers(details, cached) end
   if not numbers or not cached then return nil end
   local prompt, completion = prompt_of(numbers), numbers.completion_tokens or numbers.output_tokens
   if start and not completion then return nil end
@@ -304,22 +325,38 @@ local function head_and_tail(handle, started)
   return head or tail:sub(1, HEAD_BYTES), tail, cut
 end
 
+-- The whole body of a response that says it is short, in one piece and with one wait; nil for all others. Nothing of it
+-- leaves before its end is here, which is at once.
+local function short_body(handle, length)
+  if not length or length > TAIL_BYTES then return nil end
+  local body = handle:body()
+  return body and body:getBytes(0, body:length()) or ""
+end
+
+-- What `parser` needs of the body.
+local function read_body(handle, parser, length, started)
+  local body = parser == json_counts and short_body(handle, length)
+  if body then return body, body, false end
+  return head_and_tail(handle, started)
+end
+
 -- Metadata wrappers do not outlive a yield to Envoy, so each call asks anew.
 local function publish(handle, name, value)
   handle:streamInfo():dynamicMetadata():set(NAMESPACE .. ".usage", name, value)
 end
 
 function envoy_on_response(handle)
-  local about = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
-  local added, problem = pcall(add_headers, handle:headers(), about)
+  local about, headers = handle:streamInfo():dynamicMetadata():get(NAMESPACE), handle:headers()
+  local added, problem = pcall(add_headers, headers, about)
   if not added then handle:logWarn("gateway.lua: headers: " .. tostring(problem)) end
-  local parser = about and parser_for(handle:headers())
+  local parser = about and parser_for(headers)
   if not parser then return end
+  local length = tonumber(headers:get("content-length") or "")
   local started
   if parser == sse_counts then
     started = function() publish(handle, "first_body_at_ms", handle:timestamp()) end
   end
-  local parsed, counts = pcall(parser, head_and_tail(handle, started))
+  local parsed, counts = pcall(parser, read_body(handle, parser, length, started))
   if not parsed then handle:logWarn("gateway.lua: usage: " .. tostring(counts)) end
   if parsed and counts then publish(handle, "tokens", counts) end
 end

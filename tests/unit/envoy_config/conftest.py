@@ -21,7 +21,7 @@ return function(about, headers, chunks, published, log)
     return { length = function() return #bytes end, getBytes = function(_, i, n) return bytes:sub(i + 1, i + n) end }
   end
   local headers_wrapper = {
-    get = function(_, name) return headers[name] end,
+    get = function(_, name) if headers[name] then return headers[name] end end, -- no value at all is not nil
     remove = function(_, name) headers[name] = nil end,
     replace = function(_, name, value) assert(type(value) == "string"); headers[name] = value end,
   }
@@ -35,6 +35,10 @@ return function(about, headers, chunks, published, log)
     streamInfo = function() return info end,
     headers = function() return headers_wrapper end,
     timestamp = function() return 1700000000000 + clock end,
+    body = function()
+      local whole = table.concat(chunks)
+      return #whole > 0 and chunk(whole) or nil
+    end,
     logWarn = function(_, text) log[#log + 1] = text end,
     bodyChunks = function()
       local i = 0
@@ -81,8 +85,12 @@ class Script:
         return Response(plain, usage, first, [line.decode() for line in log.values()])
 
     def usage(self, *chunks: bytes, content_type: str = "application/json") -> dict[str, float]:
-        response = self.run(chunks, {"content-type": content_type}, {"request_id": "r1"})
-        assert response.log == []
+        """The same whether the response says its length or not."""
+        headers = {"content-type": content_type}
+        response = self.run(chunks, headers, {"request_id": "r1"})
+        with_length = self.run(chunks, {**headers, "content-length": str(sum(map(len, chunks)))}, {"request_id": "r1"})
+        assert response.log == with_length.log == []
+        assert response.usage == with_length.usage
         return response.usage
 
 

@@ -37,6 +37,34 @@ def test_the_preface_and_a_whole_exchange():
     assert not peer.connection.streams
 
 
+def test_trailers_wait_for_the_turns_end_and_not_for_a_stream_that_is_reset_meanwhile():
+    peer = Peer().greet()
+
+    def finish(stream_id: int) -> None:
+        stream = peer.connection.streams[stream_id]
+        peer.connection.sender.headers(stream, ((b":status", b"200"),))
+        peer.connection.sender.finish(stream, ((b"grpc-status", b"0"),))
+
+    peer.send(peer.headers(1, end=True), peer.headers(3, end=True))
+    finish(1)
+    finish(3)
+    assert list(peer.connection.streams) == [1, 3], "not ended before the others had their turn"
+    peer.send(RST(1, errors.CANCEL))
+    assert peer.events[-1] == ("closed", 1)
+    left = peer.receive()
+    assert [(frame.stream_id, bool(frame.flags & frames.END_STREAM)) for frame in left] == [
+        (1, False),
+        (3, False),
+        (3, True),
+    ]
+    assert [peer.fields(frame) for frame in left] == [{":status": "200"}, {":status": "200"}, {"grpc-status": "0"}]
+    assert peer.events[-1] == ("closed", 3)
+    assert not peer.connection.streams
+    peer.send(peer.headers(5, end=True))
+    finish(5)
+    assert [peer.fields(frame) for frame in peer.receive()] == [{":status": "200"}, {"grpc-status": "0"}]
+
+
 def test_padding_and_priority_are_taken_off():
     peer = Peer().greet()
     block = peer.encoder.encode(GRPC)
