@@ -165,11 +165,24 @@ class MemoryStore(MemoryKeys):
     async def close(self) -> None:
         """There is nothing to close."""
 
+    def put(self, record: UserRecord) -> None:
+        """Creates or replaces it, at once."""
+        check_user_name(record.name)
+        self._users[record.name] = record
+
+    def drop(self, name: str) -> bool:
+        """As `delete`, at once."""
+        check_user_name(name)
+        self._accounts.drop(name)
+        self._slots.drop(name)
+        self._drop_keys(name)
+        return self._users.pop(name, None) is not None
+
     async def create(self, record: UserRecord) -> bool:
         check_user_name(record.name)
         if record.name in self._users:
             return False
-        self._users[record.name] = record
+        self.put(record)
         return True
 
     async def read(self, name: str) -> UserRecord | None:
@@ -180,15 +193,11 @@ class MemoryStore(MemoryKeys):
         check_user_name(record.name)
         if record.name not in self._users:
             return False
-        self._users[record.name] = record
+        self.put(record)
         return True
 
     async def delete(self, name: str) -> bool:
-        check_user_name(name)
-        self._accounts.drop(name)
-        self._slots.drop(name)
-        self._drop_keys(name)
-        return self._users.pop(name, None) is not None
+        return self.drop(name)
 
     async def names(self, limit: int) -> list[str]:
         return sorted(self._users)[:limit]
