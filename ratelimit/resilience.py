@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from ratelimit.batching import Waiting
-from ratelimit.breaker import State
 from ratelimit.deadlines import Deadlines
 from ratelimit.decision import Decision, Outcome, Settlement
 from ratelimit.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from ratelimit.batching import BatchingLimits
-    from ratelimit.breaker import Permit
+    from ratelimit.breaker import Permit, State
     from ratelimit.decision import Admission, Usage
     from ratelimit.guard import StoreGuard
     from ratelimit.known_users import KnownUsers
