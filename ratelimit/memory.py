@@ -5,7 +5,7 @@ What is held is bounded by the users, their limits, and `max_charges` (see `char
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.admission import Question, Scope, account, judge, override_of, refused_by_record, wait_seconds
 from ratelimit.api_keys import MemoryKeys
@@ -19,9 +19,17 @@ from ratelimit.window import bucket_at, counts_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ratelimit.limits import Limits
     from ratelimit.window import Window
 
 _UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
+
+
+class _User(NamedTuple):
+    """A record, and what it comes to with the defaults of the store."""
+
+    record: UserRecord
+    limits: Limits
 
 
 class MemoryStore(MemoryKeys):
@@ -33,7 +41,7 @@ class MemoryStore(MemoryKeys):
         super().__init__(clock)
         self._clock = clock
         self._defaults = defaults
-        self._users: dict[str, UserRecord] = {}
+        self._users: dict[str, _User] = {}
         self._accounts = Accounts()
         self._slots = Slots()
         self._rates = ModelRates()
@@ -43,18 +51,19 @@ class MemoryStore(MemoryKeys):
         return f"MemoryStore({len(self._users)} users, {len(self._accounts)} accounts, {self._charges!r})"
 
     def admit(self, admission: Admission) -> Decision:
-        check_user_name(admission.user)
-        record = self._users.get(admission.user)
-        if record is None:
+        user = self._users.get(admission.user)
+        if user is None:
+            check_user_name(admission.user)
             return _UNKNOWN_USER
-        refusal = refused_by_record(record, admission.model, admission.other_names)
+        refusal = refused_by_record(user.record, admission.model, admission.other_names)
         if refusal:
             return Decision(refusal, None)
-        return self._judge(admission, record, self._clock())
+        return self._judge(admission, user, self._clock())
 
-    def _judge(self, admission: Admission, record: UserRecord, now: float) -> Decision:
+    def _judge(self, admission: Admission, user: _User, now: float) -> Decision:
+        record = user.record
         charge = self._charges.get((admission.user, admission.charge_id), now)
-        scopes = self._scopes(record, admission.model, bucket_at(now))
+        scopes = self._scopes(user, admission.model, bucket_at(now))
         reserved, wait = 0, 0.0
         if isinstance(charge, Open):
             outcome, reserved = Outcome.ADMITTED, charge.reserved
@@ -68,10 +77,10 @@ class MemoryStore(MemoryKeys):
                 self._debit(admission, question, charge, now)
             else:
                 wait = wait_seconds(question, now)
-        return account(outcome, scopes, record.max_parallel, now, reserved=reserved, wait=wait)
+        return account(outcome, scopes, user.limits, now, reserved=reserved, wait=wait)
 
-    def _scopes(self, record: UserRecord, model: str, bucket: int) -> list[Scope]:
-        limits = effective_limits(record, self._defaults)
+    def _scopes(self, user: _User, model: str, bucket: int) -> list[Scope]:
+        record, limits = user
         spent = self._accounts.spent(record.name, "", bucket)
         scopes = [Scope(limits.requests_per_minute, limits.tokens_per_minute, *spent)]
         override = override_of(record, model)
@@ -82,10 +91,12 @@ class MemoryStore(MemoryKeys):
     def _question(
         self, admission: Admission, record: UserRecord, scopes: list[Scope], charge: Closed | None, now: float
     ) -> Question:
-        wanted = charge.owed if charge and charge.settled else max(admission.tokens, 0)
+        reservation = charge.owed if charge and charge.settled else max(admission.tokens, 0)
+        for scope in scopes:
+            reservation = min(reservation, scope.tokens_limit)
         return Question(
             scopes,
-            min(wanted, *[scope.tokens_limit for scope in scopes]),
+            reservation,
             self._slots.taken(record.name, now) if record.max_parallel and charge is None else 0,
             record.max_parallel,
             self._rates.wait_seconds(admission.model, admission.model_requests_per_second, now),
@@ -140,8 +151,8 @@ class MemoryStore(MemoryKeys):
 
     def _token_windows(self, settlement: Settlement, bucket: int) -> list[Window]:
         user, model = settlement.user, settlement.model
-        record = self._users.get(user)
-        models = ["", model] if record and override_of(record, model) else [""]
+        known = self._users.get(user)
+        models = ["", model] if known and override_of(known.record, model) else [""]
         return [self._accounts.spent(user, model, bucket).tokens for model in models]
 
     def release(self, user: str, charge_id: str) -> None:
@@ -151,13 +162,13 @@ class MemoryStore(MemoryKeys):
             self._charges.close(key, Closed(settled=False), now)
 
     async def usage(self, user: str) -> Usage | None:
-        record = await self.read(user)
-        if record is None:
+        check_user_name(user)
+        known = self._users.get(user)
+        if known is None:
             return None
         now = self._clock()
         spent = self._accounts.spent(user, "", bucket_at(now))
-        limits = effective_limits(record, self._defaults)
-        return Usage(limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
+        return Usage(known.limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
 
     async def ping(self) -> None:
         """There is nothing that could be away."""
@@ -168,7 +179,7 @@ class MemoryStore(MemoryKeys):
     def put(self, record: UserRecord) -> None:
         """Creates or replaces it, at once."""
         check_user_name(record.name)
-        self._users[record.name] = record
+        self._users[record.name] = _User(record, effective_limits(record, self._defaults))
 
     def drop(self, name: str) -> bool:
         """As `delete`, at once."""
@@ -187,7 +198,8 @@ class MemoryStore(MemoryKeys):
 
     async def read(self, name: str) -> UserRecord | None:
         check_user_name(name)
-        return self._users.get(name)
+        known = self._users.get(name)
+        return known.record if known is not None else None
 
     async def update(self, record: UserRecord) -> bool:
         check_user_name(record.name)
