@@ -48,21 +48,16 @@ class Accountant:
     async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
         """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter."""
         charges: list[Settlement] = []
-        counted: dict[str, ModelMetrics] = {}
         foreign = ours = 0
-        try:
-            for entry in entries:
-                if entry is None:
-                    foreign += 1
-                    continue
-                ours += 1
-                self._observe(entry, counted)
-                if entry.user:
-                    tokens = charged_tokens(entry, self._cut_off)
-                    charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
-        finally:
-            for model in counted.values():
-                model.tell()
+        for entry in entries:
+            if entry is None:
+                foreign += 1
+                continue
+            ours += 1
+            self._observe(entry)
+            if entry.user:
+                tokens = charged_tokens(entry, self._cut_off)
+                charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
         self._metrics.log_entries.labels("foreign").inc(foreign)
         self._metrics.log_entries.labels("ours").inc(ours)
         if charges:
@@ -78,27 +73,22 @@ class Accountant:
         self._metrics.settlements.labels("charged").inc(settled)
         self._metrics.settlements.labels("repeated").inc(len(charges) - settled)
 
-    def _observe(self, entry: FinishedExchange, counted: dict[str, ModelMetrics]) -> None:
+    def _observe(self, entry: FinishedExchange) -> None:
         # A replica may log for a model that this one does not serve; labels stay bounded by what is served here.
         is_served = self._pods.knows(entry.model)
         label = entry.model if is_served else _OTHER
-        model = counted.get(label)
-        if model is None:
-            model = counted[label] = self._metrics_of(label)
-        failure = failure_of(entry)
+        failure, tokens = failure_of(entry), entry.tokens
         succeeded = failure is None and is_success(entry)
-        tokens = entry.tokens
         prompt, output = tokens.get("prompt_tokens", 0), tokens.get("completion_tokens", 0)
         cached = tokens.get("cached_tokens", 0)
-        model.prompt_tokens += prompt
-        model.output_tokens += output
-        model.cached_tokens += cached
-        model.observe_duration(entry.duration_seconds)
-        (model.successes if succeeded else model.failures)[_status(entry)] += 1
-        if entry.attempts > 1:
-            model.retries += entry.attempts - 1
+        self._count(entry, label, succeeded=succeeded)
+        model = self._models.get(label) or self._new_model(label)
+        model.duration.observe(entry.duration_seconds)
+        model.input_tokens.inc(prompt)
+        model.output_tokens.inc(output)
+        model.cached_tokens.inc(cached)
         if succeeded:
-            self._observe_latency(entry, model, prompt, output, is_served=is_served)
+            self._observe_latency(entry, label, prompt, output, is_served=is_served)
             self._cut_off.learn(entry)
         self._observe_health(entry, failure, succeeded=succeeded)
         self._router.settle(
@@ -112,10 +102,15 @@ class Accountant:
             ttft_seconds=entry.ttft_seconds,
         )
 
-    def _metrics_of(self, label: str) -> ModelMetrics:
-        model = self._models.get(label)
-        if model is None:
-            model = self._models[label] = ModelMetrics(self._metrics, label)
+    def _count(self, entry: FinishedExchange, label: str, *, succeeded: bool) -> None:
+        status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
+        outcome = self._metrics.successes if succeeded else self._metrics.failures
+        outcome.labels(label, str(status)).inc()
+        if entry.attempts > 1:
+            self._metrics.retries.labels(label).inc(entry.attempts - 1)
+
+    def _new_model(self, label: str) -> ModelMetrics:
+        model = self._models[label] = ModelMetrics(self._metrics, label)
         return model
 
     def _observe_health(self, entry: FinishedExchange, failure: Failure | None, *, succeeded: bool) -> None:
@@ -141,22 +136,18 @@ class Accountant:
             health.unclear(row, entry.charge_id)
 
     def _observe_latency(
-        self, entry: FinishedExchange, model: ModelMetrics, prompt: int, output: int, *, is_served: bool
+        self, entry: FinishedExchange, label: str, prompt: int, output: int, *, is_served: bool
     ) -> None:
         ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)
         if ttft is not None:
-            model.observe_ttft(ttft)
+            self._metrics.ttft.labels(label).observe(ttft)
         if tpot is not None:
-            model.observe_tpot(tpot)
+            self._metrics.tpot.labels(label).observe(tpot)
         self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
         if is_served and self._windows is not None:
             self._windows.observe(
-                entry.model, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, output_tokens=output
+                label, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, output_tokens=output
             )
-
-
-def _status(entry: FinishedExchange) -> int:
-    return _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
 
 
 def charged_tokens(entry: FinishedExchange, cut_off: CutOffTokens) -> int:
