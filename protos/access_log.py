@@ -44,10 +44,8 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """What Envoy knows of an exchange when it is over. Token counts are None where the response named no usage."""
 
     charge_id: str
-    request_id: str
     user: str
     model: str
-    strategy: str
     status: int
     pod_address: str
     """The "ip:port" that answered; empty when no pod was reached."""
@@ -98,10 +96,8 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
     response, targets = entry.response, ours["targets"].string_value
     return FinishedExchange(
         charge_id=charge_id,
-        request_id=ours["request_id"].string_value,
         user=ours["user"].string_value,
         model=ours["model"].string_value,
-        strategy=ours["strategy"].string_value,
         status=response.response_code.value,
         pod_address=_address(common),
         duration_seconds=_seconds(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ratelimit.limits import Limits
-    from ratelimit.window import Window
 
 _UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
 
@@ -146,14 +145,13 @@ class MemoryStore(MemoryKeys):
         if not counts_at(at, bucket):
             # The reservation counts no more: there is nothing to give back, and more than that is spent now.
             at, tokens = bucket, max(tokens, 0)
-        for window in self._token_windows(settlement, bucket) if tokens else ():
-            window.add(at, tokens)
-
-    def _token_windows(self, settlement: Settlement, bucket: int) -> list[Window]:
+        if not tokens:
+            return
         user, model = settlement.user, settlement.model
+        self._accounts.spent(user, "", bucket).tokens.add(at, tokens)
         known = self._users.get(user)
-        models = ["", model] if known and override_of(known.record, model) else [""]
-        return [self._accounts.spent(user, model, bucket).tokens for model in models]
+        if known and override_of(known.record, model):
+            self._accounts.spent(user, model, bucket).tokens.add(at, tokens)
 
     def release(self, user: str, charge_id: str) -> None:
         check_user_name(user)

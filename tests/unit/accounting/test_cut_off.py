@@ -10,10 +10,8 @@ from protos.access_log import FinishedExchange
 
 WHOLE = FinishedExchange(
     charge_id="c",
-    request_id="r",
     user="kim",
     model="m",
-    strategy="random",
     status=200,
     pod_address="a:1",
     duration_seconds=1.0,
