@@ -148,9 +148,10 @@ class ResilientLimits:
 
     async def close(self) -> None:
         await self._outbox.close()
-        await self._guard.close()
         await self._remote.close()
         self._deadlines.close()
+        # Last: whoever still waited counts as a failure, and many of them start a watch.
+        await self._guard.close()
 
     async def _settle(self, settlements: Sequence[Settlement]) -> int:
         try:

@@ -280,11 +280,12 @@ async def test_refusals_are_told_whoever_made_them(world):
 
 async def test_closing_answers_those_who_wait(world, looptime):
     world.remote.mode = "silent"
-    asked = [asyncio.ensure_future(world.limits.admit(Admission("lgy", str(n)))) for n in range(3)]
+    asked = [asyncio.ensure_future(world.limits.admit(Admission("lgy", str(n)))) for n in range(10)]
     await asyncio.sleep(0.01)
     await world.limits.close()
-    assert [one.result().outcome for one in asked] == [Outcome.ADMITTED] * 3
+    assert [one.result().outcome for one in asked] == [Outcome.ADMITTED] * 10
     assert looptime <= 0.02
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "nobody watches for a store that is closed"
 
 
 async def test_a_bad_name_is_the_callers_mistake(world):
