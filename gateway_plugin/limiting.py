@@ -9,6 +9,7 @@ Users without a name may be limited by their source address; these limits are th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
@@ -19,7 +20,17 @@ import msgspec
 from cachetools import TTLCache
 
 from gateway_plugin.intent.headers import ANONYMOUS_PREFIX
-from ratelimit import Admission, Decision, LimitDefaults, MemoryStore, Outcome, RedisStore, Settlement, StoreUnavailable
+from ratelimit import (
+    Admission,
+    CorruptUserRecord,
+    Decision,
+    LimitDefaults,
+    MemoryStore,
+    Outcome,
+    RedisStore,
+    Settlement,
+    StoreUnavailable,
+)
 from ratelimit.batching import BatchingLimits
 from ratelimit.exhausted import ExhaustedUsers, scope_of
 from ratelimit.guard import StoreGuard
@@ -41,6 +52,7 @@ logger = logging.getLogger(__name__)
 _KEY_FRESH_SECONDS = 5.0
 _KEY_KNOWN_SECONDS = 3600.0
 _MAX_KEYS = 10_000
+_SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED)
 
 
 class GiveBack(msgspec.Struct, frozen=True):
@@ -68,6 +80,7 @@ class Limiting:
         self._users: UserCache | None = None
         self._changes: UserChanges | None = None
         self._replicas: Replicas | None = None
+        self._reads: set[asyncio.Task[None]] = set()
         if settings.effective_redis_url:
             self._use_redis(settings)
         else:
@@ -90,6 +103,7 @@ class Limiting:
         policy = StoreDown(settings.store_down)
         self.resilient = ResilientLimits(BatchingLimits(store), guard, known, local, time.monotonic, policy)
         self.exhausted = ExhaustedUsers(time.monotonic)
+        self.resilient.refused.append(self._refused)
         # A refusal by a share of the limits says nothing once the store decides again.
         guard.recovered.append(self.exhausted.clear)
         self._users = UserCache(store, guard, known, time.monotonic)
@@ -122,18 +136,27 @@ class Limiting:
         """As `LimitStore.admit`; a lasting refusal is remembered."""
         if admission.user.startswith(ANONYMOUS_PREFIX):
             return self._anonymous.admit(admission)
-        return self.limits.admit(admission) if self.exhausted is None else self._admit(admission, self.exhausted)
+        return self.limits.admit(admission)
 
-    async def _admit(self, admission: Admission, exhausted: ExhaustedUsers) -> Decision:
-        decision = await _settled(self.limits.admit(admission))
-        if decision.outcome in (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED) and self._users is not None:
-            try:
-                record = await self._users.get(admission.user)
-            except StoreUnavailable:
-                return decision
-            scope = scope_of(record, admission.model)
-            exhausted.remember(admission.user, scope, decision, tokens=admission.tokens)
-        return decision
+    def _refused(self, admission: Admission, decision: Decision) -> None:
+        if decision.outcome in _SPENT and self._users is not None:
+            known = self._users.peek(admission.user)
+            if known is not None:
+                self._remember(admission, decision, known.record)
+            else:
+                task = asyncio.get_running_loop().create_task(self._read_and_remember(self._users, admission, decision))
+                self._reads.add(task)
+                task.add_done_callback(self._reads.discard)
+
+    async def _read_and_remember(self, users: UserCache, admission: Admission, decision: Decision) -> None:
+        # Nothing is remembered of a user who cannot be read.
+        with contextlib.suppress(StoreUnavailable, CorruptUserRecord):
+            self._remember(admission, decision, await users.get(admission.user))
+
+    def _remember(self, admission: Admission, decision: Decision, record: UserRecord | None) -> None:
+        assert self.exhausted is not None
+        scope = scope_of(record, admission.model)
+        self.exhausted.remember(admission.user, scope, decision, tokens=admission.tokens)
 
     async def give_back(self, back: GiveBack) -> None:
         """Never raises: what cannot be told now expires by itself."""
@@ -185,7 +208,3 @@ class Limiting:
     async def close(self) -> None:
         """Ends connections and tasks."""
         await self.limits.close()
-
-
-async def _settled(answer: Decision | Awaitable[Decision]) -> Decision:
-    return answer if isinstance(answer, Decision) else await answer

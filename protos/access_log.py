@@ -33,6 +33,7 @@ _FIRST_BODY = "first_body_at_ms"
 _COUNT_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 _MAX_COUNT = 2.0**53
 _NO_FLAGS: frozenset[str] = frozenset()
+_NO_USAGE: Mapping[str, Value] = {}
 _CLIENT_LEFT = ("downstream_connection_termination", "downstream_remote_reset")
 _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
 
@@ -43,10 +44,8 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """What Envoy knows of an exchange when it is over. Token counts are None where the response named no usage."""
 
     charge_id: str
-    request_id: str
     user: str
     model: str
-    strategy: str
     status: int
     pod_address: str
     """The "ip:port" that answered; empty when no pod was reached."""
@@ -85,33 +84,35 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
     metadata = common.metadata.filter_metadata
     if METADATA_NAMESPACE not in metadata or common.access_log_type not in _DOWNSTREAM_END:
         return None
-    # Every look at a part of a message makes an object for it, so that each part is looked at once.
-    ours, response = metadata[METADATA_NAMESPACE].fields, entry.response
-    charge_id = _text(ours, "charge_id")
+    # Every look at a part of a message makes an object for it, so that each part is looked at once. A field that a
+    # Struct does not have is made then, empty, which is what it stands for.
+    ours = metadata[METADATA_NAMESPACE].fields
+    charge_id = ours["charge_id"].string_value
     if not charge_id:
         return None
-    usage = metadata[USAGE_NAMESPACE].fields if USAGE_NAMESPACE in metadata else {}
-    targets = _text(ours, "targets")
+    usage = metadata[USAGE_NAMESPACE].fields if USAGE_NAMESPACE in metadata else _NO_USAGE
+    streamed = _FIRST_BODY in usage
     flags = _flags(common)
+    response, targets = entry.response, ours["targets"].string_value
     return FinishedExchange(
         charge_id=charge_id,
-        request_id=_text(ours, "request_id"),
-        user=_text(ours, "user"),
-        model=_text(ours, "model"),
-        strategy=_text(ours, "strategy"),
+        user=ours["user"].string_value,
+        model=ours["model"].string_value,
         status=response.response_code.value,
         pod_address=_address(common),
-        duration_seconds=_seconds(common.duration) if common.HasField("duration") else _last_byte_seconds(entry),
-        ttft_seconds=_first_output_seconds(entry, usage),
+        duration_seconds=_seconds(
+            common.duration if common.HasField("duration") else common.time_to_last_downstream_tx_byte
+        ),
+        ttft_seconds=_first_output_seconds(common, usage) if streamed else None,
         attempts=common.upstream_request_attempt_count,
         client_aborted=not flags.isdisjoint(_CLIENT_LEFT),
         response_bytes=response.response_body_bytes,
-        streamed=_FIRST_BODY in usage,
+        streamed=streamed,
         targets=tuple(targets.split(",")) if targets else (),
         flags=flags,
         details=response.response_code_details,
-        reserved_tokens=_count(ours, "reserved_tokens"),
-        prompt_tokens_estimate=_count(ours, "prompt_tokens_estimate"),
+        reserved_tokens=_count(ours["reserved_tokens"].number_value),
+        prompt_tokens_estimate=_count(ours["prompt_tokens_estimate"].number_value),
         tokens=_tokens(usage[_TOKENS].struct_value.fields) if _TOKENS in usage else {},
     )
 
@@ -122,12 +123,7 @@ def _flags(common: AccessLogCommon) -> frozenset[str]:
     return frozenset([field.name for field, _ in common.response_flags.ListFields()])
 
 
-def _text(fields: Mapping[str, Value], name: str) -> str:
-    return fields[name].string_value if name in fields else ""
-
-
-def _count(fields: Mapping[str, Value], name: str) -> int:
-    value = fields[name].number_value if name in fields else 0.0
+def _count(value: float) -> int:
     return int(value) if 0.0 <= value < _MAX_COUNT else 0
 
 
@@ -150,25 +146,11 @@ def _address(common: AccessLogCommon) -> str:
     return f"[{address}]:{socket.port_value}" if ":" in address else f"{address}:{socket.port_value}"
 
 
-def _first_output_seconds(entry: HTTPAccessLogEntry, usage: Mapping[str, Value]) -> float | None:
-    if _FIRST_BODY not in usage:
-        return None
-    headers = _first_byte_seconds(entry)
-    start = entry.common_properties.start_time
+def _first_output_seconds(common: AccessLogCommon, usage: Mapping[str, Value]) -> float:
+    start, headers_seconds = common.start_time, _seconds(common.time_to_first_upstream_rx_byte)
     elapsed = float(usage[_FIRST_BODY].number_value / 1e3 - start.seconds - start.nanos / 1e9)
     # Whole milliseconds, and a clock that may be set meanwhile: what monotonic times exclude cannot be.
-    return min(max(elapsed, headers or 0.0), _last_byte_seconds(entry) or elapsed)
-
-
-def _first_byte_seconds(entry: HTTPAccessLogEntry) -> float | None:
-    common = entry.common_properties
-    if not common.HasField("time_to_first_upstream_rx_byte"):
-        return None
-    return _seconds(common.time_to_first_upstream_rx_byte)
-
-
-def _last_byte_seconds(entry: HTTPAccessLogEntry) -> float:
-    return _seconds(entry.common_properties.time_to_last_downstream_tx_byte)
+    return min(max(elapsed, headers_seconds), _seconds(common.time_to_last_downstream_tx_byte) or elapsed)
 
 
 def _seconds(duration: Duration) -> float:

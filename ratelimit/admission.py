@@ -86,14 +86,16 @@ def wait_seconds(question: Question, now_seconds: float) -> float:
 
 
 def account(
-    outcome: Outcome, scopes: Sequence[Scope], max_parallel: int, now_seconds: float, *, reserved: int, wait: float
+    outcome: Outcome, scopes: Sequence[Scope], limits: Limits, now_seconds: float, *, reserved: int, wait: float
 ) -> Decision:
-    """The decision, told by the scope with the least left, for requests and tokens each."""
-    requests = scopes[0] if len(scopes) == 1 else min(scopes, key=_requests_left)
-    tokens = scopes[0] if len(scopes) == 1 else min(scopes, key=_tokens_left)
+    """The decision, told by the scope with the least left, for requests and tokens each; `limits`: the user's own."""
+    requests = tokens = scopes[0]
+    if len(scopes) > 1:
+        requests, tokens = min(scopes, key=_requests_left), min(scopes, key=_tokens_left)
+        limits = Limits(requests.requests_limit, tokens.tokens_limit, limits.max_parallel)
     return Decision(
         outcome,
-        Limits(requests.requests_limit, tokens.tokens_limit, max_parallel),
+        limits,
         requests.requests.used,
         tokens.tokens.used,
         wait,

@@ -13,6 +13,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ratelimit.deadlines import Deadlines
 from ratelimit.store import StoreUnavailable
 from ratelimit.users import CorruptUserRecord, check_user_name
 
@@ -22,9 +23,27 @@ if TYPE_CHECKING:
     from ratelimit.decision import Admission, Decision, Settlement, Usage
     from ratelimit.store import BatchStore
 
-    Waiting = tuple[Admission, asyncio.Future[Decision]]
-
 _CLOSED = StoreUnavailable("limit store", "closed")
+
+
+class Waiting(asyncio.Future["Decision"]):
+    """The decision about an admission, to come. What is told of it when nobody waits any more is passed over."""
+
+    def __init__(self, admission: Admission, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.admission = admission
+
+    def answered(self, decision: Decision) -> None:
+        """The store has decided."""
+        if not self.done():
+            self.set_result(decision)
+
+    def failed(self, error: Exception) -> None:
+        """The store has not decided. The error may be told to others, too."""
+        if not self.done():
+            # Each waiter raises its own: a shared one would collect the tracebacks of all.
+            own = StoreUnavailable(error.address, error.reason) if isinstance(error, StoreUnavailable) else error
+            self.set_exception(own)
 
 
 class BatchingLimits:
@@ -38,22 +57,30 @@ class BatchingLimits:
         self._max_in_flight = max_in_flight
         self._timeout_seconds = timeout_seconds
         self._waiting: deque[Waiting] = deque()
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[asyncio.Task[None], list[Waiting]] = {}
+        self._deadlines: Deadlines[asyncio.Task[None]] = Deadlines(timeout_seconds, self._give_up)
         self._scheduled = False
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"BatchingLimits({self._store!r}, {len(self._waiting)} waiting, {len(self._in_flight)} batches out)"
 
-    def admit(self, admission: Admission) -> asyncio.Future[Decision]:
+    def admit(self, admission: Admission) -> Waiting:
+        waiting = Waiting(admission, asyncio.get_running_loop())
+        self.ask(waiting)
+        return waiting
+
+    def ask(self, waiting: Waiting) -> None:
+        """As `admit`, of whoever brings a future along."""
         # A name that no user can have would spoil the batch that it is in.
-        check_user_name(admission.user)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Decision] = loop.create_future()
-        self._waiting.append((admission, future))
+        check_user_name(waiting.admission.user)
+        if self._closed:
+            waiting.failed(_CLOSED)
+            return
+        self._waiting.append(waiting)
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._send)
-        return future
+            waiting.get_loop().call_soon(self._send)
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self._store.settle(settlement)
@@ -71,12 +98,14 @@ class BatchingLimits:
         await self._store.ping()
 
     async def close(self) -> None:
+        self._closed = True
         _fail_all(self._waiting, _CLOSED)
         self._waiting.clear()
         for task in list(self._in_flight):
-            task.cancel()
+            self._fail_batch(task, _CLOSED)
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self._deadlines.close()
         await self._store.close()
 
     def _send(self) -> None:
@@ -85,50 +114,46 @@ class BatchingLimits:
             batch = self._next_batch()
             if batch:
                 task = asyncio.get_running_loop().create_task(self._ask(batch))
-                self._in_flight.add(task)
+                self._in_flight[task] = batch
+                self._deadlines.watch(task)
                 task.add_done_callback(self._landed)
 
     def _next_batch(self) -> list[Waiting]:
         batch: list[Waiting] = []
         while self._waiting and len(batch) < self._max_batch:
             waiting = self._waiting.popleft()
-            if not waiting[1].done():
+            if not waiting.done():
                 batch.append(waiting)
         return batch
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
+        batch = self._in_flight.pop(task, ())
+        if task.cancelled():
+            # By somebody else, as at the end of the loop.
+            _fail_all(batch, _CLOSED)
         self._send()
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        self._fail_batch(task, StoreUnavailable("limit store", f"no answer within {self._timeout_seconds:g} s"))
+
+    def _fail_batch(self, task: asyncio.Task[None], error: StoreUnavailable) -> None:
+        batch = self._in_flight.pop(task, ())
+        task.cancel()
+        _fail_all(batch, error)
 
     async def _ask(self, batch: list[Waiting]) -> None:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                answers = await self._store.admit_many([admission for admission, _ in batch])
-        except asyncio.CancelledError:
-            _fail_all(batch, _CLOSED)
-            raise
-        except TimeoutError:
-            _fail_all(batch, StoreUnavailable("limit store", f"no answer within {self._timeout_seconds:g} s"))
-            return
+            answers = await self._store.admit_many([waiting.admission for waiting in batch])
         except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
             _fail_all(batch, error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for waiting, answer in zip(batch, answers, strict=True):
             if isinstance(answer, CorruptUserRecord):
-                _fail(future, answer)
-            elif not future.done():
-                future.set_result(answer)
+                waiting.failed(answer)
+            else:
+                waiting.answered(answer)
 
 
 def _fail_all(waiting: Iterable[Waiting], error: Exception) -> None:
-    for _, future in waiting:
-        _fail(future, error)
-
-
-def _fail(future: asyncio.Future[Decision], error: Exception) -> None:
-    if future.done():
-        return
-    # Each waiter raises its own: a shared one would collect the tracebacks of all.
-    future.set_exception(
-        StoreUnavailable(error.address, error.reason) if isinstance(error, StoreUnavailable) else error
-    )
+    for one in waiting:
+        one.failed(error)

@@ -7,8 +7,10 @@ until it answers; no request waits for a probe.
 A call that fails before its deadline is made once more: after a server has restarted, every pooled connection fails at
 its first use. So whatever is asked must be safe to repeat, as everything is that goes by a charge id.
 
-A deadline that passes while the event loop is held up by other work says nothing about the store. So the loop gets a
-few turns more to read an answer that may have arrived, before the call is given up.
+A deadline that passes while the event loop is held up by other work says nothing about the store (see `deadlines`).
+
+Admissions are too many for a coroutine each: they take a permit, tell what became of it, and have a deadline of their
+own (`resilience`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from ratelimit.breaker import DEFAULT_BREAKER, Breaker, BreakerSettings, State
+from ratelimit.deadlines import TURNS_OF_GRACE
 from ratelimit.store import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -31,8 +34,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# From the socket to the caller an answer takes a turn for each future it passes.
-_TURNS_OF_GRACE = 5
 _SHORTEST_SLEEP_SECONDS = 0.001
 
 
@@ -50,11 +51,11 @@ class StoreGuard:
         settings: BreakerSettings = DEFAULT_BREAKER,
     ) -> None:
         self.timeouts = 0
+        self.timeout_seconds = timeout_seconds
         self.recovered: list[Callable[[], None]] = []
         self._ping = ping
         self._clock = clock
         self._name = name
-        self._timeout_seconds = timeout_seconds
         self._breaker = Breaker(clock, rng, settings)
         self._watch: asyncio.Task[None] | None = None
         self._away_since = 0.0
@@ -72,14 +73,38 @@ class StoreGuard:
 
     async def call(self, ask: Callable[[], Awaitable[T]], *, timeout_seconds: float | None = None) -> T:
         """What `ask` returns; `StoreUnavailable` when the store fails twice, is late, or is known to be away."""
-        permit = self._breaker.permit()
+        permit = self.permit()
         if permit is None:
             raise self.away()
-        return await self._ask(permit, ask, timeout_seconds or self._timeout_seconds)
+        return await self._ask(permit, ask, timeout_seconds or self.timeout_seconds)
 
     def away(self) -> StoreUnavailable:
         """What is raised without asking the store."""
         return StoreUnavailable(self._name, "it was away when last asked")
+
+    def permit(self) -> Permit | None:
+        """To ask the store once; None while it is away. What became of it is told by one of the next three."""
+        return self._breaker.permit()
+
+    def succeeded(self, permit: Permit) -> None:
+        """The store answered."""
+        self._breaker.succeeded(permit)
+
+    def failed(self, permit: Permit, error: StoreUnavailable) -> None:
+        """The store failed, twice."""
+        was_closed = self.state is State.CLOSED
+        self._breaker.failed(permit)
+        if was_closed and self.state is State.OPEN:
+            self._away_since = self._clock()
+            logger.warning("the %s is away, it is not asked until it answers a probe: %s", self._name, error)
+            self._watch = asyncio.get_running_loop().create_task(self._probe_until_closed())
+
+    def late(self, permit: Permit, timeout_seconds: float) -> StoreUnavailable:
+        """The deadline passed; the error to raise."""
+        self.timeouts += 1
+        error = StoreUnavailable(self._name, f"no answer within {timeout_seconds:g} s")
+        self.failed(permit, error)
+        return error
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -91,12 +116,9 @@ class StoreGuard:
         try:
             answer = await _within(timeout_seconds, ask)
         except TimeoutError:
-            self.timeouts += 1
-            error = StoreUnavailable(self._name, f"no answer within {timeout_seconds:g} s")
-            self._failed(permit, error)
-            raise error from None
+            raise self.late(permit, timeout_seconds) from None
         except StoreUnavailable as error:
-            self._failed(permit, error)
+            self.failed(permit, error)
             raise
         except BaseException:
             # A cancelled caller, or a bad name or record: no word about whether the store works.
@@ -104,14 +126,6 @@ class StoreGuard:
             raise
         self._breaker.succeeded(permit)
         return answer
-
-    def _failed(self, permit: Permit, error: StoreUnavailable) -> None:
-        was_closed = self.state is State.CLOSED
-        self._breaker.failed(permit)
-        if was_closed and self.state is State.OPEN:
-            self._away_since = self._clock()
-            logger.warning("the %s is away, it is not asked until it answers a probe: %s", self._name, error)
-            self._watch = asyncio.get_running_loop().create_task(self._probe_until_closed())
 
     async def _probe_until_closed(self) -> None:
         while self.state is not State.CLOSED:
@@ -126,7 +140,7 @@ class StoreGuard:
 
     async def _probe(self, permit: Permit) -> None:
         try:
-            await self._ask(permit, self._ping, self._timeout_seconds)
+            await self._ask(permit, self._ping, self.timeout_seconds)
         except StoreUnavailable as error:
             logger.debug("still away: %s", error)
         except Exception:
@@ -152,7 +166,7 @@ class _Deadline:
     def __init__(self, seconds: float, scope: asyncio.Timeout) -> None:
         self._loop = asyncio.get_running_loop()
         self._scope = scope
-        self._turns_left = _TURNS_OF_GRACE
+        self._turns_left = TURNS_OF_GRACE
         self._handle: asyncio.Handle = self._loop.call_later(seconds, self._next_turn)
 
     def cancel(self) -> None:

@@ -36,11 +36,17 @@ class KeptConnections:
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """One answer to each; refusals (`ResponseError`) are answers, too."""
         connection = await self._take()
+        answers: list[Any] = []
         try:
             # Its stub knows only tuples of one.
             packed = [pack_command(command) for command in commands]  # type: ignore[arg-type]
             await connection.send_packed_command(b"".join(packed))
-            answers = [await _answer(connection) for _ in commands]
+            read = connection.read_response
+            for _ in commands:
+                try:
+                    answers.append(await read())
+                except ResponseError as error:
+                    answers.append(error)
         except BaseException:
             # What it may still say would be taken for the answer to another question.
             idle, self._idle = self._idle, []
@@ -76,10 +82,3 @@ async def _is_open(connection: AbstractConnection) -> bool:
         return not await connection.can_read()
     except ConnectionError:
         return False
-
-
-async def _answer(connection: AbstractConnection) -> Any:  # noqa: ANN401
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error

@@ -17,12 +17,27 @@ from __future__ import annotations
 
 import functools
 from binascii import crc_hqx
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ratelimit.users import check_user_name
 
 RECORD_PREFIX = "aibrix-users/"
 SLOTS = 16384
+_MAX_REMEMBERED = 10_000
+
+
+class UserKeys(NamedTuple):
+    record: str
+    counters: str
+    """What the keys of the record's counters begin with."""
+
+
+@functools.lru_cache(_MAX_REMEMBERED)
+def keys_of(name: str) -> UserKeys:
+    """`InvalidUserName` for a name no user can have."""
+    record = record_key(name)
+    return UserKeys(record, counter_prefix(record))
 
 
 def record_key(name: str) -> str:

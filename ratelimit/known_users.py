@@ -17,6 +17,12 @@ from ratelimit.users import UserRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ratelimit.limits import Limits
+
+
+# Every admission tells the limits again; when they were told first is exact enough.
+_SAME_SECONDS = 10.0
+
 
 class Known(msgspec.Struct, frozen=True):
     """`record` is None for a user who does not exist."""
@@ -24,6 +30,8 @@ class Known(msgspec.Struct, frozen=True):
     record: UserRecord | None
     at: float
     exact: bool
+    told: Limits | None = None
+    """The limits that an admission told, when that is all that is known."""
 
 
 class KnownUsers:
@@ -45,8 +53,8 @@ class KnownUsers:
         del self._users[name]
         return None
 
-    def put(self, name: str, record: UserRecord | None, *, exact: bool = True) -> None:
-        self._users[name] = Known(record, self._clock(), exact)
+    def put(self, name: str, record: UserRecord | None, *, exact: bool = True, told: Limits | None = None) -> None:
+        self._users[name] = Known(record, self._clock(), exact, told)
         self._users.move_to_end(name)
         if len(self._users) > self._max_users:
             self._users.popitem(last=False)
@@ -59,13 +67,22 @@ class KnownUsers:
 
     def learn(self, user: str, decision: Decision) -> None:
         known = self.get(user)
-        if decision.outcome is Outcome.UNKNOWN_USER:
+        limits = decision.limits
+        if limits is not None and known is not None and known.told == limits:
+            self._heard_again(user, known)
+        elif decision.outcome is Outcome.UNKNOWN_USER:
             if known is None or known.record is not None or not known.exact:
                 self.put(user, None, exact=False)
         elif known is None or known.record is None or not known.exact:
             record = _told_by(user, decision)
             if record is not None:
-                self.put(user, record, exact=False)
+                self.put(user, record, exact=False, told=limits)
+
+    def _heard_again(self, user: str, known: Known) -> None:
+        if self._clock() - known.at >= _SAME_SECONDS:
+            self.put(user, known.record, exact=False, told=known.told)
+        else:
+            self._users.move_to_end(user)
 
 
 def _told_by(user: str, decision: Decision) -> UserRecord | None:

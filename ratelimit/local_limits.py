@@ -49,9 +49,9 @@ class LocalLimits:
         self._store = MemoryStore(clock, defaults)
         self._seeded: OrderedDict[str, UserRecord] = OrderedDict()
 
-    async def admit(self, admission: Admission) -> Decision:
+    def admit(self, admission: Admission) -> Decision:
         replicas = max(1, self._replicas())
-        await self._seed(admission.user, self._last_known(admission.user), replicas)
+        self._seed(admission.user, self._last_known(admission.user), replicas)
         rate = _share(admission.model_requests_per_second, replicas)
         decision = self._store.admit(msgspec.structs.replace(admission, model_requests_per_second=rate))
         if decision.outcome is Outcome.ADMITTED:
@@ -73,24 +73,21 @@ class LocalLimits:
         self.unseen += 1
         return UserRecord(user)
 
-    async def _seed(self, user: str, record: UserRecord | None, replicas: int) -> None:
+    def _seed(self, user: str, record: UserRecord | None, replicas: int) -> None:
         if record is None:
-            await self._forget(user)
+            self._forget(user)
             return
         share = share_of(record, self._defaults, replicas)
-        seeded = self._seeded.get(user)
-        if seeded is None:
-            await self._store.create(share)
-        elif seeded != share:
-            await self._store.update(share)
-        self._seeded[user] = share
+        if self._seeded.get(user) != share:
+            self._store.put(share)
+            self._seeded[user] = share
         self._seeded.move_to_end(user)
         if len(self._seeded) > self._max_users:
-            await self._forget(next(iter(self._seeded)))
+            self._forget(next(iter(self._seeded)))
 
-    async def _forget(self, user: str) -> None:
+    def _forget(self, user: str) -> None:
         if self._seeded.pop(user, None) is not None:
-            await self._store.delete(user)
+            self._store.drop(user)
 
 
 def share_of(record: UserRecord, defaults: LimitDefaults, replicas: int) -> UserRecord:

@@ -5,7 +5,7 @@ What is held is bounded by the users, their limits, and `max_charges` (see `char
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.admission import Question, Scope, account, judge, override_of, refused_by_record, wait_seconds
 from ratelimit.api_keys import MemoryKeys
@@ -19,9 +19,16 @@ from ratelimit.window import bucket_at, counts_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ratelimit.window import Window
+    from ratelimit.limits import Limits
 
 _UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
+
+
+class _User(NamedTuple):
+    """A record, and what it comes to with the defaults of the store."""
+
+    record: UserRecord
+    limits: Limits
 
 
 class MemoryStore(MemoryKeys):
@@ -33,7 +40,7 @@ class MemoryStore(MemoryKeys):
         super().__init__(clock)
         self._clock = clock
         self._defaults = defaults
-        self._users: dict[str, UserRecord] = {}
+        self._users: dict[str, _User] = {}
         self._accounts = Accounts()
         self._slots = Slots()
         self._rates = ModelRates()
@@ -43,18 +50,19 @@ class MemoryStore(MemoryKeys):
         return f"MemoryStore({len(self._users)} users, {len(self._accounts)} accounts, {self._charges!r})"
 
     def admit(self, admission: Admission) -> Decision:
-        check_user_name(admission.user)
-        record = self._users.get(admission.user)
-        if record is None:
+        user = self._users.get(admission.user)
+        if user is None:
+            check_user_name(admission.user)
             return _UNKNOWN_USER
-        refusal = refused_by_record(record, admission.model, admission.other_names)
+        refusal = refused_by_record(user.record, admission.model, admission.other_names)
         if refusal:
             return Decision(refusal, None)
-        return self._judge(admission, record, self._clock())
+        return self._judge(admission, user, self._clock())
 
-    def _judge(self, admission: Admission, record: UserRecord, now: float) -> Decision:
+    def _judge(self, admission: Admission, user: _User, now: float) -> Decision:
+        record = user.record
         charge = self._charges.get((admission.user, admission.charge_id), now)
-        scopes = self._scopes(record, admission.model, bucket_at(now))
+        scopes = self._scopes(user, admission.model, bucket_at(now))
         reserved, wait = 0, 0.0
         if isinstance(charge, Open):
             outcome, reserved = Outcome.ADMITTED, charge.reserved
@@ -68,10 +76,10 @@ class MemoryStore(MemoryKeys):
                 self._debit(admission, question, charge, now)
             else:
                 wait = wait_seconds(question, now)
-        return account(outcome, scopes, record.max_parallel, now, reserved=reserved, wait=wait)
+        return account(outcome, scopes, user.limits, now, reserved=reserved, wait=wait)
 
-    def _scopes(self, record: UserRecord, model: str, bucket: int) -> list[Scope]:
-        limits = effective_limits(record, self._defaults)
+    def _scopes(self, user: _User, model: str, bucket: int) -> list[Scope]:
+        record, limits = user
         spent = self._accounts.spent(record.name, "", bucket)
         scopes = [Scope(limits.requests_per_minute, limits.tokens_per_minute, *spent)]
         override = override_of(record, model)
@@ -82,10 +90,12 @@ class MemoryStore(MemoryKeys):
     def _question(
         self, admission: Admission, record: UserRecord, scopes: list[Scope], charge: Closed | None, now: float
     ) -> Question:
-        wanted = charge.owed if charge and charge.settled else max(admission.tokens, 0)
+        reservation = charge.owed if charge and charge.settled else max(admission.tokens, 0)
+        for scope in scopes:
+            reservation = min(reservation, scope.tokens_limit)
         return Question(
             scopes,
-            min(wanted, *[scope.tokens_limit for scope in scopes]),
+            reservation,
             self._slots.taken(record.name, now) if record.max_parallel and charge is None else 0,
             record.max_parallel,
             self._rates.wait_seconds(admission.model, admission.model_requests_per_second, now),
@@ -135,14 +145,13 @@ class MemoryStore(MemoryKeys):
         if not counts_at(at, bucket):
             # The reservation counts no more: there is nothing to give back, and more than that is spent now.
             at, tokens = bucket, max(tokens, 0)
-        for window in self._token_windows(settlement, bucket) if tokens else ():
-            window.add(at, tokens)
-
-    def _token_windows(self, settlement: Settlement, bucket: int) -> list[Window]:
+        if not tokens:
+            return
         user, model = settlement.user, settlement.model
-        record = self._users.get(user)
-        models = ["", model] if record and override_of(record, model) else [""]
-        return [self._accounts.spent(user, model, bucket).tokens for model in models]
+        self._accounts.spent(user, "", bucket).tokens.add(at, tokens)
+        known = self._users.get(user)
+        if known and override_of(known.record, model):
+            self._accounts.spent(user, model, bucket).tokens.add(at, tokens)
 
     def release(self, user: str, charge_id: str) -> None:
         check_user_name(user)
@@ -151,13 +160,13 @@ class MemoryStore(MemoryKeys):
             self._charges.close(key, Closed(settled=False), now)
 
     async def usage(self, user: str) -> Usage | None:
-        record = await self.read(user)
-        if record is None:
+        check_user_name(user)
+        known = self._users.get(user)
+        if known is None:
             return None
         now = self._clock()
         spent = self._accounts.spent(user, "", bucket_at(now))
-        limits = effective_limits(record, self._defaults)
-        return Usage(limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
+        return Usage(known.limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
 
     async def ping(self) -> None:
         """There is nothing that could be away."""
@@ -165,30 +174,40 @@ class MemoryStore(MemoryKeys):
     async def close(self) -> None:
         """There is nothing to close."""
 
-    async def create(self, record: UserRecord) -> bool:
+    def put(self, record: UserRecord) -> None:
+        """Creates or replaces it, at once."""
         check_user_name(record.name)
-        if record.name in self._users:
-            return False
-        self._users[record.name] = record
-        return True
+        self._users[record.name] = _User(record, effective_limits(record, self._defaults))
 
-    async def read(self, name: str) -> UserRecord | None:
-        check_user_name(name)
-        return self._users.get(name)
-
-    async def update(self, record: UserRecord) -> bool:
-        check_user_name(record.name)
-        if record.name not in self._users:
-            return False
-        self._users[record.name] = record
-        return True
-
-    async def delete(self, name: str) -> bool:
+    def drop(self, name: str) -> bool:
+        """As `delete`, at once."""
         check_user_name(name)
         self._accounts.drop(name)
         self._slots.drop(name)
         self._drop_keys(name)
         return self._users.pop(name, None) is not None
+
+    async def create(self, record: UserRecord) -> bool:
+        check_user_name(record.name)
+        if record.name in self._users:
+            return False
+        self.put(record)
+        return True
+
+    async def read(self, name: str) -> UserRecord | None:
+        check_user_name(name)
+        known = self._users.get(name)
+        return known.record if known is not None else None
+
+    async def update(self, record: UserRecord) -> bool:
+        check_user_name(record.name)
+        if record.name not in self._users:
+            return False
+        self.put(record)
+        return True
+
+    async def delete(self, name: str) -> bool:
+        return self.drop(name)
 
     async def names(self, limit: int) -> list[str]:
         return sorted(self._users)[:limit]

@@ -1,29 +1,32 @@
 """The edge to a Redis or Valkey server: time limits, errors, and news of changed users.
 
-Every call ends within `timeout_seconds` (rarely twice that: see `urls`), waiting for a connection included, and fails
-as `StoreUnavailable`. At most `max_connections` calls are under way at once; the others wait.
+Every call but `admit_many` ends within `timeout_seconds` (rarely twice that: see `urls`), waiting for a connection
+included, and fails as `StoreUnavailable`. At most `max_connections` calls are under way at once; the others wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from ratelimit.scripts import pipelines_of
+from ratelimit.scripts import pipelines_of, run_many
 from ratelimit.store import StoreUnavailable
 from ratelimit.urls import close_client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 
     from redis.asyncio.client import PubSub
 
+    from ratelimit.scripts import Call
     from ratelimit.urls import Server
+
+T = TypeVar("T")
 
 _CHANGES_CHANNEL = "gateway:user-changes"
 _SILENCE_SECONDS = 10.0
@@ -76,6 +79,25 @@ class RedisEdge:
                     return message
                 await subscription.ping()
         raise StoreUnavailable(self.address, f"silent for {2 * _SILENCE_SECONDS:g} s")
+
+    async def _run_many(self, calls: Sequence[Call]) -> list[Any]:
+        """`run_many` at the edge."""
+        return await self._in_time(self._run_untimed(calls))
+
+    async def _run_untimed(self, calls: Sequence[Call]) -> list[Any]:
+        """For callers that see to the time: a limit for each call costs as much as the rest of it."""
+        try:
+            async with self._calls:
+                return await run_many(self._ask_all, calls)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(self.address, self._reason(error)) from None
+
+    async def _in_time(self, ask: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await ask
+        except TimeoutError as error:
+            raise StoreUnavailable(self.address, self._reason(error)) from None
 
     @asynccontextmanager
     async def _edge(self) -> AsyncIterator[None]:

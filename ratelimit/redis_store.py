@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import RedisCluster
 
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
-from ratelimit.keys import charge_key, counter_prefix, model_rate_key, record_key
+from ratelimit.keys import charge_key, keys_of, model_rate_key, record_key
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
-from ratelimit.redis_edge import text
 from ratelimit.redis_users import RedisKeys, RedisUsers
 from ratelimit.replicas import GONE_SECONDS
 from ratelimit.scripts import Script, run, run_many
@@ -37,6 +36,9 @@ _USAGE = Script("window.lua", "record.lua", "usage.lua")
 _MODEL_ADMIT = Script("window.lua", "model_rate.lua", "model_admit.lua")
 _RELEASE = Script("release.lua")
 _BEAT = Script("replicas.lua")
+# A URL may ask the client to decode.
+_OUTCOMES = {name: outcome for outcome in Outcome for name in (outcome.value, outcome.value.encode())}
+_CORRUPT = ("corrupt_record", b"corrupt_record")
 _NAME_SEPARATOR = "\n"
 _REPLICAS_KEY = "gateway:replicas"
 
@@ -78,28 +80,25 @@ class RedisStore(RedisUsers, RedisKeys):
             return int(await run(self._client, _BEAT.call([_REPLICAS_KEY], [replica, GONE_SECONDS])))
 
     async def admit(self, admission: Admission) -> Decision:
-        answer = (await self.admit_many([admission]))[0]
+        answer = (await self._in_time(self.admit_many([admission])))[0]
         if isinstance(answer, CorruptUserRecord):
             raise answer
         return answer
 
     async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
         calls = [self._admit_call(admission) for admission in admissions]
-        async with self._edge():
-            if self._is_cluster and any(admission.model_requests_per_second for admission in admissions):
+        if self._is_cluster and any(admission.model_requests_per_second for admission in admissions):
+            async with self._edge():
                 return await self._admit_in_two_steps(admissions, calls)
-            return await self._ask(admissions, calls)
-
-    async def _ask(self, admissions: Sequence[Admission], calls: Sequence[Call]) -> list[Decision | CorruptUserRecord]:
-        answers = await run_many(self._ask_all, calls)
-        return [_decision(admission, answer) for admission, answer in zip(admissions, answers, strict=True)]
+        return _decisions(admissions, await self._run_untimed(calls))
 
     async def _admit_in_two_steps(
         self, admissions: Sequence[Admission], calls: Sequence[Call]
     ) -> list[Decision | CorruptUserRecord]:
         waits_us = await self._ask_models(admissions)
         passed = [position for position in range(len(admissions)) if not waits_us.get(position)]
-        asked = await self._ask([admissions[at] for at in passed], [calls[at] for at in passed])
+        told = await run_many(self._ask_all, [calls[at] for at in passed])
+        asked = _decisions([admissions[at] for at in passed], told)
         answers: dict[int, Decision | CorruptUserRecord] = dict(zip(passed, asked, strict=True))
         refused = [admissions[at] for at in passed if at in waits_us and not _is_admitted(answers[at])]
         await self._give_back_to_models(refused)
@@ -116,59 +115,55 @@ class RedisStore(RedisUsers, RedisKeys):
             await self._client.zrem(model_rate_key(admission.model), _charge(admission))
 
     def _admit_call(self, admission: Admission) -> Call:
-        record = record_key(admission.user)
-        prefix = counter_prefix(record)
-        rate = admission.model_requests_per_second
-        keys = [record, prefix, charge_key(prefix, admission.charge_id)]
+        record, prefix = keys_of(admission.user)
+        rate, charge_id, model = admission.model_requests_per_second, admission.charge_id, admission.model
+        keys: tuple[str, ...] = (record, prefix, charge_key(prefix, charge_id))
         if rate and not self._is_cluster:
-            keys.append(model_rate_key(admission.model))
+            keys += (model_rate_key(model),)
         tokens = max(admission.tokens, 0)
         names = _NAME_SEPARATOR.join(("", *admission.other_names, "")) if admission.other_names else ""
-        return _ADMIT.call(keys, (*self._defaults, admission.charge_id, admission.model, tokens, rate, names))
+        return _ADMIT.call(keys, (*self._defaults, charge_id, model, tokens, rate, names))
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
-        calls = [self._settle_call(settlement) for settlement in settlements]
-        async with self._edge():
-            return sum(await run_many(self._ask_all, calls))
+        return sum(await self._run_many([self._settle_call(settlement) for settlement in settlements]))
 
     def _settle_call(self, settlement: Settlement) -> Call:
-        record = record_key(settlement.user)
-        prefix = counter_prefix(record)
+        record, prefix = keys_of(settlement.user)
         tokens, reserved = max(settlement.tokens, 0), max(settlement.reserved, 0)
         keys = (record, prefix, charge_key(prefix, settlement.charge_id))
         return _SETTLE.call(keys, (*self._defaults, settlement.charge_id, settlement.model, tokens, reserved))
 
     async def release(self, user: str, charge_id: str) -> None:
-        prefix = counter_prefix(record_key(user))
-        call = _RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))
-        async with self._edge():
-            await run_many(self._ask_all, [call])
+        _, prefix = keys_of(user)
+        await self._run_many([_RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))])
 
     async def usage(self, user: str) -> Usage | None:
-        record = record_key(user)
-        async with self._edge():
-            answer = (await run_many(self._ask_all, [_USAGE.call((record, counter_prefix(record)), self._defaults)]))[0]
-        name = text(answer[0])
-        if name == "corrupt_record":
-            raise CorruptUserRecord(record)
-        if name == Outcome.UNKNOWN_USER.value:
+        keys = keys_of(user)
+        answer = (await self._run_many([_USAGE.call(keys, self._defaults)]))[0]
+        if answer[0] in _CORRUPT:
+            raise CorruptUserRecord(keys.record)
+        if _OUTCOMES[answer[0]] is Outcome.UNKNOWN_USER:
             return None
         return Usage(_limits(answer), *answer[4:7])
 
 
+def _decisions(admissions: Sequence[Admission], answers: Sequence[list[Any]]) -> list[Decision | CorruptUserRecord]:
+    return [_decision(admission, answer) for admission, answer in zip(admissions, answers, strict=True)]
+
+
 def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUserRecord:
-    name = text(answer[0])
-    if name == "corrupt_record":
+    name = answer[0]
+    if name in _CORRUPT:
         return CorruptUserRecord(record_key(admission.user))
     if len(answer) == 1:
-        return Decision(Outcome(name), None)
-    requests, tokens, wait_us, reserved, requests_us, tokens_us = answer[4:]
-    return Decision(
-        Outcome(name), _limits(answer), requests, tokens, wait_us / 1e6, reserved, requests_us / 1e6, tokens_us / 1e6
-    )
+        return Decision(_OUTCOMES[name], None)
+    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us = answer
+    limits = Limits(int(rpm), int(tpm), int(parallel))
+    outcome, wait = _OUTCOMES[name], wait_us / 1e6
+    return Decision(outcome, limits, requests, tokens, wait, reserved, requests_us / 1e6, tokens_us / 1e6)
 
 
 def _limits(answer: list[Any]) -> Limits:
@@ -185,7 +180,7 @@ def _model_refusal(wait_us: int) -> Decision:
 
 def _charge(admission: Admission) -> str:
     """What a model's rate knows a charge by: as in `lua/admit.lua`, unique among all users."""
-    return charge_key(counter_prefix(record_key(admission.user)), admission.charge_id)
+    return charge_key(keys_of(admission.user).counters, admission.charge_id)
 
 
 def _model_call(admission: Admission) -> Call:

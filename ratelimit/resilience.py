@@ -9,6 +9,9 @@ decided here, by policy:
 
 An admission whose answer was lost may have happened on the store. If it is let in here, the end of its exchange is told
 to the store as always; if not, it is undone: a settlement of no tokens and a release wait for the store (`outbox`).
+
+Every request costs an admission, so it is one future from the caller to the batch that answers it: no task, no timer
+and no coroutine of its own. Everything else goes through `StoreGuard.call`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from ratelimit.breaker import State
+from ratelimit.batching import Waiting
+from ratelimit.deadlines import Deadlines
 from ratelimit.decision import Decision, Outcome, Settlement
 from ratelimit.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
 from ratelimit.store import StoreUnavailable
@@ -28,11 +32,12 @@ from ratelimit.store import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from ratelimit.batching import BatchingLimits
+    from ratelimit.breaker import Permit, State
     from ratelimit.decision import Admission, Usage
     from ratelimit.guard import StoreGuard
     from ratelimit.known_users import KnownUsers
     from ratelimit.local_limits import LocalLimits
-    from ratelimit.store import LimitStore
 
 T = TypeVar("T")
 
@@ -66,7 +71,7 @@ class ResilientLimits:
 
     def __init__(
         self,
-        remote: LimitStore,
+        remote: BatchingLimits,
         guard: StoreGuard,
         known: KnownUsers,
         local: LocalLimits,
@@ -74,11 +79,14 @@ class ResilientLimits:
         policy: StoreDown = StoreDown.LOCAL,
     ) -> None:
         self.policy = policy
+        self.refused: list[Callable[[Admission, Decision], None]] = []
+        """Called with every decision but "admitted", whoever made it."""
         self._remote = remote
         self._guard = guard
         self._known = known
         self._local = local
         self._outbox = Outbox(remote, guard, clock)
+        self._deadlines: Deadlines[_Asked] = Deadlines(guard.timeout_seconds, self._late)
         self._admitted_unlimited = 0
 
     def __repr__(self) -> str:
@@ -103,18 +111,14 @@ class ResilientLimits:
             timeouts=self._guard.timeouts,
         )
 
-    async def admit(self, admission: Admission) -> Decision:
-        if self.state is not State.CLOSED:
-            return await self._admit_here(admission)
-        try:
-            decision = await self._guard.call(lambda: _awaited(self._remote.admit(admission)))
-        except StoreUnavailable:
-            return await self._admit_after_all(admission)
-        except asyncio.CancelledError:
-            self._undo(admission)
-            raise
-        self._known.learn(admission.user, decision)
-        return decision
+    def admit(self, admission: Admission) -> Awaitable[Decision]:
+        permit = self._guard.permit()
+        if permit is None:
+            return self._admit_without_asking(admission)
+        asked = _Asked(self, admission, permit)
+        self._remote.ask(asked)
+        self._deadlines.watch(asked)
+        return asked
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1
@@ -144,8 +148,10 @@ class ResilientLimits:
 
     async def close(self) -> None:
         await self._outbox.close()
-        await self._guard.close()
         await self._remote.close()
+        self._deadlines.close()
+        # Last: whoever still waited counts as a failure, and many of them start a watch.
+        await self._guard.close()
 
     async def _settle(self, settlements: Sequence[Settlement]) -> int:
         try:
@@ -154,28 +160,90 @@ class ResilientLimits:
             self._outbox.settle(settlements)
             return await self._local.settle_many(settlements)
 
-    async def _admit_after_all(self, admission: Admission) -> Decision:
-        """The store was asked; whether it heard is not known."""
+    def heard(self, asked: _Asked, decision: Decision) -> None:
+        """The remote store has decided."""
+        self._guard.succeeded(asked.permit)
+        self._known.learn(asked.admission.user, decision)
+        self._tell(asked, decision)
+
+    def unheard(self, asked: _Asked, error: Exception) -> None:
+        """The remote store has not decided."""
+        if not isinstance(error, StoreUnavailable):
+            asked.set_exception(error)
+        elif not asked.again:
+            asked.again = True
+            self._remote.ask(asked)
+        else:
+            self._guard.failed(asked.permit, error)
+            self._admit_after_all(asked)
+
+    def undo(self, admission: Admission) -> None:
+        """Whether the store heard of it is not known, and nobody is served."""
+        self._outbox.settle([Settlement(admission.user, admission.charge_id, 0, model=admission.model)])
+        self._outbox.release(Release(admission.user, admission.charge_id))
+
+    def _late(self, asked: _Asked) -> None:
+        self._guard.late(asked.permit, self._guard.timeout_seconds)
+        self._admit_after_all(asked)
+
+    def _admit_after_all(self, asked: _Asked) -> None:
         try:
-            decision = await self._admit_here(admission)
-        except StoreUnavailable:
-            self._undo(admission)
-            raise
+            decision = self._admit_here(asked.admission)
+        except StoreUnavailable as error:
+            self.undo(asked.admission)
+            asked.set_exception(error)
+            return
         if decision.outcome is not Outcome.ADMITTED:
-            self._undo(admission)
+            self.undo(asked.admission)
+        self._tell(asked, decision)
+
+    def _tell(self, asked: _Asked, decision: Decision) -> None:
+        asked.set_result(decision)
+        if decision.outcome is not Outcome.ADMITTED:
+            self._tell_of_refusal(asked.admission, decision)
+
+    async def _admit_without_asking(self, admission: Admission) -> Decision:
+        decision = self._admit_here(admission)
+        if decision.outcome is not Outcome.ADMITTED:
+            self._tell_of_refusal(admission, decision)
         return decision
 
-    async def _admit_here(self, admission: Admission) -> Decision:
+    def _tell_of_refusal(self, admission: Admission, decision: Decision) -> None:
+        for listener in self.refused:
+            listener(admission, decision)
+
+    def _admit_here(self, admission: Admission) -> Decision:
         if self.policy is StoreDown.CLOSED:
             raise self._guard.away()
         if self.policy is StoreDown.LOCAL:
-            return await self._local.admit(admission)
+            return self._local.admit(admission)
         self._admitted_unlimited += 1
         return _UNLIMITED
 
-    def _undo(self, admission: Admission) -> None:
-        self._outbox.settle([Settlement(admission.user, admission.charge_id, 0, model=admission.model)])
-        self._outbox.release(Release(admission.user, admission.charge_id))
+
+class _Asked(Waiting):
+    """An admission that the remote store was asked for."""
+
+    def __init__(self, limits: ResilientLimits, admission: Admission, permit: Permit) -> None:
+        super().__init__(admission, asyncio.get_running_loop())
+        self.permit = permit
+        self.again = False
+        """Asked for the second time."""
+        self._limits = limits
+
+    def answered(self, decision: Decision) -> None:
+        if not self.done():
+            self._limits.heard(self, decision)
+
+    def failed(self, error: Exception) -> None:
+        if not self.done():
+            self._limits.unheard(self, error)
+
+    def cancel(self, msg: object = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._limits.undo(self.admission)
+        return cancelled
 
 
 async def _awaited(answer: T | Awaitable[T]) -> T:

@@ -70,7 +70,7 @@ async def run(client: Client, call: Call) -> Any:  # noqa: ANN401
 
 async def run_many(ask: Ask, calls: Sequence[Call]) -> list[Any]:
     """All calls in one pipeline; the first error is raised when all have been answered."""
-    answers = await ask([("EVALSHA", call.script.sha, *call.operands) for call in calls])
+    answers = await ask([("EVALSHA", script.sha, *operands) for script, operands in calls])
     missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if missing:
         again = [("EVAL", calls[at].script.text, *calls[at].operands) for at in missing]

@@ -71,10 +71,12 @@ class Slots:
 
     def give_back(self, user: str, charge_id: str) -> bool:
         """False when the charge holds none."""
-        slots = self._taken.get(user, {})
+        slots = self._taken.get(user)
+        if slots is None:
+            return False
         held = slots.pop(charge_id, None) is not None
         if not slots:
-            self._taken.pop(user, None)
+            del self._taken[user]
         return held
 
     def drop(self, user: str) -> None:

@@ -60,7 +60,10 @@ class BatchStore(LimitStore, Protocol):
     """A store that answers many admissions in one round trip."""
 
     async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
-        """One answer each, in order. A corrupt record is returned in its place: it spoils no other admission."""
+        """One answer each, in order. A corrupt record is returned in its place: it spoils no other admission.
+
+        May take as long as it likes: whoever batches sees to the time.
+        """
         ...
 
 

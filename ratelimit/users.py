@@ -9,11 +9,14 @@ are not written back. Limits reach up to the largest signed 64-bit number, which
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
 
 MAX_NAME_CHARACTERS = 256
+_MAX_NAMES = 10_000
+"""Names that are known to be good: every request has one."""
 
 # A lone surrogate is half a character: no store can encode it.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -43,6 +46,7 @@ class UserRecord(msgspec.Struct, frozen=True):
     overrides: dict[str, tuple[Limit, Limit]] = {}
 
 
+@lru_cache(_MAX_NAMES)
 def check_user_name(name: str) -> None:
     if not name:
         raise InvalidUserName("a user name must not be empty")

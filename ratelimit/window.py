@@ -63,7 +63,12 @@ class Window:
         return wait_seconds
 
     def seconds_until_empty(self, now_seconds: float) -> float:
-        return _end_seconds(max(self._counting())) - now_seconds if self.used else 0.0
+        if not self.used:
+            return 0.0
+        newest = max(self._counts)
+        if not counts_at(newest, self._bucket):
+            newest = max(self._counting())
+        return _end_seconds(newest) - now_seconds
 
     def _counting(self) -> dict[int, int]:
         return {at: count for at, count in self._counts.items() if counts_at(at, self._bucket)}

@@ -8,6 +8,7 @@ on it become harmless (see `routing.lease`). A known model without pods stays kn
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,8 +145,8 @@ class PodTable:
             return
         for column, value in ((self.columns.ttft_seconds, ttft_seconds), (self.columns.tpot_seconds, tpot_seconds)):
             if value is not None:
-                known = column[row]
-                column[row] = value if np.isnan(known) else known + EWMA_WEIGHT * (value - known)
+                known = column.item(row)
+                column[row] = value if math.isnan(known) else known + EWMA_WEIGHT * (value - known)
 
     def items(self) -> Iterator[tuple[int, PodSpec]]:
         """All pods with their rows, in order of name."""

@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gateway_plugin.accounting.cut_off import CutOffTokens
+from gateway_plugin.accounting.model_metrics import ModelMetrics
 from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
 from ratelimit import Settlement, StoreUnavailable
 from routing.circuit import Failure
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLIENT_CLOSED_REQUEST = 499
+_OTHER = "other"
 
 
 class Accountant:
@@ -40,6 +42,8 @@ class Accountant:
         self._metrics = metrics
         self._cut_off = CutOffTokens()
         self._windows = windows
+        self._models: dict[str, ModelMetrics] = {}
+        """By label; as many as the metrics have children."""
 
     async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
         """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter."""
@@ -71,40 +75,53 @@ class Accountant:
 
     def _observe(self, entry: FinishedExchange) -> None:
         # A replica may log for a model that this one does not serve; labels stay bounded by what is served here.
-        model = entry.model if self._pods.knows(entry.model) else "other"
-        status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
-        succeeded = is_success(entry)
-        outcome = self._metrics.successes if succeeded else self._metrics.failures
-        outcome.labels(model, str(status)).inc()
-        if entry.attempts > 1:
-            self._metrics.retries.labels(model).inc(entry.attempts - 1)
-        self._metrics.duration.labels(model).observe(entry.duration_seconds)
-        self._metrics.input_tokens.labels(model).inc(entry.tokens.get("prompt_tokens", 0))
-        self._metrics.output_tokens.labels(model).inc(entry.tokens.get("completion_tokens", 0))
-        self._metrics.cached_tokens.labels(model).inc(entry.tokens.get("cached_tokens", 0))
+        is_served = self._pods.knows(entry.model)
+        label = entry.model if is_served else _OTHER
+        failure, tokens = failure_of(entry), entry.tokens
+        succeeded = failure is None and is_success(entry)
+        prompt, output = tokens.get("prompt_tokens", 0), tokens.get("completion_tokens", 0)
+        cached = tokens.get("cached_tokens", 0)
+        self._count(entry, label, succeeded=succeeded)
+        model = self._models.get(label) or self._new_model(label)
+        model.duration.observe(entry.duration_seconds)
+        model.input_tokens.inc(prompt)
+        model.output_tokens.inc(output)
+        model.cached_tokens.inc(cached)
         if succeeded:
-            self._observe_latency(entry, model)
+            self._observe_latency(entry, label, prompt, output, is_served=is_served)
             self._cut_off.learn(entry)
-        self._observe_health(entry, succeeded=succeeded)
+        self._observe_health(entry, failure, succeeded=succeeded)
         self._router.settle(
             entry.charge_id,
             entry.pod_address,
             succeeded=succeeded,
-            prompt=entry.tokens.get("prompt_tokens", 0),
-            cached=entry.tokens.get("cached_tokens", 0),
-            output=entry.tokens.get("completion_tokens", 0),
-            model=model,
+            prompt=prompt,
+            cached=cached,
+            output=output,
+            model=label,
             ttft_seconds=entry.ttft_seconds,
         )
 
-    def _observe_health(self, entry: FinishedExchange, *, succeeded: bool) -> None:
-        vain = passed_over(entry)
-        for address in vain:
-            self._tell(entry, address, Failure.PASSED_OVER)
-        self._tell(entry, entry.pod_address, failure_of(entry), succeeded=succeeded)
-        if entry.targets and entry.targets[0] not in (*vain, entry.pod_address):
+    def _count(self, entry: FinishedExchange, label: str, *, succeeded: bool) -> None:
+        status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
+        outcome = self._metrics.successes if succeeded else self._metrics.failures
+        outcome.labels(label, str(status)).inc()
+        if entry.attempts > 1:
+            self._metrics.retries.labels(label).inc(entry.attempts - 1)
+
+    def _new_model(self, label: str) -> ModelMetrics:
+        model = self._models[label] = ModelMetrics(self._metrics, label)
+        return model
+
+    def _observe_health(self, entry: FinishedExchange, failure: Failure | None, *, succeeded: bool) -> None:
+        address, targets = entry.pod_address, entry.targets
+        vain = passed_over(entry) if entry.attempts > 1 else ()
+        for passed in vain:
+            self._tell(entry, passed, Failure.PASSED_OVER)
+        self._tell(entry, address, failure, succeeded=succeeded)
+        if targets and targets[0] != address and targets[0] not in vain:
             # Chosen, perhaps as a probe, and never tried.
-            self._tell(entry, entry.targets[0], None)
+            self._tell(entry, targets[0], None)
 
     def _tell(self, entry: FinishedExchange, address: str, failure: Failure | None, *, succeeded: bool = False) -> None:
         row, health = self._pods.row_of(address), self._pods.health
@@ -118,20 +135,18 @@ class Accountant:
         else:
             health.unclear(row, entry.charge_id)
 
-    def _observe_latency(self, entry: FinishedExchange, model: str) -> None:
+    def _observe_latency(
+        self, entry: FinishedExchange, label: str, prompt: int, output: int, *, is_served: bool
+    ) -> None:
         ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)
         if ttft is not None:
-            self._metrics.ttft.labels(model).observe(ttft)
+            self._metrics.ttft.labels(label).observe(ttft)
         if tpot is not None:
-            self._metrics.tpot.labels(model).observe(tpot)
+            self._metrics.tpot.labels(label).observe(tpot)
         self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
-        if self._windows is not None and self._pods.knows(model):
+        if is_served and self._windows is not None:
             self._windows.observe(
-                model,
-                ttft_seconds=ttft,
-                tpot_seconds=tpot,
-                prompt_tokens=entry.tokens.get("prompt_tokens", 0),
-                output_tokens=entry.tokens.get("completion_tokens", 0),
+                label, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, output_tokens=output
             )
 
 

@@ -10,9 +10,8 @@ user's side; so does an answer that was not read to its end, of which only the b
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
-
-from cachetools import LRUCache
 
 if TYPE_CHECKING:
     from protos.access_log import FinishedExchange
@@ -23,14 +22,15 @@ WHOLE_BYTES_PER_TOKEN = 5.0
 _KEPT = 0.95
 _MIN_TOKENS = 8
 _MAX_MODELS = 1000
+_NOTHING = (0.0, 0.0)
 
 
 class CutOffTokens:
     """Learns from whole responses, by model."""
 
     def __init__(self) -> None:
-        self._sums: LRUCache[tuple[str, bool], tuple[float, float]] = LRUCache(_MAX_MODELS)
-        """Decaying sums of bytes and tokens."""
+        self._sums: OrderedDict[tuple[str, bool], tuple[float, float]] = OrderedDict()
+        """Decaying sums of bytes and tokens; at most `_MAX_MODELS`, those used last."""
 
     def learn(self, entry: FinishedExchange) -> None:
         """From a response that ended well and named its tokens; others are passed over."""
@@ -38,8 +38,11 @@ class CutOffTokens:
         if tokens < _MIN_TOKENS or not entry.response_bytes:
             return
         key = entry.model, entry.streamed
-        old_bytes, old_tokens = self._sums.get(key, (0.0, 0.0))
+        old_bytes, old_tokens = self._sums.get(key, _NOTHING)
         self._sums[key] = old_bytes * _KEPT + entry.response_bytes, old_tokens * _KEPT + tokens
+        self._sums.move_to_end(key)
+        if len(self._sums) > _MAX_MODELS:
+            self._sums.popitem(last=False)
 
     def generated(self, entry: FinishedExchange) -> int:
         """At least one token, once a byte has flowed."""
@@ -48,7 +51,9 @@ class CutOffTokens:
         return max(1, round(entry.response_bytes / self._bytes_per_token(entry)))
 
     def _bytes_per_token(self, entry: FinishedExchange) -> float:
-        total_bytes, tokens = self._sums.get((entry.model, entry.streamed), (0.0, 0.0))
+        key = entry.model, entry.streamed
+        total_bytes, tokens = self._sums.get(key, _NOTHING)
         if tokens:
+            self._sums.move_to_end(key)
             return total_bytes / tokens
         return STREAMED_BYTES_PER_TOKEN if entry.streamed else WHOLE_BYTES_PER_TOKEN

@@ -39,8 +39,7 @@ class LatencyWindows:
         self._clock = clock
         self._max_models = max_models
         self._rows: OrderedDict[str, int] = OrderedDict()
-        self._times: NDArray[np.int32] = np.zeros((_FIRST_ROWS, 2, SLICES, BUCKETS), np.int32)
-        self._tokens: NDArray[np.float64] = np.zeros((_FIRST_ROWS, 2, SLICES))
+        self._use(np.zeros((_FIRST_ROWS, 2, SLICES, BUCKETS), np.int32), np.zeros((_FIRST_ROWS, 2, SLICES)))
         self._began_seconds = clock()
         self._slice = int(clock() / SLICE_SECONDS)
 
@@ -58,12 +57,14 @@ class LatencyWindows:
     ) -> None:
         """A request of the model has ended."""
         self._turn()
-        row, at = self._row(model), self._slice % SLICES
-        for kind, seconds in ((TTFT, ttft_seconds), (TPOT, tpot_seconds)):
-            if seconds is not None:
-                self._times[row, kind, at, _bucket(seconds)] += 1
-        self._tokens[row, PROMPT, at] += prompt_tokens
-        self._tokens[row, OUTPUT, at] += output_tokens
+        at = self._slice % SLICES
+        first = self._row(model) * 2 * SLICES + at
+        if ttft_seconds is not None:
+            self._flat_times[(first + TTFT * SLICES) * BUCKETS + _bucket(ttft_seconds)] += 1
+        if tpot_seconds is not None:
+            self._flat_times[(first + TPOT * SLICES) * BUCKETS + _bucket(tpot_seconds)] += 1
+        self._flat_tokens[first + PROMPT * SLICES] += prompt_tokens
+        self._flat_tokens[first + OUTPUT * SLICES] += output_tokens
 
     def models(self) -> list[str]:
         """Models that had requests; the order is that of the rows of `quantiles` and `tokens_per_second`."""
@@ -105,12 +106,19 @@ class LatencyWindows:
             self._tokens[row] = 0
             return row
         if len(self._rows) == len(self._times):
-            self._times = np.concatenate([self._times, np.zeros_like(self._times)])
-            self._tokens = np.concatenate([self._tokens, np.zeros_like(self._tokens)])
+            more_times = np.concatenate([self._times, np.zeros_like(self._times)])
+            self._use(more_times, np.concatenate([self._tokens, np.zeros_like(self._tokens)]))
         return len(self._rows)
+
+    def _use(self, times: NDArray[np.int32], tokens: NDArray[np.float64]) -> None:
+        # One number is counted in a third of the time through a view that has a single dimension and gives plain ones.
+        self._times, self._flat_times = times, times.reshape(-1).data
+        self._tokens, self._flat_tokens = tokens, tokens.reshape(-1).data
 
     def _turn(self) -> None:
         current = int(self._clock() / SLICE_SECONDS)
+        if current == self._slice:
+            return
         for passed in range(max(self._slice + 1, current - SLICES + 1), current + 1):
             self._times[:, :, passed % SLICES] = 0
             self._tokens[:, :, passed % SLICES] = 0

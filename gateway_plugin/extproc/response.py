@@ -94,10 +94,8 @@ class FollowedResponse:
         targets = tuple(pod.address for pod in forward.booking.pods) if forward.booking is not None else ()
         return FinishedExchange(
             charge_id=forward.charge_id,
-            request_id=forward.request_id,
             user=forward.user,
             model=forward.model,
-            strategy=forward.strategy,
             status=self._status,
             pod_address=self._pod_address,
             duration_seconds=self._clock() - self._started_seconds,

@@ -172,8 +172,13 @@ def decision_headers(decision: Decision) -> dict[str, str]:
     if limits is None:
         return {}
     return limit_headers(
-        "requests", limits.requests_per_minute, decision.requests_used, decision.requests_reset_seconds
-    ) | limit_headers("tokens", limits.tokens_per_minute, decision.tokens_used, decision.tokens_reset_seconds)
+        limits.requests_per_minute,
+        decision.requests_used,
+        decision.requests_reset_seconds,
+        limits.tokens_per_minute,
+        decision.tokens_used,
+        decision.tokens_reset_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)

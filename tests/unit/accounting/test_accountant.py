@@ -22,10 +22,8 @@ from routing.spec import ClusterState, PodSpec
 def entry(charge: str = "c-1", **changes: Any) -> FinishedExchange:
     values: dict[str, Any] = {
         "charge_id": charge,
-        "request_id": "r",
         "user": "kim",
         "model": "m",
-        "strategy": "random",
         "status": 200,
         "pod_address": "10.0.0.1:8000",
         "duration_seconds": 2.0,
@@ -162,10 +160,8 @@ def test_entries_are_parsed():
     (parsed,) = entries_of(message)
     assert parsed == FinishedExchange(
         charge_id="c",
-        request_id="r",
         user="kim",
         model="m",
-        strategy="random",
         status=200,
         pod_address="[fd00::1]:8000",
         duration_seconds=2.0,

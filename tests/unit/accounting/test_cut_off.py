@@ -10,10 +10,8 @@ from protos.access_log import FinishedExchange
 
 WHOLE = FinishedExchange(
     charge_id="c",
-    request_id="r",
     user="kim",
     model="m",
-    strategy="random",
     status=200,
     pod_address="a:1",
     duration_seconds=1.0,
@@ -71,3 +69,13 @@ def test_models_are_bounded():
     for number in range(2000):
         estimates.learn(streamed(100, 50, model=f"m{number}"))
     assert len(estimates._sums) == 1000
+
+
+def test_models_are_bounded_and_the_idle_one_is_forgotten():
+    estimates = CutOffTokens()
+    for number in range(1000):
+        estimates.learn(streamed(10, 50, f"m{number}"))
+    assert estimates.generated(cut(2000, "m0")) == 40, "just used"
+    estimates.learn(streamed(10, 50, "new"))
+    assert estimates.generated(cut(2000, "m1")) == 10, "nothing is known of it"
+    assert estimates.generated(cut(2000, "m0")) == 40

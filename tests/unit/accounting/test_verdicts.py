@@ -13,10 +13,8 @@ from routing.circuit import Failure
 
 GOOD = FinishedExchange(
     charge_id="c",
-    request_id="r",
     user="",
     model="m",
-    strategy="random",
     status=200,
     pod_address="a:1",
     duration_seconds=1.0,

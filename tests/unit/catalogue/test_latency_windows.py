@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.catalogue.windows import OUTPUT, SLICE_SECONDS, SLICES, TPOT, TTFT, LatencyWindows
+from gateway_plugin.catalogue.windows import (
+    BUCKETS,
+    OUTPUT,
+    PROMPT,
+    SLICE_SECONDS,
+    SLICES,
+    TPOT,
+    TTFT,
+    LatencyWindows,
+    _bucket,
+)
 
 
 class Clock:
@@ -75,3 +87,35 @@ def test_models_are_bounded_and_the_idle_one_goes():
     assert "m1" not in models
     quantiles = windows.quantiles(0.5)
     assert quantiles[models.index("new"), TTFT, 0] == pytest.approx(50.0, rel=0.073), "nothing is left of the old one"
+
+
+SEEN = st.tuples(
+    st.sampled_from(["a", "b", "c"]),
+    st.none() | st.floats(0.0, 1e4),
+    st.none() | st.floats(0.0, 1e4),
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+    st.floats(0.0, 90.0),
+)
+
+
+@given(st.lists(SEEN, max_size=40))
+def test_flat_counting_is_counting_by_row_kind_slice_and_bucket(seen: list[tuple[Any, ...]]):
+    clock = Clock()
+    windows = LatencyWindows(clock)
+    times = np.zeros((3, 2, SLICES, BUCKETS), np.int32)
+    tokens = np.zeros((3, 2, SLICES))
+    for model, ttft, tpot, prompt, output, pause in seen:
+        before, clock.now = int(clock.now / SLICE_SECONDS), clock.now + pause
+        current = int(clock.now / SLICE_SECONDS)
+        for passed in range(before + 1, current + 1):
+            times[:, :, passed % SLICES] = tokens[:, :, passed % SLICES] = 0
+        windows.observe(model, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, output_tokens=output)
+        row, at = windows._rows[model], current % SLICES
+        for kind, seconds in ((TTFT, ttft), (TPOT, tpot)):
+            if seconds is not None:
+                times[row, kind, at, _bucket(seconds)] += 1
+        tokens[row, PROMPT, at] += prompt
+        tokens[row, OUTPUT, at] += output
+    np.testing.assert_array_equal(windows._times[:3], times)
+    np.testing.assert_array_equal(windows._tokens[:3], tokens)

@@ -69,3 +69,17 @@ def test_a_clock_that_was_set_back_forgives_only_what_it_cannot_know(bucket, exp
 def test_a_window_holds_a_bounded_number_of_buckets():
     window = spend(*((float(seconds), 1) for seconds in range(0, 3600, 5)))
     assert len(window._counts) == 13
+
+
+@given(st.dictionaries(st.integers(60, 140), st.integers(1, 9), max_size=20), st.integers(60, 140))
+def test_it_is_empty_when_the_newest_bucket_that_counts_has_gone(counts, current):
+    """Some of them in the future, too far for any clock that was only set back a little."""
+    window = Window()
+    for bucket, count in counts.items():
+        window.roll(bucket)
+        window.add(bucket, count)
+    window.roll(current)
+    window._counts = dict(counts)
+    ends = [(bucket + 13) * BUCKET_SECONDS - 500.0 for bucket in counts if counts_at(bucket, current)]
+    window.used = len(ends)
+    assert window.seconds_until_empty(500.0) == max(ends, default=0.0)

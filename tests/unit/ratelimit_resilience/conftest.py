@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ratelimit import AIBRIX_DEFAULTS, Admission, MemoryStore, StoreUnavailable
+from ratelimit.batching import BatchingLimits
 from ratelimit.guard import StoreGuard
 from ratelimit.known_users import KnownUsers
 from ratelimit.local_limits import LocalLimits
@@ -17,7 +18,7 @@ from ratelimit.resilience import ResilientLimits, StoreDown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ratelimit import Decision, Settlement, Usage, UserRecord
+    from ratelimit import CorruptUserRecord, Decision, Settlement, Usage, UserRecord
 
 
 def now() -> float:
@@ -25,7 +26,7 @@ def now() -> float:
 
 
 class Remote:
-    """A `LimitStore` and `UserStore`; `mode` is "up", "refusing" or "silent". What it hears it may do, and not say."""
+    """A `BatchStore` and `UserStore`; `mode` is "up", "refusing" or "silent". What it hears it may do, and not say."""
 
     def __init__(self) -> None:
         self.mode = "up"
@@ -51,6 +52,9 @@ class Remote:
             self.store.admit(admission)
         await self._silence()
         return self.store.admit(admission)
+
+    async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
+        return list(await asyncio.gather(*map(self.admit, admissions)))
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1
@@ -108,7 +112,7 @@ class World:
         self.known = KnownUsers(now)
         self.guard = StoreGuard(self.remote.ping, now, random.Random(1))
         self.local = LocalLimits(now, self.known, lambda: self.replicas, AIBRIX_DEFAULTS)
-        self.limits = ResilientLimits(self.remote, self.guard, self.known, self.local, now, policy)
+        self.limits = ResilientLimits(BatchingLimits(self.remote), self.guard, self.known, self.local, now, policy)
         self._charges = 0
 
     async def admit(self, user: str = "lgy", **changes: object) -> Decision:

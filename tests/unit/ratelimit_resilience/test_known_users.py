@@ -84,3 +84,29 @@ def test_the_users_heard_of_last_are_kept():
     for name in ("a", "b", "a", "c"):
         known.put(name, None)
     assert [known.get(name) is not None for name in "abc"] == [True, False, True]
+
+
+def test_what_is_told_again_keeps_a_user_known():
+    clock = Clock()
+    known = KnownUsers(clock, max_users=2)
+    for _ in range(1000):
+        clock.now += 9
+        known.learn("lgy", TOLD)
+        assert known_record(known) == LEARNED
+    known.learn("ann", TOLD)
+    known.learn("lgy", TOLD)
+    known.learn("bob", TOLD)
+    assert [known.get(name) is not None for name in ("lgy", "ann", "bob")] == [True, False, True]
+
+
+def test_what_is_told_again_is_not_exact_and_gives_way():
+    known = KnownUsers(Clock())
+    known.put("lgy", UserRecord("lgy", 7, 70, 2, models=("m",)))
+    known.doubt("lgy")
+    known.learn("lgy", TOLD)
+    assert known_record(known) == LEARNED, "doubted, so that what an admission tells is all that is known"
+    known.learn("lgy", TOLD)
+    known.learn("lgy", Decision(Outcome.DISABLED, None))
+    assert known_record(known) == UserRecord("lgy", disabled=True)
+    known.learn("lgy", TOLD)
+    assert known_record(known) == LEARNED

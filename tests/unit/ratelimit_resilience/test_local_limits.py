@@ -33,36 +33,36 @@ def test_all_shares_together_are_at_most_the_limit(limit, replicas):
     assert (share + 1) * replicas > limit
 
 
-async def test_no_replica_seen_counts_as_one(known):
+def test_no_replica_seen_counts_as_one(known):
     known.put("lgy", UserRecord("lgy", rpm=2))
     limits = local(known, replicas=0)
-    outcomes = [(await limits.admit(Admission("lgy", str(n)))).outcome for n in range(3)]
+    outcomes = [limits.admit(Admission("lgy", str(n))).outcome for n in range(3)]
     assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.REQUESTS_EXCEEDED]
 
 
-async def test_a_changed_record_holds_at_once_and_what_was_spent_stays_spent(known):
+def test_a_changed_record_holds_at_once_and_what_was_spent_stays_spent(known):
     known.put("lgy", UserRecord("lgy", rpm=2))
     limits = local(known)
-    await limits.admit(Admission("lgy", "a"))
+    limits.admit(Admission("lgy", "a"))
     known.put("lgy", UserRecord("lgy", rpm=1))
-    assert (await limits.admit(Admission("lgy", "b"))).outcome is Outcome.REQUESTS_EXCEEDED
+    assert limits.admit(Admission("lgy", "b")).outcome is Outcome.REQUESTS_EXCEEDED
     known.put("lgy", UserRecord("lgy", disabled=True))
-    assert (await limits.admit(Admission("lgy", "c"))).outcome is Outcome.DISABLED
+    assert limits.admit(Admission("lgy", "c")).outcome is Outcome.DISABLED
     known.put("lgy", None)
-    assert (await limits.admit(Admission("lgy", "d"))).outcome is Outcome.UNKNOWN_USER
+    assert limits.admit(Admission("lgy", "d")).outcome is Outcome.UNKNOWN_USER
 
 
-async def test_allowed_models_and_the_models_rate_hold(known):
+def test_allowed_models_and_the_models_rate_hold(known):
     known.put("lgy", UserRecord("lgy", models=("m",)))
     limits = local(known, replicas=2)
-    assert (await limits.admit(Admission("lgy", "a", "other"))).outcome is Outcome.MODEL_NOT_ALLOWED
-    outcomes = [(await limits.admit(Admission("lgy", str(n), "m", 0, 4))).outcome for n in range(3)]
+    assert limits.admit(Admission("lgy", "a", "other")).outcome is Outcome.MODEL_NOT_ALLOWED
+    outcomes = [limits.admit(Admission("lgy", str(n), "m", 0, 4)).outcome for n in range(3)]
     assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.MODEL_RATE_EXCEEDED]
 
 
 async def test_the_users_who_asked_last_are_counted(known):
     limits = local(known, max_users=3)
     for number in range(50):
-        await limits.admit(Admission(f"u{number}", "a"))
+        limits.admit(Admission(f"u{number}", "a"))
     assert await limits._store.names(100) == ["u47", "u48", "u49"]
     assert limits.unseen == 50

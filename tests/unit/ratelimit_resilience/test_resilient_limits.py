@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import looptime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ratelimit import Admission, Outcome, Settlement, StoreUnavailable, UserRecord
+from ratelimit import Admission, InvalidUserName, Outcome, Settlement, StoreUnavailable, UserRecord
 from ratelimit.breaker import State
 from ratelimit.resilience import StoreDown
+from tests.unit.ratelimit_resilience.conftest import World
 
 pytestmark = pytest.mark.looptime
 
@@ -231,3 +235,93 @@ async def test_closing_tells_what_is_left_if_that_is_quickly_done(new_world, mod
     assert looptime <= 0.6
     assert (await used(world)).tokens_used == told
     assert ("1 settlements and releases were never told" in caplog.text) is (mode == "silent")
+
+
+async def test_an_admission_whose_first_answer_is_lost_is_asked_for_again(world):
+    await world.remote.create(UserRecord("lgy", rpm=2))
+    asked = asyncio.ensure_future(world.limits.admit(Admission("lgy", "lost")))
+    world.remote.mode = "refusing"
+    await asyncio.sleep(0.0015)
+    world.remote.mode = "up"
+    assert (await asked).outcome is Outcome.ADMITTED
+    assert world.remote.calls.count("admit") == 2
+    assert (world.limits.counts.admitted_locally, (await used(world)).requests_used) == (0, 1)
+    assert repr(world.guard).endswith("0 failures in a row, opened 0 times), 0 timeouts)")
+
+
+async def test_whoever_leaves_between_two_tries_is_undone(world):
+    await world.remote.create(UserRecord("lgy", max_parallel=1, tpm=1000))
+    asked = asyncio.ensure_future(world.limits.admit(Admission("lgy", "left", tokens=400)))
+    await asyncio.sleep(0.0015)
+    assert (await asked).outcome is Outcome.ADMITTED, "heard"
+    world.remote.mode = "refusing"
+    asked = asyncio.ensure_future(world.limits.admit(Admission("lgy", "left", tokens=400)))
+    await asyncio.sleep(0.0015)
+    asked.cancel()
+    world.remote.mode = "up"
+    await asyncio.sleep(0.5)
+    usage = await used(world)
+    assert (usage.tokens_used, usage.parallel) == (0, 0)
+
+
+async def test_refusals_are_told_whoever_made_them(world):
+    heard = []
+    world.limits.refused.append(lambda admission, decision: heard.append((admission.user, decision.outcome)))
+    await world.remote.create(UserRecord("lgy", rpm=1))
+    await world.admit()
+    await world.admit()
+    world.remote.mode = "silent"
+    await world.admit()
+    await world.admit()
+    await world.break_store()
+    await world.admit()
+    assert heard == [("lgy", Outcome.REQUESTS_EXCEEDED)] * 3, "one by the store, one late and one at once by the share"
+
+
+async def test_closing_answers_those_who_wait(world, looptime):
+    world.remote.mode = "silent"
+    asked = [asyncio.ensure_future(world.limits.admit(Admission("lgy", str(n)))) for n in range(10)]
+    await asyncio.sleep(0.01)
+    await world.limits.close()
+    assert [one.result().outcome for one in asked] == [Outcome.ADMITTED] * 10
+    assert looptime <= 0.02
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "nobody watches for a store that is closed"
+
+
+async def test_a_bad_name_is_the_callers_mistake(world):
+    with pytest.raises(InvalidUserName):
+        await world.admit("")
+    assert world.remote.calls == []
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(("up", "refusing", "silent")), st.booleans(), st.integers(0, 80))))
+@settings(max_examples=40)
+def test_nothing_stays_reserved_whatever_happens(steps):
+    """Admissions while the store comes and goes, some of them given up by their callers; in the end all are over."""
+
+    async def scenario() -> None:
+        world = World()
+        world.remote.hears_while_silent = True
+        await world.remote.create(UserRecord("lgy", rpm=10**6, tpm=10**6, max_parallel=1000))
+        asked = []
+        for number, (mode, leaves, wait_ms) in enumerate(steps):
+            world.remote.mode = mode
+            asked.append(asyncio.ensure_future(world.limits.admit(Admission("lgy", f"c{number}", tokens=10))))
+            await asyncio.sleep(wait_ms / 1000)
+            if leaves:
+                asked[-1].cancel()
+        world.remote.mode = "up"
+        await asyncio.wait(asked) if asked else None
+        await asyncio.sleep(3)
+        for number, one in enumerate(asked):
+            if not one.cancelled() and one.result().outcome is Outcome.ADMITTED:
+                reserved = one.result().reserved_tokens
+                await world.limits.settle(Settlement("lgy", f"c{number}", 1, reserved))
+                await world.limits.release("lgy", f"c{number}")
+        served = sum(not one.cancelled() and one.result().outcome is Outcome.ADMITTED for one in asked)
+        usage = await used(world)
+        await world.limits.close()
+        assert (usage.tokens_used, usage.parallel) == (served, 0)
+
+    with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
+        runner.run(scenario())
