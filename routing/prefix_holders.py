@@ -9,7 +9,7 @@ million.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
     from routing.columns import IntColumn
 
 _SHARDS = 200
+# As many models, at most, find what is known of their pods; a table that changes, or a client's filter, brings new rows.
+_MAX_FEW = 256
+
+
+class _Few(NamedTuple):
+    """Rows that were asked for, which nobody changes: that they are held here makes their `id` theirs alone."""
+
+    rows: IntColumn
+    bits: list[int]
+    mask: int
 
 
 class Holders:
     """Block hash -> mask of the rows that hold it; no hash is kept without a holder."""
 
-    __slots__ = ("_mask", "_rows", "_shards", "_width_bytes")
+    __slots__ = ("_few", "_mask", "_rows", "_shards", "_width_bytes")
 
     def __init__(self) -> None:
         self._shards: list[dict[int, int]] = [{} for _ in range(_SHARDS)]
         # Of the rows that were asked for last: mostly the same object, as the pods of a model seldom change.
         self._rows: IntColumn | None = None
         self._mask = self._width_bytes = 0
+        self._few: dict[int, _Few] = {}
 
     def add(self, bit: int, hashes: Iterable[int]) -> None:
         """The row of `bit` holds these blocks now."""
@@ -73,20 +84,35 @@ class Holders:
         matched: IntColumn = np.array(depths, dtype=np.int64) @ bits[:, rows]
         return matched
 
-    def matched_by_each(self, hashes: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """`matched` for few rows: without numpy, which costs the same for a row as for a hundred."""
-        alive = 0
-        for row in rows:
-            alive |= 1 << row
-        depths, masks = self._walk(hashes, alive)
-        if len(masks) == 1:
-            return depths * len(rows)
-        matched = depths[-1:] * len(rows)
-        for depth, mask in zip(depths[:-1], masks, strict=False):
-            for position, row in enumerate(rows):
-                if mask >> row & 1:
-                    matched[position] = depth
+    def matched_tokens(self, hashes: Sequence[int], tokens: Sequence[float], rows: IntColumn) -> list[float]:
+        """For each of few rows, the tokens of the blocks that `matched` counts: without numpy, which is slow for few.
+
+        Item i of `tokens` is the sum up to and with block i.
+        """
+        few = self._few.get(id(rows))
+        if few is None or few.rows is not rows:
+            few = self._remember(rows)
+        alive, shards = few.mask, self._shards
+        matched, reached = [0.0] * len(few.bits), 0.0
+        for block, tokens_with in zip(hashes, tokens, strict=True):
+            still = alive & shards[block % _SHARDS].get(block, 0)
+            if still != alive:
+                _set(matched, few.bits, alive ^ still, reached)
+                alive = still
+                if not alive:
+                    return matched
+            reached = tokens_with
+        if alive == few.mask:
+            return [reached] * len(matched)
+        _set(matched, few.bits, alive, reached)
         return matched
+
+    def _remember(self, rows: IntColumn) -> _Few:
+        if len(self._few) >= _MAX_FEW:
+            self._few.clear()
+        bits = [1 << row for row in rows.tolist()]
+        self._few[id(rows)] = few = _Few(rows, bits, sum(bits))
+        return few
 
     def _walk(self, hashes: Sequence[int], alive: int) -> tuple[list[int], list[int]]:
         """Depths, and which rows got exactly so far: every row is in one of the masks."""
@@ -105,6 +131,12 @@ class Holders:
 
     def __len__(self) -> int:
         return sum(map(len, self._shards))
+
+
+def _set(matched: list[float], bits: Sequence[int], mask: int, tokens: float) -> None:
+    for position, bit in enumerate(bits):
+        if mask & bit:
+            matched[position] = tokens
 
 
 def _mask(rows: IntColumn, width_bytes: int) -> int:

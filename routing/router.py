@@ -203,9 +203,7 @@ class Router:
         if not policy.needs_prefix or not request.prefix:
             return
         if len(view) <= FEW_PODS:
-            depths = self.prefixes.matched_by_each(request.prefix, view.row_numbers)
-            tokens = request.prefix_tokens
-            view.set_matched([tokens[depth - 1] if depth else 0.0 for depth in depths])
+            view.set_matched(self.prefixes.matched_tokens(request.prefix, request.prefix_tokens, view.rows))
         else:
             matched = self.prefixes.matched_blocks(request.prefix, view.rows)
             view.matched_tokens = np.array((0.0, *request.prefix_tokens))[matched]

@@ -162,8 +162,6 @@ def test_lots_are_drawn_alike(hashes: list[int], key: int):
 
 @given(SITES, st.integers(1, len(KEYS.hashes)))
 def test_matches_are_found_alike(site: Site, depth: int):
-    rows, hashes = site.pods.view("m").rows, KEYS.hashes[:depth]
-    assert (
-        site.router.prefixes.matched_by_each(hashes, rows.tolist())
-        == site.router.prefixes.matched_blocks(hashes, rows).tolist()
-    )
+    rows, hashes, tokens = site.pods.view("m").rows, KEYS.hashes[:depth], KEYS.tokens[:depth]
+    blocks = site.router.prefixes.matched_blocks(hashes, rows).tolist()
+    assert site.router.prefixes.matched_tokens(hashes, tokens, rows) == [(0.0, *tokens)[count] for count in blocks]

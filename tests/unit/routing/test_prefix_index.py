@@ -235,10 +235,11 @@ def test_recycled_blocks_leave_nothing_behind(index: PrefixIndex):
             index.drop_row(i % 5)
     for booking in held:
         index.take_back(booking)
+    assert not any(pod.claims() for pod in index._rows.values())
     for row in range(5):
         index.drop_row(row)
     assert (index.blocks, len(index._holders), len(index._pending), index._pending_blocks) == (0, 0, 0, 0)
-    assert not any(booking.pod._pending for booking in held)
+    assert not any(booking.pod.claims() for booking in held)
 
 
 def test_repr_counts(index: PrefixIndex, clock: Clock):
