@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from routing.columns import IntColumn
 
 _SHARDS = 200
-# As many models, at most, find what is known of their pods; a table that changes, or a client's filter, brings new rows.
+# As many models find what is known of their rows. A table that changes, or a client's filter, brings new ones.
 _MAX_FEW = 256
 
 
