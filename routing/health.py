@@ -22,8 +22,9 @@ import math
 import random
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from routing.circuit import DEFAULT_CIRCUIT, Circuit, State
@@ -39,7 +40,7 @@ MAX_SICK_SHARE = 0.5
 _UNNAMED = "unnamed"
 
 
-class Offer(NamedTuple):
+class Offer(msgspec.Struct, frozen=True):
     """The rows that a request may be sent to, and the one that waits for a probe, if any."""
 
     rows: IntColumn

@@ -15,14 +15,15 @@ from xxhash import xxh64_intdigest
 
 from routing.books import Books
 from routing.health import PodHealth
-from routing.lease import Lease, Work
+from routing.lease import Work, booked
 from routing.view import PodView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from routing.circuit import Failure
     from routing.columns import Columns, IntColumn
+    from routing.lease import Lease
     from routing.profiles import ModelConfig
     from routing.spec import ClusterState, PodSpec
 
@@ -95,9 +96,11 @@ class PodTable:
     def view(self, model: str, matches: Callable[[PodSpec], bool] | None = None) -> PodView:
         """The ready pods of a known model, or those of them that match; KeyError for an unknown model."""
         rows = self._ready_rows[model]
-        if matches is not None:
-            rows = np.array([row for row in rows if matches(self._specs[row])], dtype=np.int64)
-        return self.view_of(rows)
+        return self.view_of(rows if matches is None else self.only(rows, matches))
+
+    def only(self, rows: IntColumn, matches: Callable[[PodSpec], bool]) -> IntColumn:
+        """Those of the rows whose pods match."""
+        return np.array([row for row in rows.tolist() if matches(self._specs[row])], dtype=np.int64)
 
     def view_of(self, rows: IntColumn) -> PodView:
         """The pods of these rows."""
@@ -107,13 +110,18 @@ class PodTable:
         """The pod that lives in a row."""
         return self._specs[row]
 
+    def specs(self, rows: Sequence[int]) -> tuple[PodSpec, ...]:
+        """The pods that live in these rows."""
+        specs = self._specs
+        return tuple([specs[row] for row in rows])
+
     def row_of(self, address: str) -> int | None:
         """The row of the pod that answers at "ip:port"."""
         return self._row_by_address.get(address)
 
-    def book(self, row: int, work: Work = NO_WORK) -> Lease:
+    def book(self, row: int, work: Work = NO_WORK, now_seconds: float | None = None) -> Lease:
         """Counts one more request on the row's pod until the lease is released."""
-        return Lease(self.books, row, work)
+        return booked(self.books, row, work, self.books.clock() if now_seconds is None else now_seconds)
 
     def polled(self, row: int, incarnation: int, values: Mapping[str, float], *, asleep: bool = False) -> bool:
         """Takes over what an engine said of itself, by column; False when the row has changed hands meanwhile."""

@@ -19,8 +19,9 @@ each counts the whole time, so that it depends on the load as much as on the pod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from routing.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
@@ -37,7 +38,7 @@ _POOL_TOKENS_SQUARED = 16_000.0**2
 _KEPT = 0.99
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a request stood in a pod's queue when it was booked."""
 
     at_seconds: float
@@ -46,6 +47,8 @@ class Place(NamedTuple):
     position_tokens: float
     corrected_tokens: float
     """All corrections of the estimate until then."""
+    done_at_seconds: float
+    """When its work was expected to be computed."""
 
 
 class PrefillPace:
@@ -53,16 +56,6 @@ class PrefillPace:
 
     def __init__(self, books: Books) -> None:
         self._books = books
-
-    def place(self, row: int) -> Place:
-        """Of the request that was queued last."""
-        cells = self._books.cells
-        return Place(
-            self._books.clock(),
-            cells.prefill_backlog_tokens[row],
-            cells.prefill_queued_tokens[row],
-            cells.prefill_corrected_tokens[row],
-        )
 
     def told(self, row: int) -> None:
         """The engine said how fast it is; believed while nothing better is known."""

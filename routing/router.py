@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from routing.chooser import Choice
+    from routing.columns import IntColumn
     from routing.pods import PodTable
     from routing.policy import Policy, RoutingRequest
     from routing.prefix_index import PrefixBooking
@@ -55,11 +56,12 @@ class Router:
         self.outputs = OutputEstimates()
         self.prefixes = PrefixIndex(clock)
         self._pods = pods
+        self._clock = clock
         self._chooser = Chooser(rng)
         self._candidates = candidates
         self._max_inflight_per_pod = max_inflight_per_pod or math.inf
         self._strategies = Strategies(all_policies(clock, rng), ALIASES)
-        self._unsettled = Unsettled(clock, self.prefixes)
+        self._unsettled = Unsettled(self.prefixes)
         self.on_prefix: Callable[[PodSpec, PrefixKeys], None] = lambda pod, keys: None
         """Called with the prompt that a pod is about to compute."""
         self.on_stranger: Callable[[Settled], None] = lambda settled: None
@@ -86,10 +88,7 @@ class Router:
 
     def check(self, model: str) -> None:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
-        if not self._pods.knows(model):
-            raise UnknownModelError(model)
-        if not len(self._pods.ready_rows()[model]):
-            raise NoReadyPodError(model)
+        self._ready_rows(model)
 
     def has_room(self, model: str) -> bool:
         """Whether a pod of the model may take one more request."""
@@ -99,7 +98,8 @@ class Router:
         self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: Selector | None = None
     ) -> Booking:
         """Chooses pods and books the request on the first; raises as `check` does, and SaturatedError."""
-        self._unsettled.end_silent()
+        now_seconds = self._clock()
+        self._unsettled.end_silent(now_seconds)
         offered, probe = self._offered(self._ready(request, selector))
         view = self._with_room(offered)
         if not len(view):
@@ -110,19 +110,21 @@ class Router:
         if selector is not None:
             # After the last candidate Envoy would take any pod: the client's filter holds for retries, too.
             rows = (rows * self._candidates)[: max(len(rows), self._candidates)]
-        pods = tuple([self._pods.spec(row) for row in rows])
+        pods = self._pods.specs(rows)
         uncached_tokens = max(0.0, request.prompt_tokens - matched_tokens)
-        lease = self._pods.book(rows[0], Work(request.prompt_tokens, uncached_tokens, request.output_tokens))
+        work = Work(request.prompt_tokens, uncached_tokens, request.output_tokens)
+        lease = self._pods.book(rows[0], work, now_seconds)
         self._pods.health.booked(lease, charge_id)
         policy.booked(pods[0], request)
         if charge_id:
-            prefix = self._book_prefix(policy, request, lease.row)
-            self._unsettled.add(charge_id, policy, request, lease, prefix)
+            prefix = self._book_prefix(policy, request, rows[0], pods[0])
+            self._unsettled.add(charge_id, policy, request, lease, prefix, now_seconds)
         return Booking(pods, lease, branch, matched_tokens)
 
     def _chosen(self, view: PodView, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:
         """Rows, best first, the branch, and what the first of them is believed to have cached."""
-        rows = [int(view.rows[position]) for position in choice.positions]
+        row_at = view.rows.item
+        rows = [row_at(position) for position in choice.positions]
         if probe is None:
             return rows, choice.branch, view.matched_at(choice.positions[0])
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
@@ -180,14 +182,21 @@ class Router:
         """Ends a booking of which nobody will ever tell the outcome: the estimates stand."""
         self._unsettled.assume_success(charge_id)
 
+    def _ready_rows(self, model: str) -> IntColumn:
+        rows = self._pods.ready_rows().get(model)
+        if rows is None:
+            raise UnknownModelError(model)
+        if not len(rows):
+            raise NoReadyPodError(model)
+        return rows
+
     def _ready(self, request: RoutingRequest, selector: Selector | None) -> PodView:
-        if not self._pods.knows(request.model):
-            raise UnknownModelError(request.model)
-        matches = None if selector is None else (lambda pod: selector.matches(pod.labels))
-        view = self._pods.view(request.model, matches)
-        if not len(view):
-            raise NoReadyPodError(request.model)
-        return view
+        rows = self._ready_rows(request.model)
+        if selector is not None:
+            rows = self._pods.only(rows, lambda pod: selector.matches(pod.labels))
+            if not len(rows):
+                raise NoReadyPodError(request.model)
+        return self._pods.view_of(rows)
 
     def _offered(self, view: PodView) -> tuple[PodView, int | None]:
         """The pods that are well enough, and the row that waits for a probe, if any."""
@@ -208,10 +217,10 @@ class Router:
             matched = self.prefixes.matched_blocks(request.prefix, view.rows)
             view.matched_tokens = np.array((0.0, *request.prefix_tokens))[matched]
 
-    def _book_prefix(self, policy: Policy, request: RoutingRequest, row: int) -> PrefixBooking | None:
+    def _book_prefix(self, policy: Policy, request: RoutingRequest, row: int, pod: PodSpec) -> PrefixBooking | None:
         if not policy.needs_prefix or not request.prefix:
             return None
         keys = PrefixKeys(request.prefix, request.prefix_tokens)
         booking = self.prefixes.book(row, keys)
-        self.on_prefix(self._pods.spec(row), keys)
+        self.on_prefix(pod, keys)
         return booking
