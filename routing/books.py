@@ -65,13 +65,12 @@ class Books:
         return Place(now, backlog, position, cells.prefill_corrected_tokens[row], now + backlog / rate)
 
     def drop_prefill(self, row: int, tokens: float, place: Place, now: float) -> None:
-        """Takes back what is left of prefill work that will not be done."""
-        if now < place.done_at_seconds:
-            rate = self.rate_of(row)
-            left = min(tokens, (place.done_at_seconds - now) * rate)
-            self.set_backlog(row, max(0.0, self.backlog_of(row, now, rate) - left), now)
-            self.cells.prefill_booked_tokens[row] -= left
-            self.cells.prefill_queued_tokens[row] -= left
+        """Takes back what is left of prefill work that will not be done: it was to be done later than now."""
+        rate = self.rate_of(row)
+        left = min(tokens, (place.done_at_seconds - now) * rate)
+        self.set_backlog(row, max(0.0, self.backlog_of(row, now, rate) - left), now)
+        self.cells.prefill_booked_tokens[row] -= left
+        self.cells.prefill_queued_tokens[row] -= left
 
     def booked_elsewhere(self, row: int, requests: int, prefill_tokens: float) -> None:
         """Another replica has booked work on the row's pod a moment ago, or, below zero, taken prefill work back."""

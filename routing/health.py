@@ -140,9 +140,14 @@ class PodHealth:
         due = [(row, self._circuits[row]) for row in self._sick if self._circuits[row].is_due]
         return sorted(due, key=lambda item: item[1].retry_at_seconds)
 
+    @property
+    def all_well(self) -> bool:
+        """Whether every pod is offered, whoever asks."""
+        return not self._sick and not self._asleep
+
     def offer(self, rows: IntColumn) -> Offer:
         """Those of the candidates that a request should be sent to: at least one, if there is any."""
-        if not self._sick and not self._asleep:
+        if self.all_well:
             return Offer(rows, None)
         known = rows.tolist()
         awake = [row for row in known if row not in self._asleep] or known

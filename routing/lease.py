@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
 
     from routing.books import Books
     from routing.prefill_pace import Place
@@ -26,7 +26,7 @@ class Work(msgspec.Struct, frozen=True, gc=False):
     output_tokens: float = 0.0
 
 
-class Lease(msgspec.Struct, eq=False):
+class Lease(msgspec.Struct, eq=False, gc=False):
     """One in-flight request on one incarnation of one pod; see `booked`."""
 
     books: Books
@@ -38,8 +38,8 @@ class Lease(msgspec.Struct, eq=False):
     """Under which its outcome is waited for; empty when it is not."""
     released: bool = False
     """True once the request is over."""
-    on_release: Callable[[Lease, float], None] | None = None
-    """Called once, with the time."""
+    releases: deque[tuple[float, str]] | None = None
+    """Told of the release: when, and the charge id."""
 
     @property
     def current(self) -> bool:
@@ -51,11 +51,12 @@ class Lease(msgspec.Struct, eq=False):
         if self.released:
             return False
         self.released = True
-        now = self.books.clock()
-        if self.current:
+        books = self.books
+        now = books.clock()
+        if books.cells.incarnation[self.row] == self.incarnation:
             self._give_back(now)
-        if self.on_release is not None:
-            self.on_release(self, now)
+        if self.releases is not None:
+            self.releases.append((now, self.charge_id))
         return True
 
     def _give_back(self, now: float) -> None:
@@ -68,7 +69,8 @@ class Lease(msgspec.Struct, eq=False):
         else:  # an idle pod has nothing in flight, whatever the rounding of many sums says
             cells.inflight_prompt_tokens[row] = cells.inflight_output_tokens[row] = 0.0
             books.busy_seconds.add_interval(row, cells.busy_since_seconds[row], now)
-        books.drop_prefill(row, work.uncached_tokens, self.place, now)
+        if now < self.place.done_at_seconds:
+            books.drop_prefill(row, work.uncached_tokens, self.place, now)
         books.prompt_tokens.add(row, work.prompt_tokens, now)
         books.output_tokens.add(row, work.output_tokens, now)
 

@@ -93,18 +93,18 @@ class Holders:
         if few is None or few.rows is not rows:
             few = self._remember(rows)
         alive, shards = few.mask, self._shards
-        matched, reached = [0.0] * len(few.bits), 0.0
-        for block, tokens_with in zip(hashes, tokens, strict=True):
+        matched = [0.0] * len(few.bits)
+        for depth, block in enumerate(hashes):
             still = alive & shards[block % _SHARDS].get(block, 0)
             if still != alive:
-                _set(matched, few.bits, alive ^ still, reached)
+                if depth:
+                    _set(matched, few.bits, alive ^ still, tokens[depth - 1])
                 alive = still
                 if not alive:
                     return matched
-            reached = tokens_with
         if alive == few.mask:
-            return [reached] * len(matched)
-        _set(matched, few.bits, alive, reached)
+            return [tokens[-1]] * len(matched) if hashes else matched
+        _set(matched, few.bits, alive, tokens[-1])
         return matched
 
     def _remember(self, rows: IntColumn) -> _Few:

@@ -36,7 +36,7 @@ _FORGET_SHARE = 1 / 16
 _EXPIRIES_PER_CALL = 16
 
 
-class PrefixBooking(msgspec.Struct, eq=False):
+class PrefixBooking(msgspec.Struct, eq=False, gc=False):
     """The claim of one request under way on the blocks of its prompt."""
 
     row: int
@@ -85,7 +85,9 @@ class PrefixIndex:
     def insert(self, row: int, keys: PrefixKeys) -> None:
         """The row's pod has computed this prompt."""
         pod = self._pod(row)
-        self._added(pod, keys, pod.confirm(keys))
+        new = pod.confirm(keys)
+        if new:
+            self._added(pod, keys, new)
 
     def book(self, row: int, keys: PrefixKeys) -> PrefixBooking:
         """The row's pod is about to compute this prompt; `confirm` or `take_back` later, or let it expire."""
@@ -95,7 +97,9 @@ class PrefixIndex:
         if keys.hashes:
             self._pending[booking] = None
             self._pending_blocks += len(keys.hashes)
-            self._added(pod, keys, pod.claim(keys))
+            new = pod.claim(keys)
+            if new:
+                self._added(pod, keys, new)
         self._expire(now_seconds)
         return booking
 
@@ -144,10 +148,9 @@ class PrefixIndex:
 
     def _added(self, pod: RowBlocks, keys: PrefixKeys, new: Sequence[int]) -> None:
         """The pod holds these blocks of the chain, too."""
-        if new:
-            self._holders.add(pod.bit, new)
-            self.blocks += len(new)
-            self._make_room(pod, keys)
+        self._holders.add(pod.bit, new)
+        self.blocks += len(new)
+        self._make_room(pod, keys)
 
     def _make_room(self, pod: RowBlocks, keys: PrefixKeys) -> None:
         if pod.tokens > pod.capacity_tokens:

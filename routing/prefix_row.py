@@ -44,8 +44,9 @@ class RowBlocks:
         held = self._held(hashes)
         if held < len(hashes):
             self._append(keys, held, _SPECULATIVE + _CLAIM)
+        use = blocks.pop
         for block in reversed(hashes[:held]):
-            blocks[block] = blocks.pop(block) + _CLAIM
+            blocks[block] = use(block) + _CLAIM
         return hashes[held:]
 
     def confirm(self, keys: PrefixKeys) -> Sequence[int]:

@@ -123,8 +123,7 @@ class Router:
 
     def _chosen(self, view: PodView, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:
         """Rows, best first, the branch, and what the first of them is believed to have cached."""
-        row_at = view.rows.item
-        rows = [row_at(position) for position in choice.positions]
+        rows = [view.rows.item(position) for position in choice.positions]
         if probe is None:
             return rows, choice.branch, view.matched_at(choice.positions[0])
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
@@ -200,8 +199,11 @@ class Router:
 
     def _offered(self, view: PodView) -> tuple[PodView, int | None]:
         """The pods that are well enough, and the row that waits for a probe, if any."""
-        offer = self._pods.health.offer(view.rows)
-        return (view if offer.rows is view.rows else self._pods.view_of(offer.rows)), offer.probe
+        health = self._pods.health
+        if health.all_well:
+            return view, None
+        offer = health.offer(view.rows)
+        return self._pods.view_of(offer.rows), offer.probe
 
     def _with_room(self, view: PodView) -> PodView:
         if self._max_inflight_per_pod == math.inf:

@@ -45,7 +45,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """Of a stream; known to the replica that Envoy told."""
 
 
-class _Pending(msgspec.Struct, frozen=True):
+class _Pending(msgspec.Struct, frozen=True, gc=False):
     policy: Policy
     request: RoutingRequest
     lease: Lease
@@ -76,7 +76,7 @@ class Unsettled:
         """Remembers a booking."""
         self._pending[charge_id] = _Pending(policy, request, lease, prefix, now_seconds)
         lease.charge_id = charge_id
-        lease.on_release = self._on_release
+        lease.releases = self._released
         if now_seconds - PENDING_SECONDS > self._none_before_seconds or len(self._pending) > MAX_PENDING:
             self._give_up_oldest(now_seconds)
 
@@ -110,10 +110,6 @@ class Unsettled:
             if charge_id in self._pending:
                 self.silent += 1
                 self.assume_success(charge_id)
-
-    def _on_release(self, lease: Lease, now_seconds: float) -> None:
-        if lease.charge_id in self._pending:
-            self._released.append((now_seconds, lease.charge_id))
 
     def _give_up_oldest(self, now_seconds: float) -> None:
         pending, oldest_seconds = self._pending, now_seconds
