@@ -72,6 +72,7 @@ class PodTable:
             self._remove(address)
         for pod in state.pods:
             self._put(pod)
+        self.books.pace.regrouped()
         self._ready_rows = self._index(state.models)
         self._first_models = frozenset(pod.models[0] for pod in state.pods if pod.models)
         self._configs = dict(state.configs)
