@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from routing.columns import Columns, IntColumn
     from routing.lease import Lease
     from routing.profiles import ModelConfig
+    from routing.selector import Selector
     from routing.spec import ClusterState, PodSpec
 
 # Scrapes come every second or less; ten missed ones mean that the numbers describe another moment.
@@ -94,14 +95,13 @@ class PodTable:
         """What the operator configured for the model."""
         return self._configs.get(model)
 
-    def view(self, model: str, matches: Callable[[PodSpec], bool] | None = None) -> PodView:
-        """The ready pods of a known model, or those of them that match; KeyError for an unknown model."""
-        rows = self._ready_rows[model]
-        return self.view_of(rows if matches is None else self.only(rows, matches))
+    def view(self, model: str) -> PodView:
+        """The ready pods of a known model; KeyError for an unknown one."""
+        return self.view_of(self._ready_rows[model])
 
-    def only(self, rows: IntColumn, matches: Callable[[PodSpec], bool]) -> IntColumn:
-        """Those of the rows whose pods match."""
-        return np.array([row for row in rows.tolist() if matches(self._specs[row])], dtype=np.int64)
+    def only(self, rows: IntColumn, selector: Selector) -> IntColumn:
+        """Those of the rows whose pods' labels match."""
+        return np.array([row for row in rows.tolist() if selector.matches(self._specs[row].labels)], dtype=np.int64)
 
     def view_of(self, rows: IntColumn) -> PodView:
         """The pods of these rows."""
@@ -120,9 +120,9 @@ class PodTable:
         """The row of the pod that answers at "ip:port"."""
         return self._row_by_address.get(address)
 
-    def book(self, row: int, work: Work = NO_WORK, now_seconds: float | None = None) -> Lease:
+    def book(self, row: int, work: Work = NO_WORK) -> Lease:
         """Counts one more request on the row's pod until the lease is released."""
-        return booked(self.books, row, work, self.books.clock() if now_seconds is None else now_seconds)
+        return booked(self.books, row, work, self.books.clock())
 
     def polled(self, row: int, incarnation: int, values: Mapping[str, float], *, asleep: bool = False) -> bool:
         """Takes over what an engine said of itself, by column; False when the row has changed hands meanwhile."""

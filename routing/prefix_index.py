@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from routing.columns import IntColumn
+    from routing.prefix_holders import Matched
     from routing.prefix_keys import PrefixKeys
 
 DEFAULT_CAPACITY_TOKENS = 131_072.0
@@ -74,12 +75,16 @@ class PrefixIndex:
 
     def matched_blocks(self, hashes: Sequence[int], rows: IntColumn) -> IntColumn:
         """For every row, how many leading blocks of the chain its pod should have cached."""
-        self._expire(self._clock())
+        now_seconds = self._clock()
+        if now_seconds >= self._next_expiry_seconds:
+            self._expire(now_seconds)
         return self._holders.matched(hashes, rows)
 
-    def matched_tokens(self, hashes: Sequence[int], tokens: Sequence[float], rows: IntColumn) -> list[float]:
-        """For each of few rows, how many tokens its pod should have cached; `tokens` as in `PrefixKeys`."""
-        self._expire(self._clock())
+    def matched_tokens(self, hashes: Sequence[int], tokens: Sequence[float], rows: IntColumn) -> Matched:
+        """How many tokens each of few rows' pods should have cached; `tokens` as in `PrefixKeys`."""
+        now_seconds = self._clock()
+        if now_seconds >= self._next_expiry_seconds:
+            self._expire(now_seconds)
         return self._holders.matched_tokens(hashes, tokens, rows)
 
     def insert(self, row: int, keys: PrefixKeys) -> None:
@@ -100,7 +105,8 @@ class PrefixIndex:
             new = pod.claim(keys)
             if new:
                 self._added(pod, keys, new)
-        self._expire(now_seconds)
+        if now_seconds >= self._next_expiry_seconds or self._pending_blocks > self._max_pending_blocks:
+            self._expire(now_seconds)
         return booking
 
     def confirm(self, booking: PrefixBooking) -> None:
@@ -167,8 +173,6 @@ class PrefixIndex:
         self.evicted += self._remove(pod, pod.oldest(keep_tokens, keep_blocks))
 
     def _expire(self, now_seconds: float) -> None:
-        if now_seconds < self._next_expiry_seconds and self._pending_blocks <= self._max_pending_blocks:
-            return
         for _ in range(_EXPIRIES_PER_CALL):
             oldest = next(iter(self._pending), None)
             # Who books later expires later: until then, nobody need look.

@@ -12,7 +12,7 @@ import numpy as np
 
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
 from routing.chooser import Chooser
-from routing.lease import Work
+from routing.lease import Work, booked
 from routing.one_pod import FEW_PODS
 from routing.output_estimates import OutputEstimates
 from routing.policies import ALIASES, all_policies
@@ -88,11 +88,12 @@ class Router:
 
     def check(self, model: str) -> None:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
-        self._ready_rows(model)
+        self._ready(model)
 
     def has_room(self, model: str) -> bool:
         """Whether a pod of the model may take one more request."""
-        return self._pods.knows(model) and bool(len(self._with_room(self._offered(self._pods.view(model))[0])))
+        rows = self._pods.ready_rows().get(model)
+        return rows is not None and len(self._with_room(self._offered(rows)[0])) > 0
 
     def book(
         self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: Selector | None = None
@@ -100,10 +101,11 @@ class Router:
         """Chooses pods and books the request on the first; raises as `check` does, and SaturatedError."""
         now_seconds = self._clock()
         self._unsettled.end_silent(now_seconds)
-        offered, probe = self._offered(self._ready(request, selector))
-        view = self._with_room(offered)
-        if not len(view):
-            raise SaturatedError(request.model)
+        view, probe = self._offered(self._ready(request.model, selector))
+        if self._max_inflight_per_pod != math.inf:
+            view = self._with_room(view)
+            if not len(view):
+                raise SaturatedError(request.model)
         self._match(view, policy, request)
         choice = self._chooser.choose(policy, view, request, self._candidates)
         rows, branch, matched_tokens = self._chosen(view, choice, probe)
@@ -113,11 +115,11 @@ class Router:
         pods = self._pods.specs(rows)
         uncached_tokens = max(0.0, request.prompt_tokens - matched_tokens)
         work = Work(request.prompt_tokens, uncached_tokens, request.output_tokens)
-        lease = self._pods.book(rows[0], work, now_seconds)
+        lease = booked(self._pods.books, rows[0], work, now_seconds)
         self._pods.health.booked(lease, charge_id)
         policy.booked(pods[0], request)
         if charge_id:
-            prefix = self._book_prefix(policy, request, rows[0], pods[0])
+            prefix = self._book_prefix(request, rows[0], pods[0]) if policy.needs_prefix and request.prefix else None
             self._unsettled.add(charge_id, policy, request, lease, prefix, now_seconds)
         return Booking(pods, lease, branch, matched_tokens)
 
@@ -131,7 +133,7 @@ class Router:
 
     def explain(self, policy: Policy, request: RoutingRequest, selector: Selector | None = None) -> list[Candidate]:
         """Every candidate as `book` would see it now, best first, and then those not offered; changes nothing."""
-        ready = self._ready(request, selector)
+        ready = self._ready(request.model, selector)
         view, probe = self._offered(ready)
         self._match(view, policy, request)
         choice = self._chooser.choose(policy, view, request, len(view))
@@ -149,7 +151,7 @@ class Router:
             for place, position in enumerate(choice.positions, start=1 + len(first))
         ]
         offered = {probe, *view.rows.tolist()}
-        return first + chosen + [self._beside(row) for row in ready.rows.tolist() if row not in offered]
+        return first + chosen + [self._beside(row) for row in ready.tolist() if row not in offered]
 
     def _beside(self, row: int, place: int | None = None) -> Candidate:
         """A pod of which no strategy was asked."""
@@ -181,47 +183,37 @@ class Router:
         """Ends a booking of which nobody will ever tell the outcome: the estimates stand."""
         self._unsettled.assume_success(charge_id)
 
-    def _ready_rows(self, model: str) -> IntColumn:
+    def _ready(self, model: str, selector: Selector | None = None) -> IntColumn:
         rows = self._pods.ready_rows().get(model)
         if rows is None:
             raise UnknownModelError(model)
+        if selector is not None:
+            rows = self._pods.only(rows, selector)
         if not len(rows):
             raise NoReadyPodError(model)
         return rows
 
-    def _ready(self, request: RoutingRequest, selector: Selector | None) -> PodView:
-        rows = self._ready_rows(request.model)
-        if selector is not None:
-            rows = self._pods.only(rows, lambda pod: selector.matches(pod.labels))
-            if not len(rows):
-                raise NoReadyPodError(request.model)
-        return self._pods.view_of(rows)
-
-    def _offered(self, view: PodView) -> tuple[PodView, int | None]:
-        """The pods that are well enough, and the row that waits for a probe, if any."""
+    def _offered(self, rows: IntColumn) -> tuple[PodView, int | None]:
+        """Those of the pods that are well enough, and the row that waits for a probe, if any."""
         health = self._pods.health
         if health.all_well:
-            return view, None
-        offer = health.offer(view.rows)
+            return self._pods.view_of(rows), None
+        offer = health.offer(rows)
         return self._pods.view_of(offer.rows), offer.probe
 
     def _with_room(self, view: PodView) -> PodView:
-        if self._max_inflight_per_pod == math.inf:
-            return view
         return view.only(view.known_inflight_requests < self._max_inflight_per_pod)
 
     def _match(self, view: PodView, policy: Policy, request: RoutingRequest) -> None:
         if not policy.needs_prefix or not request.prefix:
             return
-        if len(view) <= FEW_PODS:
+        if len(view.rows) <= FEW_PODS:
             view.set_matched(self.prefixes.matched_tokens(request.prefix, request.prefix_tokens, view.rows))
         else:
             matched = self.prefixes.matched_blocks(request.prefix, view.rows)
             view.matched_tokens = np.array((0.0, *request.prefix_tokens))[matched]
 
-    def _book_prefix(self, policy: Policy, request: RoutingRequest, row: int, pod: PodSpec) -> PrefixBooking | None:
-        if not policy.needs_prefix or not request.prefix:
-            return None
+    def _book_prefix(self, request: RoutingRequest, row: int, pod: PodSpec) -> PrefixBooking:
         keys = PrefixKeys(request.prefix, request.prefix_tokens)
         booking = self.prefixes.book(row, keys)
         self.on_prefix(pod, keys)

@@ -106,7 +106,7 @@ class Site:
         """The candidates as the router would see them."""
         policy = self.router.policy(strategy)
         assert policy is not None
-        view, _ = self.router._offered(self.pods.view("m"))
+        view, _ = self.router._offered(self.pods.view("m").rows)
         self.router._match(view, policy, request)
         return view
 
@@ -164,4 +164,7 @@ def test_lots_are_drawn_alike(hashes: list[int], key: int):
 def test_matches_are_found_alike(site: Site, depth: int):
     rows, hashes, tokens = site.pods.view("m").rows, KEYS.hashes[:depth], KEYS.tokens[:depth]
     blocks = site.router.prefixes.matched_blocks(hashes, rows).tolist()
-    assert site.router.prefixes.matched_tokens(hashes, tokens, rows) == [(0.0, *tokens)[count] for count in blocks]
+    few = site.router.prefixes.matched_tokens(hashes, tokens, rows)
+    assert few.tokens == [(0.0, *tokens)[count] for count in blocks]
+    assert few.best_tokens == max(few.tokens)
+    assert few.holders == (blocks.count(max(blocks)) if any(blocks) else 1)

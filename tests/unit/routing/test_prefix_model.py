@@ -163,8 +163,9 @@ class IndexMachine(RuleBasedStateMachine):
     def matched(self, path: Path) -> dict[int, int]:
         keys = keys_of(path)
         found = self.index.matched_blocks(keys.hashes, ROWS).tolist()
-        tokens = self.index.matched_tokens(keys.hashes, keys.tokens, ROWS)
-        assert tokens == [(0.0, *keys.tokens)[count] for count in found]
+        few = self.index.matched_tokens(keys.hashes, keys.tokens, ROWS)
+        assert few.tokens == [(0.0, *keys.tokens)[count] for count in found]
+        assert (few.best_tokens, few.holders) == (max(few.tokens), found.count(max(found)) if any(found) else 1)
         return dict(zip(ROWS.tolist(), found, strict=True))
 
     def add_confirmed(self, row: int, path: Path) -> None:
