@@ -151,10 +151,11 @@ class PodTable:
         row = self._row_by_address.get(address)
         if row is None:
             return
-        for column, value in ((self.columns.ttft_seconds, ttft_seconds), (self.columns.tpot_seconds, tpot_seconds)):
-            if value is not None:
-                known = column[row]
-                column[row] = value if np.isnan(known) else known + EWMA_WEIGHT * (value - known)
+        cells = self.books.cells
+        if ttft_seconds is not None:
+            cells.ttft_seconds[row] = _averaged(cells.ttft_seconds[row], ttft_seconds)
+        if tpot_seconds is not None:
+            cells.tpot_seconds[row] = _averaged(cells.tpot_seconds[row], tpot_seconds)
 
     def items(self) -> Iterator[tuple[int, PodSpec]]:
         """All pods with their rows, in order of name."""
@@ -219,3 +220,7 @@ class PodTable:
             model: np.array(sorted(served, key=lambda row: self._specs[row].address), dtype=np.int64)
             for model, served in rows.items()
         }
+
+
+def _averaged(known: float, value: float) -> float:
+    return value if known != known else known + EWMA_WEIGHT * (value - known)
