@@ -182,6 +182,7 @@ class PrefixIndex:
             if oldest.expires_at_seconds > now_seconds and self._pending_blocks <= self._max_pending_blocks:
                 return
             self.expired += self._end(oldest)
+        self._next_expiry_seconds = now_seconds  # there may be more
 
     def _end(self, booking: PrefixBooking) -> int:
         """Withdraws the booking's claim, once; returns how many blocks are forgotten with it."""
