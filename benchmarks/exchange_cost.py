@@ -82,12 +82,13 @@ class Envoy:
 class Bench:
     """One plugin, and what it costs it to serve `OPEN_CALLS` requests at once."""
 
-    def __init__(self, app: App, pods: tuple[PodSpec, ...], *, with_user: bool) -> None:
+    def __init__(self, app: App, pods: tuple[PodSpec, ...], *, with_user: bool, stream: bool) -> None:
         self._app = app
         self._pods = pods
         self._begin = next(iter(app.processor.methods().values()))
         self._log = next(iter(app.access_log.methods().values()))(Envoy())
-        self._requests = [_messages(number, with_user=with_user) for number in range(OPEN_CALLS)]
+        self._requests = [_messages(number, with_user=with_user, stream=stream) for number in range(OPEN_CALLS)]
+        self._stream = stream
         self._row = 0
 
     def poll(self) -> None:
@@ -112,7 +113,7 @@ class Bench:
                 call.received(body)
             for envoy in envoys:
                 await envoy.answered.wait()
-        log = _log_of(envoys)
+        log = _log_of(envoys, stream=self._stream)
         with _measured(spent, profiles.get("end")):
             _end(calls)
         with _measured(spent, profiles.get("access log")):
@@ -138,17 +139,17 @@ def _measured(spent: list[float], profile: cProfile.Profile | None) -> Iterator[
     spent.append(time.process_time() - began)
 
 
-def _messages(number: int, *, with_user: bool) -> tuple[bytes, bytes]:
+def _messages(number: int, *, with_user: bool, stream: bool) -> tuple[bytes, bytes]:
     headers, content = ProcessingRequest(), ProcessingRequest()
     values = _HEADERS | ({"user": f"user-{number % USERS}"} if with_user else {})
     for name, value in values.items():
         headers.request_headers.headers.headers.add(key=name, raw_value=value.encode())
-    content.request_body.body = request_of(Load(port=0, requests=1), number).partition(b"\r\n\r\n")[2]
+    content.request_body.body = request_of(Load(port=0, requests=1, stream=stream), number).partition(b"\r\n\r\n")[2]
     content.request_body.end_of_stream = True
     return headers.SerializeToString(), content.SerializeToString()
 
 
-def _log_of(envoys: list[Envoy]) -> bytes:
+def _log_of(envoys: list[Envoy], *, stream: bool) -> bytes:
     """What Envoy logs of these requests when the first candidate has answered each."""
     message = StreamAccessLogsMessage()
     for envoy in envoys:
@@ -159,6 +160,8 @@ def _log_of(envoys: list[Envoy]) -> bytes:
         common.metadata.filter_metadata[METADATA_NAMESPACE].CopyFrom(metadata)
         usage = common.metadata.filter_metadata["gateway_plugin.usage"]
         usage.update({"tokens": {"prompt_tokens": 300, "completion_tokens": 128, "total_tokens": 428}})
+        if stream:
+            usage.update({"first_body_at_ms": 12})
         address, _, port = metadata.fields["targets"].string_value.split(",")[0].rpartition(":")
         common.upstream_remote_address.socket_address.address = address
         common.upstream_remote_address.socket_address.port_value = int(port)
@@ -191,7 +194,7 @@ async def measure(arguments: argparse.Namespace, profiles: dict[str, cProfile.Pr
         app.models.known.discovered(ClusterState(pods, frozenset()))
         for number in range(USERS):
             await app.limiter.store.create(UserRecord(f"user-{number}", rpm=10**9, tpm=10**12))
-        bench = Bench(app, pods, with_user=arguments.limits != "none")
+        bench = Bench(app, pods, with_user=arguments.limits != "none", stream=arguments.stream)
         batches = arguments.calls // OPEN_CALLS
         for _ in range(batches // 4):
             await bench.batch({})
@@ -227,6 +230,7 @@ def main() -> None:
     parser.add_argument("--strategy", default="prefix-cache-and-load")
     parser.add_argument("--pods", type=int, default=4)
     parser.add_argument("--limits", choices=("none", "memory", "valkey"), default="none")
+    parser.add_argument("--stream", action="store_true", help="requests for streams, whose first tokens teach")
     parser.add_argument("--calls", type=int, default=8000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a smoke run")
@@ -240,7 +244,7 @@ def main() -> None:
         repeats = runner.run(measure(arguments, profiles))
     for profile in profiles.values():
         pstats.Stats(profile).sort_stats("tottime").print_stats(45)
-    what = f"{arguments.strategy}, {arguments.pods} pods, limits: {arguments.limits}"
+    what = f"{arguments.strategy}, {arguments.pods} pods, limits: {arguments.limits}{', streams' * arguments.stream}"
     figures = figures_of(repeats)
     table = Table("part", "CPU us/request", title=what, show_edge=False)
     for figure in figures:

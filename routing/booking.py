@@ -25,7 +25,7 @@ class SaturatedError(LookupError):
     """Every pod that could take this request has as many as it may have."""
 
 
-class Booking(msgspec.Struct, frozen=True):
+class Booking(msgspec.Struct, frozen=True, gc=False):
     """The chosen pods, best first, with the lease on the first of them; a client's filter may make them repeat."""
 
     pods: tuple[PodSpec, ...]

@@ -16,7 +16,7 @@ import numpy as np
 
 from routing.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND, Columns
 from routing.mirror import Mirror
-from routing.prefill_pace import PrefillPace
+from routing.prefill_pace import Place, PrefillPace
 from routing.windows import RowWindow
 
 if TYPE_CHECKING:
@@ -55,24 +55,22 @@ class Books:
         for window in self._windows():
             window.reset(row)
 
-    def add_prefill(self, row: int, tokens: float) -> float:
-        """Queues prefill work; returns the time at which it is expected to be done."""
-        now, rate = self.clock(), self.rate_of(row)
-        backlog = self.backlog_of(row, now, rate) + tokens
-        self.set_backlog(row, backlog, now)
-        self.cells.prefill_booked_tokens[row] += tokens
-        self.cells.prefill_queued_tokens[row] += tokens
-        return now + backlog / rate
+    def add_prefill(self, row: int, tokens: float, now: float) -> Place:
+        """Queues prefill work."""
+        cells, rate = self.cells, self.rate_of(row)
+        cells.prefill_backlog_tokens[row] = backlog = self.backlog_of(row, now, rate) + tokens
+        cells.prefill_backlog_at_seconds[row] = now
+        cells.prefill_booked_tokens[row] += tokens
+        cells.prefill_queued_tokens[row] = position = cells.prefill_queued_tokens[row] + tokens
+        return Place(now, backlog, position, cells.prefill_corrected_tokens[row], now + backlog / rate)
 
-    def drop_prefill(self, row: int, tokens: float, done_at_seconds: float) -> None:
-        """Takes back what is left of prefill work that will not be done."""
-        now = self.clock()
-        if now < done_at_seconds:
-            rate = self.rate_of(row)
-            left = min(tokens, (done_at_seconds - now) * rate)
-            self.set_backlog(row, max(0.0, self.backlog_of(row, now, rate) - left), now)
-            self.cells.prefill_booked_tokens[row] -= left
-            self.cells.prefill_queued_tokens[row] -= left
+    def drop_prefill(self, row: int, tokens: float, place: Place, now: float) -> None:
+        """Takes back what is left of prefill work that will not be done: it was to be done later than now."""
+        rate = self.rate_of(row)
+        left = min(tokens, (place.done_at_seconds - now) * rate)
+        self.set_backlog(row, max(0.0, self.backlog_of(row, now, rate) - left), now)
+        self.cells.prefill_booked_tokens[row] -= left
+        self.cells.prefill_queued_tokens[row] -= left
 
     def booked_elsewhere(self, row: int, requests: int, prefill_tokens: float) -> None:
         """Another replica has booked work on the row's pod a moment ago, or, below zero, taken prefill work back."""

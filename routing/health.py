@@ -22,8 +22,9 @@ import math
 import random
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from routing.circuit import DEFAULT_CIRCUIT, Circuit, State
@@ -39,7 +40,7 @@ MAX_SICK_SHARE = 0.5
 _UNNAMED = "unnamed"
 
 
-class Offer(NamedTuple):
+class Offer(msgspec.Struct, frozen=True):
     """The rows that a request may be sent to, and the one that waits for a probe, if any."""
 
     rows: IntColumn
@@ -139,9 +140,14 @@ class PodHealth:
         due = [(row, self._circuits[row]) for row in self._sick if self._circuits[row].is_due]
         return sorted(due, key=lambda item: item[1].retry_at_seconds)
 
+    @property
+    def all_well(self) -> bool:
+        """Whether every pod is offered, whoever asks."""
+        return not self._sick and not self._asleep
+
     def offer(self, rows: IntColumn) -> Offer:
         """Those of the candidates that a request should be sent to: at least one, if there is any."""
-        if not self._sick and not self._asleep:
+        if self.all_well:
             return Offer(rows, None)
         known = rows.tolist()
         awake = [row for row in known if row not in self._asleep] or known

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
 
     from routing.books import Books
+    from routing.prefill_pace import Place
 
 
 class Work(msgspec.Struct, frozen=True, gc=False):
@@ -25,86 +26,81 @@ class Work(msgspec.Struct, frozen=True, gc=False):
     output_tokens: float = 0.0
 
 
-class Lease:
-    """One in-flight request on one incarnation of one pod."""
+class Lease(msgspec.Struct, eq=False, gc=False):
+    """One in-flight request on one incarnation of one pod; see `booked`."""
 
-    __slots__ = (
-        "_books",
-        "_place",
-        "_prefill_done_at_seconds",
-        "_released",
-        "incarnation",
-        "on_release",
-        "row",
-        "work",
-    )
-
-    def __init__(self, books: Books, row: int, work: Work) -> None:
-        cells = books.cells
-        self._books = books
-        self._released = False
-        self.on_release: Callable[[], None] | None = None
-        self.row = row
-        self.incarnation = cells.incarnation[row]
-        self.work = work
-        if not cells.inflight_requests[row]:
-            cells.busy_since_seconds[row] = books.clock()
-        cells.inflight_requests[row] += 1
-        cells.requests_total[row] += 1
-        cells.booked_requests_since_poll[row] += 1
-        cells.inflight_prompt_tokens[row] += work.prompt_tokens
-        cells.inflight_output_tokens[row] += work.output_tokens
-        cells.booked_tokens_since_poll[row] += work.uncached_tokens
-        self._prefill_done_at_seconds = books.add_prefill(row, work.uncached_tokens)
-        self._place = books.pace.place(row)
+    books: Books
+    row: int
+    incarnation: int
+    work: Work
+    place: Place
+    charge_id: str = ""
+    """Under which its outcome is waited for; empty when it is not."""
+    released: bool = False
+    """True once the request is over."""
+    releases: deque[tuple[float, str]] | None = None
+    """Told of the release: when, and the charge id."""
 
     @property
     def current(self) -> bool:
         """True while the row still belongs to the pod that was booked."""
-        return self._books.cells.incarnation[self.row] == self.incarnation
-
-    @property
-    def released(self) -> bool:
-        """True once the request is over."""
-        return self._released
+        return self.books.cells.incarnation[self.row] == self.incarnation
 
     def release(self) -> bool:
         """Takes the request off the pod's books; False when that was done before."""
-        if self._released:
+        if self.released:
             return False
-        self._released = True
-        if self.current:
-            self._give_back()
-        if self.on_release is not None:
-            self.on_release()
+        self.released = True
+        books = self.books
+        now = books.clock()
+        if books.cells.incarnation[self.row] == self.incarnation:
+            self._give_back(now)
+        if self.releases is not None:
+            self.releases.append((now, self.charge_id))
         return True
 
-    def _give_back(self) -> None:
-        books, row, work = self._books, self.row, self.work
-        cells, now = books.cells, books.clock()
-        cells.inflight_requests[row] -= 1
-        if cells.inflight_requests[row]:
+    def _give_back(self, now: float) -> None:
+        books, row, work = self.books, self.row, self.work
+        cells = books.cells
+        cells.inflight_requests[row] = inflight = cells.inflight_requests[row] - 1
+        if inflight:
             cells.inflight_prompt_tokens[row] -= work.prompt_tokens
             cells.inflight_output_tokens[row] -= work.output_tokens
         else:  # an idle pod has nothing in flight, whatever the rounding of many sums says
             cells.inflight_prompt_tokens[row] = cells.inflight_output_tokens[row] = 0.0
             books.busy_seconds.add_interval(row, cells.busy_since_seconds[row], now)
-        books.drop_prefill(row, work.uncached_tokens, self._prefill_done_at_seconds)
+        if now < self.place.done_at_seconds:
+            books.drop_prefill(row, work.uncached_tokens, self.place, now)
         books.prompt_tokens.add(row, work.prompt_tokens, now)
         books.output_tokens.add(row, work.output_tokens, now)
 
     def correct(self, prompt_tokens: float, output_tokens: float) -> None:
         """Puts real token counts in place of the expected ones, once, after the release."""
         if self.current:
-            now = self._books.clock()
-            self._books.prompt_tokens.add(self.row, prompt_tokens - self.work.prompt_tokens, now)
-            self._books.output_tokens.add(self.row, output_tokens - self.work.output_tokens, now)
+            books, row, work, now = self.books, self.row, self.work, self.books.clock()
+            books.prompt_tokens.add(row, prompt_tokens - work.prompt_tokens, now)
+            books.output_tokens.add(row, output_tokens - work.output_tokens, now)
 
     def first_token_after(self, seconds: float) -> None:
         """Teaches how long after the booking the pod came to this request's first token; any time later, and once."""
         if self.current:
-            self._books.pace.first_token(self.row, self._place, seconds)
+            self.books.pace.first_token(self.row, self.place, seconds)
 
     def __repr__(self) -> str:
-        state = "released" if self._released else "held"
+        state = "released" if self.released else "held"
         return f"<Lease row={self.row} incarnation={self.incarnation} {state}>"
+
+
+def booked(books: Books, row: int, work: Work, now: float) -> Lease:
+    """Counts one more request on the row's pod until the lease is released."""
+    cells = books.cells
+    cells.inflight_requests[row] = inflight = cells.inflight_requests[row] + 1
+    if inflight == 1:
+        cells.busy_since_seconds[row] = now
+    cells.requests_total[row] += 1
+    cells.booked_requests_since_poll[row] += 1
+    cells.inflight_prompt_tokens[row] += work.prompt_tokens
+    cells.inflight_output_tokens[row] += work.output_tokens
+    cells.booked_tokens_since_poll[row] += work.uncached_tokens
+    place = books.add_prefill(row, work.uncached_tokens, now)
+    return Lease(books, row, cells.incarnation[row], work, place)

@@ -8,7 +8,6 @@ on it become harmless (see `routing.lease`). A known model without pods stays kn
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +15,17 @@ from xxhash import xxh64_intdigest
 
 from routing.books import Books
 from routing.health import PodHealth
-from routing.lease import Lease, Work
+from routing.lease import Work, booked
 from routing.view import PodView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from routing.circuit import Failure
     from routing.columns import Columns, IntColumn
+    from routing.lease import Lease
     from routing.profiles import ModelConfig
+    from routing.selector import Selector
     from routing.spec import ClusterState, PodSpec
 
 # Scrapes come every second or less; ten missed ones mean that the numbers describe another moment.
@@ -72,6 +73,7 @@ class PodTable:
             self._remove(address)
         for pod in state.pods:
             self._put(pod)
+        self.books.pace.regrouped()
         self._ready_rows = self._index(state.models)
         self._first_models = frozenset(pod.models[0] for pod in state.pods if pod.models)
         self._configs = dict(state.configs)
@@ -93,12 +95,13 @@ class PodTable:
         """What the operator configured for the model."""
         return self._configs.get(model)
 
-    def view(self, model: str, matches: Callable[[PodSpec], bool] | None = None) -> PodView:
-        """The ready pods of a known model, or those of them that match; KeyError for an unknown model."""
-        rows = self._ready_rows[model]
-        if matches is not None:
-            rows = np.array([row for row in rows if matches(self._specs[row])], dtype=np.int64)
-        return self.view_of(rows)
+    def view(self, model: str) -> PodView:
+        """The ready pods of a known model; KeyError for an unknown one."""
+        return self.view_of(self._ready_rows[model])
+
+    def only(self, rows: IntColumn, selector: Selector) -> IntColumn:
+        """Those of the rows whose pods' labels match."""
+        return np.array([row for row in rows.tolist() if selector.matches(self._specs[row].labels)], dtype=np.int64)
 
     def view_of(self, rows: IntColumn) -> PodView:
         """The pods of these rows."""
@@ -108,13 +111,18 @@ class PodTable:
         """The pod that lives in a row."""
         return self._specs[row]
 
+    def specs(self, rows: Sequence[int]) -> tuple[PodSpec, ...]:
+        """The pods that live in these rows."""
+        specs = self._specs
+        return tuple([specs[row] for row in rows])
+
     def row_of(self, address: str) -> int | None:
         """The row of the pod that answers at "ip:port"."""
         return self._row_by_address.get(address)
 
     def book(self, row: int, work: Work = NO_WORK) -> Lease:
         """Counts one more request on the row's pod until the lease is released."""
-        return Lease(self.books, row, work)
+        return booked(self.books, row, work, self.books.clock())
 
     def polled(self, row: int, incarnation: int, values: Mapping[str, float], *, asleep: bool = False) -> bool:
         """Takes over what an engine said of itself, by column; False when the row has changed hands meanwhile."""
@@ -143,10 +151,11 @@ class PodTable:
         row = self._row_by_address.get(address)
         if row is None:
             return
-        for column, value in ((self.columns.ttft_seconds, ttft_seconds), (self.columns.tpot_seconds, tpot_seconds)):
-            if value is not None:
-                known = column.item(row)
-                column[row] = value if math.isnan(known) else known + EWMA_WEIGHT * (value - known)
+        cells = self.books.cells
+        if ttft_seconds is not None:
+            cells.ttft_seconds[row] = _averaged(cells.ttft_seconds[row], ttft_seconds)
+        if tpot_seconds is not None:
+            cells.tpot_seconds[row] = _averaged(cells.tpot_seconds[row], tpot_seconds)
 
     def items(self) -> Iterator[tuple[int, PodSpec]]:
         """All pods with their rows, in order of name."""
@@ -211,3 +220,7 @@ class PodTable:
             model: np.array(sorted(served, key=lambda row: self._specs[row].address), dtype=np.int64)
             for model, served in rows.items()
         }
+
+
+def _averaged(known: float, value: float) -> float:
+    return value if known != known else known + EWMA_WEIGHT * (value - known)

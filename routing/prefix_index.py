@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from routing.columns import IntColumn
+    from routing.prefix_holders import Matched
     from routing.prefix_keys import PrefixKeys
 
 DEFAULT_CAPACITY_TOKENS = 131_072.0
@@ -36,7 +37,7 @@ _FORGET_SHARE = 1 / 16
 _EXPIRIES_PER_CALL = 16
 
 
-class PrefixBooking(msgspec.Struct, eq=False):
+class PrefixBooking(msgspec.Struct, eq=False, gc=False):
     """The claim of one request under way on the blocks of its prompt."""
 
     row: int
@@ -66,6 +67,7 @@ class PrefixIndex:
         self._rows: dict[int, RowBlocks] = {}
         self._pending: OrderedDict[PrefixBooking, None] = OrderedDict()
         self._pending_blocks = 0
+        self._next_expiry_seconds = -math.inf
         self.blocks = 0
         self.evicted = 0
         self.expired = 0
@@ -73,37 +75,52 @@ class PrefixIndex:
 
     def matched_blocks(self, hashes: Sequence[int], rows: IntColumn) -> IntColumn:
         """For every row, how many leading blocks of the chain its pod should have cached."""
-        self._expire()
+        now_seconds = self._clock()
+        if now_seconds >= self._next_expiry_seconds:
+            self._expire(now_seconds)
         return self._holders.matched(hashes, rows)
 
-    def matched_by_each(self, hashes: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """`matched_blocks` for few rows."""
-        self._expire()
-        return self._holders.matched_by_each(hashes, rows)
+    def matched_tokens(self, hashes: Sequence[int], tokens: Sequence[float], rows: IntColumn) -> Matched:
+        """How many tokens each of few rows' pods should have cached; `tokens` as in `PrefixKeys`."""
+        now_seconds = self._clock()
+        if now_seconds >= self._next_expiry_seconds:
+            self._expire(now_seconds)
+        return self._holders.matched_tokens(hashes, tokens, rows)
 
     def insert(self, row: int, keys: PrefixKeys) -> None:
         """The row's pod has computed this prompt."""
-        pod = self._add(row, keys)[0]
-        pod.confirm(keys.hashes)
-        self._make_room(pod, keys)
+        pod = self._pod(row)
+        new = pod.confirm(keys)
+        if new:
+            self._added(pod, keys, new)
 
     def book(self, row: int, keys: PrefixKeys) -> PrefixBooking:
         """The row's pod is about to compute this prompt; `confirm` or `take_back` later, or let it expire."""
-        pod, new = self._add(row, keys)
-        booking = PrefixBooking(row, keys, pod, self._clock() + self._ttl_seconds)
+        now_seconds = self._clock()
+        pod = self._pod(row)
+        booking = PrefixBooking(row, keys, pod, now_seconds + self._ttl_seconds)
         if keys.hashes:
-            pod.claim(keys.hashes, new)
             self._pending[booking] = None
             self._pending_blocks += len(keys.hashes)
-        self._make_room(pod, keys)
-        self._expire()
+            new = pod.claim(keys)
+            if new:
+                self._added(pod, keys, new)
+        if now_seconds >= self._next_expiry_seconds or self._pending_blocks > self._max_pending_blocks:
+            self._expire(now_seconds)
         return booking
 
     def confirm(self, booking: PrefixBooking) -> None:
         """The booked pod has computed the prompt; nothing to learn when its row was dropped since."""
-        if self._rows.get(booking.row) is booking.pod:
-            self.insert(booking.row, booking.keys)
-        self._end(booking)
+        pod, keys = booking.pod, booking.keys
+        if self._rows.get(booking.row) is not pod:
+            self._end(booking)
+        elif booking not in self._pending:
+            self.insert(booking.row, keys)
+        elif pod.confirm_claimed(keys.hashes):
+            self._no_longer_pending(booking)
+        else:
+            self.insert(booking.row, keys)
+            self._end(booking)
 
     def take_back(self, booking: PrefixBooking) -> None:
         """The booked pod never computed the prompt; forgets what no other request speaks for."""
@@ -135,12 +152,11 @@ class PrefixIndex:
             pod = self._rows[row] = RowBlocks(row, self._capacity_tokens)
         return pod
 
-    def _add(self, row: int, keys: PrefixKeys) -> tuple[RowBlocks, Sequence[int]]:
-        pod = self._pod(row)
-        new = pod.touch(keys)
+    def _added(self, pod: RowBlocks, keys: PrefixKeys, new: Sequence[int]) -> None:
+        """The pod holds these blocks of the chain, too."""
         self._holders.add(pod.bit, new)
         self.blocks += len(new)
-        return pod, new
+        self._make_room(pod, keys)
 
     def _make_room(self, pod: RowBlocks, keys: PrefixKeys) -> None:
         if pod.tokens > pod.capacity_tokens:
@@ -156,25 +172,34 @@ class PrefixIndex:
     def _evict(self, pod: RowBlocks, keep_tokens: float, keep_blocks: float) -> None:
         self.evicted += self._remove(pod, pod.oldest(keep_tokens, keep_blocks))
 
-    def _expire(self) -> None:
-        now_seconds = self._clock()
+    def _expire(self, now_seconds: float) -> None:
         for _ in range(_EXPIRIES_PER_CALL):
             oldest = next(iter(self._pending), None)
+            # Who books later expires later: until then, nobody need look.
+            self._next_expiry_seconds = oldest.expires_at_seconds if oldest else now_seconds + self._ttl_seconds
             if oldest is None:
                 return
             if oldest.expires_at_seconds > now_seconds and self._pending_blocks <= self._max_pending_blocks:
                 return
             self.expired += self._end(oldest)
+        self._next_expiry_seconds = now_seconds  # there may be more
 
     def _end(self, booking: PrefixBooking) -> int:
+        """Withdraws the booking's claim, once; returns how many blocks are forgotten with it."""
         if booking not in self._pending:
             return 0
-        del self._pending[booking]
-        self._pending_blocks -= len(booking.keys.hashes)
+        self._no_longer_pending(booking)
+        if self._rows.get(booking.row) is not booking.pod:
+            return 0
         return self._remove(booking.pod, booking.pod.withdraw(booking.keys.hashes))
 
+    def _no_longer_pending(self, booking: PrefixBooking) -> None:
+        del self._pending[booking]
+        self._pending_blocks -= len(booking.keys.hashes)
+
     def _remove(self, pod: RowBlocks, hashes: Sequence[int]) -> int:
-        pod.remove(hashes)
-        self._holders.remove(pod.bit, hashes)
-        self.blocks -= len(hashes)
+        if hashes:
+            pod.forget(hashes)
+            self._holders.remove(pod.bit, hashes)
+            self.blocks -= len(hashes)
         return len(hashes)

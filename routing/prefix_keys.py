@@ -26,7 +26,7 @@ MAX_BLOCKS = 512
 """The first 4,080 KiB of a prompt, about a million tokens."""
 
 _BLOCK_ENDS = tuple(accumulate(FIRST_BLOCK_BYTES << i // BLOCKS_PER_SIZE for i in range(MAX_BLOCKS)))
-_BLOCK_STARTS = (0, *_BLOCK_ENDS)
+_BLOCKS = tuple(map(slice, (0, *_BLOCK_ENDS), _BLOCK_ENDS))
 _TOKENS = tuple(end / BYTES_PER_TOKEN for end in _BLOCK_ENDS)
 
 
@@ -55,7 +55,7 @@ def prefix_keys(seed: int, key: bytes) -> PrefixKeys:
     """The chain of a prompt; empty for prompts shorter than one block."""
     count = bisect_right(_BLOCK_ENDS, len(key))
     hashes = []
-    for start, end in zip(_BLOCK_STARTS[:count], _BLOCK_ENDS, strict=False):
-        seed = xxh3_64_intdigest(key[start:end], seed)
+    for block in _BLOCKS[:count]:
+        seed = xxh3_64_intdigest(key[block], seed)
         hashes.append(seed >> 4)
     return PrefixKeys(tuple(hashes), _TOKENS[:count])

@@ -13,7 +13,7 @@ import numpy as np
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
 from routing.chooser import Chooser
 from routing.few_pods import FEW_PODS
-from routing.lease import Work
+from routing.lease import Work, booked
 from routing.output_estimates import OutputEstimates
 from routing.policies import ALIASES, all_policies
 from routing.prefix_index import PrefixIndex
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from routing.chooser import Choice
+    from routing.columns import IntColumn
     from routing.pods import PodTable
     from routing.policy import Policy, RoutingRequest
     from routing.prefix_index import PrefixBooking
@@ -55,11 +56,12 @@ class Router:
         self.outputs = OutputEstimates()
         self.prefixes = PrefixIndex(clock)
         self._pods = pods
+        self._clock = clock
         self._chooser = Chooser(rng)
         self._candidates = candidates
         self._max_inflight_per_pod = max_inflight_per_pod or math.inf
         self._strategies = Strategies(all_policies(clock, rng), ALIASES)
-        self._unsettled = Unsettled(clock, self.prefixes)
+        self._unsettled = Unsettled(self.prefixes)
         self.on_prefix: Callable[[PodSpec, PrefixKeys], None] = lambda pod, keys: None
         """Called with the prompt that a pod is about to compute."""
         self.on_stranger: Callable[[Settled], None] = lambda settled: None
@@ -86,43 +88,44 @@ class Router:
 
     def check(self, model: str) -> None:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
-        if not self._pods.knows(model):
-            raise UnknownModelError(model)
-        if not len(self._pods.ready_rows()[model]):
-            raise NoReadyPodError(model)
+        self._ready(model)
 
     def has_room(self, model: str) -> bool:
         """Whether a pod of the model may take one more request."""
-        return self._pods.knows(model) and bool(len(self._with_room(self._offered(self._pods.view(model))[0])))
+        rows = self._pods.ready_rows().get(model)
+        return rows is not None and len(self._with_room(self._offered(rows)[0])) > 0
 
     def book(
         self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: Selector | None = None
     ) -> Booking:
         """Chooses pods and books the request on the first; raises as `check` does, and SaturatedError."""
-        self._unsettled.end_silent()
-        offered, probe = self._offered(self._ready(request, selector))
-        view = self._with_room(offered)
-        if not len(view):
-            raise SaturatedError(request.model)
+        now_seconds = self._clock()
+        self._unsettled.end_silent(now_seconds)
+        view, probe = self._offered(self._ready(request.model, selector))
+        if self._max_inflight_per_pod != math.inf:
+            view = self._with_room(view)
+            if not len(view):
+                raise SaturatedError(request.model)
         self._match(view, policy, request)
         choice = self._chooser.choose(policy, view, request, self._candidates)
         rows, branch, matched_tokens = self._chosen(view, choice, probe)
         if selector is not None:
             # After the last candidate Envoy would take any pod: the client's filter holds for retries, too.
             rows = (rows * self._candidates)[: max(len(rows), self._candidates)]
-        pods = tuple([self._pods.spec(row) for row in rows])
+        pods = self._pods.specs(rows)
         uncached_tokens = max(0.0, request.prompt_tokens - matched_tokens)
-        lease = self._pods.book(rows[0], Work(request.prompt_tokens, uncached_tokens, request.output_tokens))
+        work = Work(request.prompt_tokens, uncached_tokens, request.output_tokens)
+        lease = booked(self._pods.books, rows[0], work, now_seconds)
         self._pods.health.booked(lease, charge_id)
         policy.booked(pods[0], request)
         if charge_id:
-            prefix = self._book_prefix(policy, request, lease.row)
-            self._unsettled.add(charge_id, policy, request, lease, prefix)
+            prefix = self._book_prefix(request, rows[0], pods[0]) if policy.needs_prefix and request.prefix else None
+            self._unsettled.add(charge_id, policy, request, lease, prefix, now_seconds)
         return Booking(pods, lease, branch, matched_tokens)
 
     def _chosen(self, view: PodView, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:
         """Rows, best first, the branch, and what the first of them is believed to have cached."""
-        rows = [int(view.rows[position]) for position in choice.positions]
+        rows = [view.rows.item(position) for position in choice.positions]
         if probe is None:
             return rows, choice.branch, view.matched_at(choice.positions[0])
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
@@ -130,7 +133,7 @@ class Router:
 
     def explain(self, policy: Policy, request: RoutingRequest, selector: Selector | None = None) -> list[Candidate]:
         """Every candidate as `book` would see it now, best first, and then those not offered; changes nothing."""
-        ready = self._ready(request, selector)
+        ready = self._ready(request.model, selector)
         view, probe = self._offered(ready)
         self._match(view, policy, request)
         choice = self._chooser.choose(policy, view, request, len(view))
@@ -148,7 +151,7 @@ class Router:
             for place, position in enumerate(choice.positions, start=1 + len(first))
         ]
         offered = {probe, *view.rows.tolist()}
-        return first + chosen + [self._beside(row) for row in ready.rows.tolist() if row not in offered]
+        return first + chosen + [self._beside(row) for row in ready.tolist() if row not in offered]
 
     def _beside(self, row: int, place: int | None = None) -> Candidate:
         """A pod of which no strategy was asked."""
@@ -180,40 +183,38 @@ class Router:
         """Ends a booking of which nobody will ever tell the outcome: the estimates stand."""
         self._unsettled.assume_success(charge_id)
 
-    def _ready(self, request: RoutingRequest, selector: Selector | None) -> PodView:
-        if not self._pods.knows(request.model):
-            raise UnknownModelError(request.model)
-        matches = None if selector is None else (lambda pod: selector.matches(pod.labels))
-        view = self._pods.view(request.model, matches)
-        if not len(view):
-            raise NoReadyPodError(request.model)
-        return view
+    def _ready(self, model: str, selector: Selector | None = None) -> IntColumn:
+        rows = self._pods.ready_rows().get(model)
+        if rows is None:
+            raise UnknownModelError(model)
+        if selector is not None:
+            rows = self._pods.only(rows, selector)
+        if not len(rows):
+            raise NoReadyPodError(model)
+        return rows
 
-    def _offered(self, view: PodView) -> tuple[PodView, int | None]:
-        """The pods that are well enough, and the row that waits for a probe, if any."""
-        offer = self._pods.health.offer(view.rows)
-        return (view if offer.rows is view.rows else self._pods.view_of(offer.rows)), offer.probe
+    def _offered(self, rows: IntColumn) -> tuple[PodView, int | None]:
+        """Those of the pods that are well enough, and the row that waits for a probe, if any."""
+        health = self._pods.health
+        if health.all_well:
+            return self._pods.view_of(rows), None
+        offer = health.offer(rows)
+        return self._pods.view_of(offer.rows), offer.probe
 
     def _with_room(self, view: PodView) -> PodView:
-        if self._max_inflight_per_pod == math.inf:
-            return view
         return view.only(view.known_inflight_requests < self._max_inflight_per_pod)
 
     def _match(self, view: PodView, policy: Policy, request: RoutingRequest) -> None:
         if not policy.needs_prefix or not request.prefix:
             return
-        if len(view) <= FEW_PODS:
-            depths = self.prefixes.matched_by_each(request.prefix, view.row_numbers)
-            tokens = request.prefix_tokens
-            view.set_matched([tokens[depth - 1] if depth else 0.0 for depth in depths])
+        if len(view.rows) <= FEW_PODS:
+            view.set_matched(self.prefixes.matched_tokens(request.prefix, request.prefix_tokens, view.rows))
         else:
             matched = self.prefixes.matched_blocks(request.prefix, view.rows)
             view.matched_tokens = np.array((0.0, *request.prefix_tokens))[matched]
 
-    def _book_prefix(self, policy: Policy, request: RoutingRequest, row: int) -> PrefixBooking | None:
-        if not policy.needs_prefix or not request.prefix:
-            return None
+    def _book_prefix(self, request: RoutingRequest, row: int, pod: PodSpec) -> PrefixBooking:
         keys = PrefixKeys(request.prefix, request.prefix_tokens)
         booking = self.prefixes.book(row, keys)
-        self.on_prefix(self._pods.spec(row), keys)
+        self.on_prefix(pod, keys)
         return booking

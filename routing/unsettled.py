@@ -8,8 +8,8 @@ the request is taken for a success, and the estimates stand. A lease that is nev
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +17,6 @@ import msgspec
 from routing.policy import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from routing.lease import Lease
     from routing.policy import Policy, RoutingRequest
     from routing.prefix_index import PrefixBooking, PrefixIndex
@@ -47,7 +45,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """Of a stream; known to the replica that Envoy told."""
 
 
-class _Pending(msgspec.Struct, frozen=True):
+class _Pending(msgspec.Struct, frozen=True, gc=False):
     policy: Policy
     request: RoutingRequest
     lease: Lease
@@ -58,23 +56,29 @@ class _Pending(msgspec.Struct, frozen=True):
 class Unsettled:
     """Bounded in number and age; the oldest go first."""
 
-    def __init__(self, clock: Callable[[], float], prefixes: PrefixIndex) -> None:
+    def __init__(self, prefixes: PrefixIndex) -> None:
         self.silent = 0
         """Bookings of whose end nobody told."""
-        self._clock = clock
         self._prefixes = prefixes
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
         self._released: deque[tuple[float, str]] = deque(maxlen=MAX_PENDING)
+        self._none_before_seconds = -math.inf
 
     def add(
-        self, charge_id: str, policy: Policy, request: RoutingRequest, lease: Lease, prefix: PrefixBooking | None
+        self,
+        charge_id: str,
+        policy: Policy,
+        request: RoutingRequest,
+        lease: Lease,
+        prefix: PrefixBooking | None,
+        now_seconds: float,
     ) -> None:
         """Remembers a booking."""
-        pending, now = self._pending, self._clock()
-        pending[charge_id] = _Pending(policy, request, lease, prefix, now)
-        lease.on_release = partial(self._on_release, charge_id)
-        while len(pending) > MAX_PENDING or next(iter(pending.values())).at_seconds < now - PENDING_SECONDS:
-            pending.popitem(last=False)
+        self._pending[charge_id] = _Pending(policy, request, lease, prefix, now_seconds)
+        lease.charge_id = charge_id
+        lease.releases = self._released
+        if now_seconds - PENDING_SECONDS > self._none_before_seconds or len(self._pending) > MAX_PENDING:
+            self._give_up_oldest(now_seconds)
 
     def settle(self, settled: Settled, pod: PodSpec | None, row: int | None) -> bool:
         """Teaches how a booked request ended, on the pod of that row; False for an unknown charge id."""
@@ -96,9 +100,9 @@ class Unsettled:
         if pending is not None and pending.prefix is not None:
             self._prefixes.confirm(pending.prefix)
 
-    def end_silent(self) -> None:
+    def end_silent(self, now_seconds: float) -> None:
         """Ends bookings whose log entry is overdue."""
-        due = self._clock() - SILENCE_SECONDS
+        due = now_seconds - SILENCE_SECONDS
         for _ in range(_SILENT_PER_CALL):
             if not self._released or self._released[0][0] > due:
                 return
@@ -107,9 +111,14 @@ class Unsettled:
                 self.silent += 1
                 self.assume_success(charge_id)
 
-    def _on_release(self, charge_id: str) -> None:
-        if charge_id in self._pending:
-            self._released.append((self._clock(), charge_id))
+    def _give_up_oldest(self, now_seconds: float) -> None:
+        pending, oldest_seconds = self._pending, now_seconds
+        while pending:
+            oldest_seconds = next(iter(pending.values())).at_seconds
+            if len(pending) <= MAX_PENDING and oldest_seconds >= now_seconds - PENDING_SECONDS:
+                break
+            pending.popitem(last=False)
+        self._none_before_seconds = oldest_seconds
 
     def _settle_prefix(self, booking: PrefixBooking | None, served_row: int | None) -> None:
         if booking is None:

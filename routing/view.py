@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from routing.books import Books
     from routing.columns import BoolColumn, FloatColumn, HashColumn, IntColumn
+    from routing.prefix_holders import Matched
 
 # vLLM on one 80 GiB card with an 8B model holds a few hundred thousand tokens; this is the cautious side.
 DEFAULT_KV_CAPACITY_TOKENS = 131_072.0
@@ -57,11 +58,11 @@ class PodView:
         self.best_match_tokens = best = float(np.maximum.reduce(tokens)) if len(tokens) else 0.0
         self.holders = int(np.count_nonzero(tokens == best)) if best else 1
 
-    def set_matched(self, tokens: Sequence[float]) -> None:
+    def set_matched(self, matched: Matched) -> None:
         """Sets `matched_tokens` of few candidates."""
-        self._matched = tokens
-        self.best_match_tokens = best = max(tokens, default=0.0)
-        self.holders = tokens.count(best) if best else 1
+        self._matched = matched.tokens
+        self.best_match_tokens = matched.best_tokens
+        self.holders = matched.holders
 
     def matched_at(self, position: int) -> float:
         """`matched_tokens` of one candidate."""

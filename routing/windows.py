@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from routing.columns import FloatColumn, IntColumn
 
 WINDOW_SECONDS = 60.0
@@ -23,13 +25,14 @@ class RowWindow:
     def __init__(self, rows: int, window_seconds: float = WINDOW_SECONDS) -> None:
         self.window_seconds = window_seconds
         self._bucket_seconds = window_seconds / _BUCKETS
-        self._values = np.zeros((rows, _BUCKETS))
         self._bucket = 0
+        self._bucket_ends_at_seconds = self._bucket_seconds
+        self._show(np.zeros((rows, _BUCKETS)))
 
     def grow(self, rows: int) -> None:
         """Makes room for rows up to `rows`."""
         missing = rows - len(self._values)
-        self._values = np.concatenate([self._values, np.zeros((missing, _BUCKETS))])
+        self._show(np.concatenate([self._values, np.zeros((missing, _BUCKETS))]))
 
     def reset(self, row: int) -> None:
         """Forgets what a row's former pod did."""
@@ -37,8 +40,9 @@ class RowWindow:
 
     def add(self, row: int, value: float, now: float) -> None:
         """Counts `value` at `now`."""
-        self._turn(now)
-        self._values[row, self._bucket % _BUCKETS] += value
+        if now >= self._bucket_ends_at_seconds:
+            self._turn(now)
+        self._cells[row * _BUCKETS + self._bucket % _BUCKETS] += value
 
     def add_interval(self, row: int, start: float, end: float) -> None:
         """Counts the seconds from `start` to `end` (now), each in its own bucket."""
@@ -50,7 +54,7 @@ class RowWindow:
             until = min(end, (bucket + 1) * self._bucket_seconds)
             if until <= start:  # float rounding at a bucket's edge
                 bucket, until = bucket + 1, min(end, (bucket + 2) * self._bucket_seconds)
-            self._values[row, bucket % _BUCKETS] += until - start
+            self._cells[row * _BUCKETS + bucket % _BUCKETS] += until - start
             start = until
 
     def totals(self, rows: IntColumn, now: float) -> FloatColumn:
@@ -74,3 +78,9 @@ class RowWindow:
             for passed in range(self._bucket + 1, bucket + 1):
                 self._values[:, passed % _BUCKETS] = 0.0
         self._bucket = bucket
+        self._bucket_ends_at_seconds = (bucket + 1) * self._bucket_seconds
+
+    def _show(self, values: NDArray[np.float64]) -> None:
+        self._values = values
+        # The same memory, a number at a time (see `routing.cells`).
+        self._cells: memoryview[float] = values.reshape(-1).data  # type: ignore[assignment] # of floats

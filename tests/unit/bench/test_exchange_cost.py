@@ -11,9 +11,10 @@ from benchmarks.exchange_cost_section import section
 from benchmarks.results import Result
 
 
-@pytest.mark.parametrize("limits", ["none", "memory"])
-def test_every_part_costs_something(limits: str, tmp_path: Path):
-    arguments = Namespace(strategy="prefix-cache-and-load", pods=3, limits=limits, calls=4 * OPEN_CALLS, repeats=2)
+@pytest.mark.parametrize(("limits", "stream"), [("none", False), ("memory", True)])
+def test_every_part_costs_something(limits: str, stream: bool, tmp_path: Path):
+    calls, strategy = 4 * OPEN_CALLS, "prefix-cache-and-load"
+    arguments = Namespace(strategy=strategy, pods=3, limits=limits, stream=stream, calls=calls, repeats=2)
     figures = figures_of(asyncio.run(measure(arguments, {})))
 
     assert [figure.path for figure in figures] == [*PARTS, "whole"]

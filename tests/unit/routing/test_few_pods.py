@@ -106,7 +106,7 @@ class Site:
         """The candidates as the router would see them."""
         policy = self.router.policy(strategy)
         assert policy is not None
-        view, _ = self.router._offered(self.pods.view("m"))
+        view, _ = self.router._offered(self.pods.view("m").rows)
         self.router._match(view, policy, request)
         return view
 
@@ -168,8 +168,9 @@ def test_lots_are_drawn_alike(hashes: list[int], key: int):
 
 @given(SITES, st.integers(1, len(KEYS.hashes)))
 def test_matches_are_found_alike(site: Site, depth: int):
-    rows, hashes = site.pods.view("m").rows, KEYS.hashes[:depth]
-    assert (
-        site.router.prefixes.matched_by_each(hashes, rows.tolist())
-        == site.router.prefixes.matched_blocks(hashes, rows).tolist()
-    )
+    rows, hashes, tokens = site.pods.view("m").rows, KEYS.hashes[:depth], KEYS.tokens[:depth]
+    blocks = site.router.prefixes.matched_blocks(hashes, rows).tolist()
+    few = site.router.prefixes.matched_tokens(hashes, tokens, rows)
+    assert few.tokens == [(0.0, *tokens)[count] for count in blocks]
+    assert few.best_tokens == max(few.tokens)
+    assert few.holders == (blocks.count(max(blocks)) if any(blocks) else 1)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routing.lease import Lease, Work
 from routing.pods import PodTable
+from routing.prefill_pace import rates, rates_of_few
 from routing.spec import ClusterState, PodSpec
 
 LOG_SECONDS = 1.0
@@ -115,3 +120,34 @@ def test_old_and_foreign_first_tokens_teach_nothing():
     assert queues.learned(0) == known
     queues.table.apply(ClusterState((), frozenset({"m"})))
     second.first_token_after(9.0)  # its pod has gone
+
+
+def test_a_pod_that_moves_to_another_model_learns_with_that_ones_pods():
+    queues = Queues([3000.0, 3000.0, 3000.0])
+    for number in range(50):
+        queues.send(number * 1.0, 0, 3000.0)
+    specs = [PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(2)]
+    moved = PodSpec("pod-2", "10.0.0.2:8000", ("other",))
+    queues.table.apply(ClusterState((*specs, moved), frozenset()))
+    before = queues.table.columns.prefill_tokens_per_second[queues.rows].tolist()
+    for number in range(50, 100):
+        queues.send(number * 1.0, 0, 9000.0)
+    after = queues.table.columns.prefill_tokens_per_second[queues.rows].tolist()
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert before[2] == after[2]
+
+
+LESSONS = st.lists(
+    st.tuples(
+        st.floats(0.0, 1e12), st.floats(0.0, 1e9), st.one_of(st.just(math.nan), st.floats(1.0, 1e6, allow_nan=False))
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(LESSONS)
+def test_few_pods_learn_what_many_do(lessons: list[tuple[float, float, float]]):
+    columns = np.array(lessons).T
+    assert rates_of_few(*columns.tolist()) == pytest.approx(rates(*columns).tolist(), rel=1e-12)

@@ -210,6 +210,18 @@ def test_pending_blocks_are_bounded_oldest_first(clock: Clock):
     assert "1 pending" in repr(index)
 
 
+def test_a_long_prompt_makes_room_among_many_short_ones_over_several_calls(clock: Clock):
+    index = make(clock, max_pending_blocks=40)
+    for row in range(40):
+        index.book(row, chain("a"))
+    index.book(40, chain("a" * 40))
+    assert index._pending_blocks == 64
+    assert matched(index, "a", 20, 39) == [0, 1]
+    assert index._pending_blocks == 48
+    assert matched(index, "a", 39) == [0]
+    assert index._pending_blocks == 40
+
+
 def test_all_blocks_are_bounded_at_the_expense_of_the_fullest(clock: Clock):
     index = make(clock, max_blocks=12)
     index.insert(0, chain("abcdefgh"))
@@ -235,10 +247,11 @@ def test_recycled_blocks_leave_nothing_behind(index: PrefixIndex):
             index.drop_row(i % 5)
     for booking in held:
         index.take_back(booking)
+    assert not any(pod.claims() for pod in index._rows.values())
     for row in range(5):
         index.drop_row(row)
     assert (index.blocks, len(index._holders), len(index._pending), index._pending_blocks) == (0, 0, 0, 0)
-    assert not any(booking.pod._pending for booking in held)
+    assert not any(booking.pod.claims() for booking in held)
 
 
 def test_repr_counts(index: PrefixIndex, clock: Clock):

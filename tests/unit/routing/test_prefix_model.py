@@ -151,6 +151,8 @@ class IndexMachine(RuleBasedStateMachine):
         assert len(self.index._pending) == len([booked for booked in self.pending if booked.path])
         for row, pod in self.pods.items():
             assert self.index._rows[row].tokens == pod.tokens() <= pod.capacity_tokens
+            claims = sum(len(booked.path) for booked in self.pending if booked.pod is pod)
+            assert self.index._rows[row].claims() == claims
             assert list(self.index._rows[row].blocks) == [keys_of(block).hashes[-1] for block in pod.order]
 
     @invariant()
@@ -159,7 +161,12 @@ class IndexMachine(RuleBasedStateMachine):
             assert all(len(block) == 1 or block[:-1] in pod.order for block in pod.order)
 
     def matched(self, path: Path) -> dict[int, int]:
-        return dict(zip(ROWS.tolist(), self.index.matched_blocks(keys_of(path).hashes, ROWS).tolist(), strict=True))
+        keys = keys_of(path)
+        found = self.index.matched_blocks(keys.hashes, ROWS).tolist()
+        few = self.index.matched_tokens(keys.hashes, keys.tokens, ROWS)
+        assert few.tokens == [(0.0, *keys.tokens)[count] for count in found]
+        assert (few.best_tokens, few.holders) == (max(few.tokens), found.count(max(found)) if any(found) else 1)
+        return dict(zip(ROWS.tolist(), found, strict=True))
 
     def add_confirmed(self, row: int, path: Path) -> None:
         pod = self.pod(row)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routing.output_estimates import OutputEstimates
 from routing.pods import PodTable
@@ -200,6 +202,24 @@ def test_windows_forget_bucket_by_bucket():
     window.add_interval(1, 0.0, 70.0)
     assert window.totals(rows, 70.0)[1] == pytest.approx(55, abs=1e-6), "the window's oldest bucket began at 15"
     assert window.totals(rows, 200.0)[1] == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.floats(-1e6, 1e6), st.floats(0.0, 30.0)), max_size=30),
+    st.floats(0.0, 200.0, allow_nan=False),
+)
+def test_windows_sum_what_is_younger_than_their_oldest_bucket(added: list[tuple[int, float, float]], wait: float):
+    window, now = RowWindow(3), 0.0
+    known: list[tuple[int, float, float]] = []
+    for row, value, pause in added:
+        now += pause
+        window.add(row, value, now)
+        known.append((row, value, now))
+    now += wait
+    oldest = (int(now / 5.0) - 11) * 5.0
+    for row in range(3):
+        expected = sum(value for at, value, seconds in known if at == row and int(seconds / 5.0) * 5.0 >= oldest)
+        assert window.total(row, now) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 def test_counters_decay_and_forget():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from routing.pods import PodTable
 from routing.policy import RoutingRequest
 from routing.router import SILENCE_SECONDS, Router, Settled
 from routing.spec import ClusterState, PodSpec
+from routing.unsettled import PENDING_SECONDS
 
 POD = PodSpec("pod-1", "10.0.0.1:8000", ("m",))
 
@@ -97,3 +99,43 @@ def test_strangers_are_handed_on():
     assert settle(router, "mine", succeeded=True)
     assert not settle(router, "theirs", succeeded=True)
     assert strangers == [Settled("theirs", "m", POD.address, True, 9, 3, 7)]
+
+
+def test_what_is_never_released_is_given_up_after_an_hour():
+    clock, router = opened()
+    policy = router.policy("prefix-cache")
+    assert policy is not None
+    for number in range(3):
+        clock.now = float(number)
+        router.book(policy, RoutingRequest("m"), f"{number}")
+    clock.now = PENDING_SECONDS + 0.5
+    ask(router, 9)
+    assert [settle(router, f"{number}", succeeded=True) for number in range(3)] == [True, True, True], "without a name"
+    for number in range(3):
+        clock.now += 1.0
+        router.book(policy, RoutingRequest("m"), f"{number}")
+    clock.now += PENDING_SECONDS - 0.5
+    ask(router, 9, charge_id="last")
+    assert [settle(router, f"{number}", succeeded=True) for number in range(3)] == [False, False, True]
+    assert settle(router, "last", succeeded=True)
+
+
+def test_bookings_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("routing.unsettled.MAX_PENDING", 2)
+    clock, router = opened()
+    for charge_id in ("a", "b", "c"):
+        clock.now += 1.0
+        ask(router, 9, charge_id=charge_id)
+    assert [settle(router, charge_id, succeeded=True) for charge_id in ("a", "b", "c")] == [False, True, True]
+
+
+def test_what_is_settled_before_its_release_is_not_silent():
+    clock, router = opened()
+    policy = router.policy("prefix-cache")
+    assert policy is not None
+    booking = router.book(policy, RoutingRequest("m"), "early")
+    assert settle(router, "early", succeeded=True)
+    booking.lease.release()
+    clock.now = SILENCE_SECONDS + 1
+    ask(router, 9)
+    assert router.silent == 0
