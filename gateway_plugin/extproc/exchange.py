@@ -151,7 +151,6 @@ class Exchange:
     def _close(self) -> None:
         """Gives back the lease and leaves the gauges."""
         if self.phase is Phase.HELD and self._forward is not None:
-            self._services.metrics.in_flight.dec()
             self._services.metrics.model_in_flight.labels(self._forward.model).dec()
         self.phase = Phase.DONE
         booking = self._booking
@@ -353,7 +352,6 @@ class Exchange:
         self.phase = Phase.HELD
         self._body, self._prompt, forward.new_body = b"", None, None
         metrics.requests.labels(forward.model, strategy).inc()
-        metrics.in_flight.inc()
         metrics.model_in_flight.labels(forward.model).inc()
         return reply
 
