@@ -8,6 +8,7 @@ stream open until the HTTP exchange ends, without any further message when the r
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
@@ -25,7 +26,7 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
-from protos.encoding import field, struct, struct_entry, tag, varint
+from protos.encoding import MAX_KEPT, before_struct, field, struct, tag, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -179,12 +180,13 @@ def body_reply(
     shared: Shared = _NOTHING_SHARED,
 ) -> bytes:
     """Answer to the body message. The body is sent back only when it changes, with its length, as Envoy wants it."""
-    if new_body is None:
-        common = _changes(set_headers, remove_headers, shared)
-    else:
+    if new_body is not None:
         common = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers, shared)
         common += field(_BODY_MUTATION, field(_NEW_BODY, new_body))
-    return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata, shared)
+        return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata, shared)
+    own = _mutation(set_headers, remove_headers)
+    before = _before_body_changes(len(shared.set_headers) + len(own))
+    return b"".join((before, shared.set_headers, own, _CLEAR_ROUTE_CACHE, _metadata(metadata, shared)))
 
 
 def response_headers_reply(
@@ -238,16 +240,32 @@ def _changes(set_headers: Mapping[str, str], remove_headers: Iterable[str], shar
     return field(_HEADER_MUTATION, mutation) + _CLEAR_ROUTE_CACHE
 
 
+@lru_cache(MAX_KEPT)
+def _before_body_changes(length: int) -> bytes:
+    """An answer to the body as far as a HeaderMutation of that many bytes, after which only the route is cleared."""
+    mutation = _HEADER_MUTATION + varint(length)
+    common = len(mutation) + length + len(_CLEAR_ROUTE_CACHE)
+    response = _BODY_COMMON + varint(common)
+    return _REQUEST_BODY + varint(len(response) + common) + response + mutation
+
+
 def _mutation(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
     """A HeaderMutation."""
-    parts = [field(_SET_HEADER, field(_HEADER, _header(name, value))) for name, value in set_headers.items()]
-    parts += [field(_REMOVE_HEADER, name.encode()) for name in remove_headers]
+    parts: list[bytes] = []
+    for name, value in set_headers.items():
+        text = value.encode()
+        parts += (_before_header_value(name, len(text)), text)
+    for name in remove_headers:
+        parts.append(field(_REMOVE_HEADER, name.encode()))
     return b"".join(parts)
 
 
-def _header(name: str, value: str) -> bytes:
-    key, text = name.encode(), value.encode()
-    return b"".join((_KEY, varint(len(key)), key, _RAW_VALUE, varint(len(text)), text))
+@lru_cache(MAX_KEPT)
+def _before_header_value(name: str, length: int) -> bytes:
+    """What sets a header, as far as its value of that many bytes."""
+    header = field(_KEY, name.encode()) + _RAW_VALUE + varint(length)
+    option = _HEADER + varint(len(header) + length) + header
+    return _SET_HEADER + varint(len(option) + length) + option
 
 
 def _mode_override(mode: Mode | None) -> bytes:
@@ -257,4 +275,11 @@ def _mode_override(mode: Mode | None) -> bytes:
 def _metadata(metadata: Mapping[str, Json] | None, shared: Shared) -> bytes:
     if metadata is None:
         return b""
-    return field(_DYNAMIC_METADATA, struct_entry(METADATA_NAMESPACE, shared.metadata + struct(metadata)))
+    own = struct(metadata)
+    return b"".join((_before_metadata(len(shared.metadata) + len(own)), shared.metadata, own))
+
+
+@lru_cache(MAX_KEPT)
+def _before_metadata(length: int) -> bytes:
+    entry = before_struct(METADATA_NAMESPACE, length)
+    return _DYNAMIC_METADATA + varint(len(entry) + length) + entry
