@@ -25,7 +25,9 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
     TrailersResponse,
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
+from google.protobuf.message import DecodeError
 
+from protos.decoding import RequestHeaders, names, request_body_of, request_headers_of, text_of
 from protos.encoding import MAX_KEPT, before_struct, field, struct, tag, varint
 
 if TYPE_CHECKING:
@@ -41,7 +43,16 @@ METADATA_NAMESPACE = "gateway_plugin"
 _ATTRIBUTES = "envoy.filters.http.ext_proc"
 _UPSTREAM = "upstream.address"
 
-__all__ = ["Mode", "ProcessingRequest", "ProcessingResponse"]
+__all__ = [
+    "DecodeError",
+    "Mode",
+    "ProcessingRequest",
+    "ProcessingResponse",
+    "RequestHeaders",
+    "names",
+    "request_body_of",
+    "request_headers_of",
+]
 
 
 class Mode(Enum):
@@ -118,28 +129,18 @@ def shared(set_headers: Mapping[str, str], metadata: Mapping[str, Json]) -> Shar
     return Shared(_mutation(set_headers, ()), struct(metadata))
 
 
+def parsed(message: bytes) -> ProcessingRequest:
+    """Any message; raises DecodeError."""
+    return ProcessingRequest.FromString(message)
+
+
 def kind_of(message: ProcessingRequest) -> str:
     """Which message this is: "request_headers", "request_body", ...; empty for none."""
     return message.WhichOneof("request") or ""
 
 
-def headers_of(message: ProcessingRequest, wanted: frozenset[str]) -> dict[str, str]:
-    """The wanted request headers, by lower-case name; a repeated header keeps its first value."""
-    return _found(message.request_headers.headers.headers, wanted)
-
-
-def headers_end_stream(message: ProcessingRequest) -> bool:
-    """True when the request has no body."""
-    return bool(message.request_headers.end_of_stream)
-
-
-def body_of(message: ProcessingRequest) -> bytes:
-    """The buffered request body."""
-    return bytes(message.request_body.body)
-
-
 def response_headers_of(message: ProcessingRequest, wanted: frozenset[str]) -> dict[str, str]:
-    """As `headers_of`, of a response."""
+    """The wanted headers of a response, by lower-case name; a repeated header keeps its first value."""
     return _found(message.response_headers.headers.headers, wanted)
 
 
@@ -230,7 +231,7 @@ def _found(headers: Iterable[HeaderValue], wanted: frozenset[str]) -> dict[str, 
     for header in headers:
         key = header.key
         if key in wanted and key not in found:
-            found[key] = (header.raw_value or header.value.encode()).decode("utf-8", "replace")
+            found[key] = text_of(header)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.extproc.call import ProcessCall
 from gateway_plugin.extproc.parking import Parking
+from gateway_plugin.extproc.services import NOTHING_LEFT
 from gateway_plugin.extproc.waiting import WaitingRoom
 from protos import ext_proc
 
@@ -52,6 +53,8 @@ class ExternalProcessor:
         self.services = services
         self.limiter = limiter
         self.bounds = bounds
+        self.is_bounded = bounds.max_exchanges > 0
+        """Whether `is_full` may ever be true."""
         self.parked = Parking(services.clock, self.exchange_ended)
         self.waiting = WaitingRoom(
             services.router.has_room,
@@ -102,10 +105,14 @@ class ExternalProcessor:
     def exchange_ended(self, ending: Ending) -> None:
         """What is left to do for an exchange is done by tasks that nobody waits for."""
         self.last_end_seconds = self.services.clock()
+        if ending is not NOTHING_LEFT:
+            self._finish(ending)
+        self.waiting.freed()
+
+    def _finish(self, ending: Ending) -> None:
         if ending.back is not None:
             task = asyncio.get_running_loop().create_task(self.limiter.give_back(ending.back))
             self._giving_back.add(task)
             task.add_done_callback(self._giving_back.discard)
         if ending.finished is not None:
             self._on_finished(ending.finished)
-        self.waiting.freed()

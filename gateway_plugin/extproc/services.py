@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway_plugin.catalogue.registry import PlainNames
+from gateway_plugin.intent.plan import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,10 @@ class Services:
     """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
+    planner: Planner = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "planner", Planner(self.rules, self.router))
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -48,3 +53,6 @@ class Ending(msgspec.Struct, frozen=True):
     back: GiveBack | None = None
     finished: FinishedExchange | None = None
     """What became of it, where responses are followed."""
+
+
+NOTHING_LEFT = Ending()

@@ -292,8 +292,8 @@ def test_no_order_of_events_leaks_a_lease(events: list[str]):
             "passing": headers(**{":path": "/x"}),
             "body": body(),
             "bad": body(b"{"),
-            "trailers": ProcessingRequest(response_trailers={}),
-            "response": ProcessingRequest(response_headers={}),
+            "trailers": ProcessingRequest(response_trailers={}).SerializeToString(),
+            "response": ProcessingRequest(response_headers={}).SerializeToString(),
         }.get(event)
         if message is not None:
             waiting = isinstance(exchange.receive(message), Admit)
