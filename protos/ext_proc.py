@@ -58,6 +58,8 @@ __all__ = [
 class Mode(Enum):
     """What Envoy shall send after its header message."""
 
+    __hash__ = object.__hash__  # an Enum's own is a Python function
+
     BUFFERED_BODY = "buffered_body"
     """The whole request body, then nothing until the exchange ends."""
     HOLD = "hold"
