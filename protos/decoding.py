@@ -6,8 +6,9 @@ no value poses as a header.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 from envoy.config.core.v3.base_pb2 import HeaderValue
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _KEY = tag(HeaderValue.DESCRIPTOR, "key")
-# Before a value of each length.
-_RAW_VALUES = tuple(tag(HeaderValue.DESCRIPTOR, "raw_value") + bytes((length,)) for length in range(128))
+# Before a value, by its length; longer ones are left to upb.
+_RAW_VALUES = {length: tag(HeaderValue.DESCRIPTOR, "raw_value") + bytes((length,)) for length in range(128)}
 
 
-class RequestHeaders(NamedTuple):
+class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
     """`values` by lower-case name; a repeated header keeps its first value."""
 
     values: dict[str, str]
@@ -45,7 +46,9 @@ def request_headers_of(message: bytes, wanted: Mapping[bytes, str]) -> RequestHe
             key_end = header[1] + 2
             name = wanted.get(header[:key_end])
             if name is not None and name not in found:
-                found[name] = _value(header, key_end)
+                value = header[key_end + 2 :]
+                is_usual = header[key_end : key_end + 2] == _RAW_VALUES.get(len(value))
+                found[name] = value.decode("utf-8", "replace") if is_usual else text_of(HeaderValue.FromString(header))
     except IndexError:  # a header of no bytes
         return _plain_headers(message, wanted)
     return RequestHeaders(found, request.end_of_stream) if found else _plain_headers(message, wanted)
@@ -62,15 +65,6 @@ def request_body_of(message: bytes) -> bytes | None:
 def text_of(header: HeaderValue) -> str:
     """The value of a header."""
     return str(header.raw_value or header.value.encode(), "utf-8", "replace")
-
-
-def _value(header: bytes, key_end: int) -> str:
-    start = key_end + 2
-    value = header[start:]
-    length = len(value)
-    if length < 128 and header[key_end:start] == _RAW_VALUES[length]:
-        return value.decode("utf-8", "replace")
-    return text_of(HeaderValue.FromString(header))
 
 
 def _plain_headers(message: bytes, wanted: Mapping[bytes, str]) -> RequestHeaders | None:

@@ -53,7 +53,7 @@ class ProcessCall:
     def received(self, message: bytes) -> asyncio.Future[None] | None:
         """Answers now, or when the returned future is done."""
         exchange = self._exchange
-        if self._processor.is_bounded and exchange.phase is HEADERS and self._processor.is_full:
+        if exchange.phase is HEADERS and self._processor.is_full:
             return self._run(exchange.refused, rejections.overloaded("the gateway is full"))
         return self._run(exchange.receive, message)
 

@@ -272,11 +272,16 @@ class Exchange:
         if self._limited:
             # Nobody is charged for a request that no pod can take; without limits, booking finds out.
             self._check_pods(model)
-        self._forward = forward = Forward(model, intent.request_id, services.new_id(), self._user)
-        forward.new_path = intent.path if intent.path_changed else ""
-        forward.removed_headers = self._removed_headers
-        forward.exposes_pod = services.rules.expose_pod
-        forward.route = services.names.route_of(model)
+        self._forward = forward = Forward(
+            model,
+            intent.request_id,
+            services.new_id(),
+            self._user,
+            new_path=intent.path if intent.path_changed else "",
+            removed_headers=self._removed_headers,
+            exposes_pod=services.rules.expose_pod,
+            route=services.names.route_of(model),
+        )
         if model != target.asked:
             self._body = forward.new_body = intent.with_model(self._body, model)
         return self._ask_for_admission(intent, forward, target, plan) if self._limited else self._route()
@@ -373,7 +378,9 @@ class Exchange:
         if plan.resolved.auto and plan.resolved.profile_name:
             forward.response_headers["x-aibrix-config-profile"] = plan.resolved.profile_name
         services = self._services
-        self._response = self._followed()
+        assert self._target is not None
+        if services.follows_responses or self._target.restore_name:
+            self._response = self._followed(self._target)
         reply = forward.reply(to_body=self._asked_by_body, mode=_RESPONSE if services.follows_responses else _HOLD)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
         self.phase = HELD
@@ -382,16 +389,16 @@ class Exchange:
         services.metrics.model_in_flight.labels(forward.model).inc()
         return reply
 
-    def _followed(self) -> FollowedResponse | None:
-        services, target = self._services, self._target
-        restores = target is not None and target.restore_name and target.model != target.asked
+    def _followed(self, target: Target) -> FollowedResponse | None:
+        services = self._services
+        restores = target.restore_name and target.model != target.asked
         if not services.follows_responses and not restores:
             return None
         return FollowedResponse(
             services.clock,
             self._started_seconds,
             tokens_matter=services.follows_responses and self._limited,
-            restorer=NameRestorer(target.model, target.asked) if target is not None and restores else None,
+            restorer=NameRestorer(target.model, target.asked) if restores else None,
             tells_client=services.follows_responses,
         )
 
