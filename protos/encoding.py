@@ -64,7 +64,9 @@ def struct(values: Mapping[str, Json]) -> bytes:
     for name, value in values.items():
         if type(value) is str:
             text = value.encode()
-            parts += (_before_text(name, len(text)), text)
+            parts += (before_text(name, len(text)), text)
+        elif type(value) is float or type(value) is int:
+            parts += (_before_number(name), _DOUBLE.pack(value))
         else:
             encoded = _value(value)
             parts += (_before_value(name, len(encoded)), encoded)
@@ -79,9 +81,15 @@ def before_struct(name: str, length: int) -> bytes:
 
 
 @lru_cache(MAX_KEPT)
-def _before_text(name: str, length: int) -> bytes:
+def before_text(name: str, length: int) -> bytes:
+    """An entry of a Struct as far as its text of that many bytes."""
     inner = _STRING + varint(length)
     return _before_value(name, len(inner) + length) + inner
+
+
+@lru_cache(MAX_KEPT)
+def _before_number(name: str) -> bytes:
+    return _before_value(name, len(_NUMBER) + _DOUBLE.size) + _NUMBER
 
 
 @lru_cache(MAX_KEPT)

@@ -28,7 +28,7 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.message import DecodeError
 
 from protos.decoding import RequestHeaders, names, request_body_of, request_headers_of, text_of
-from protos.encoding import MAX_KEPT, before_struct, field, struct, tag, varint
+from protos.encoding import MAX_KEPT, before_struct, before_text, field, struct, tag, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -192,6 +192,19 @@ def body_reply(
     return b"".join((before, shared.set_headers, own, _CLEAR_ROUTE_CACHE, _metadata(metadata, shared)))
 
 
+def routed_reply(shared: Shared, request_id: str, user: str, charge_id: str, more: Mapping[str, Json]) -> bytes:
+    """As `body_reply`, with the id as a header, and metadata of these three and more. What stands between the values
+    follows from their lengths, which are the same for most requests."""
+    request, name, charge = request_id.encode(), user.encode(), charge_id.encode()
+    rest = struct(more) if more else b""
+    headers, known = shared
+    start, header, metadata, id_key, user_key, charge_key = _routed_frames(
+        len(headers), len(known), len(request), len(name), len(charge), len(rest)
+    )
+    ids = (id_key, request, user_key, name, charge_key, charge)
+    return b"".join((start, headers, header, request, metadata, known, *ids, rest))
+
+
 def response_headers_reply(
     set_headers: Mapping[str, str], remove_headers: Iterable[str], *, mode: Mode | None = None
 ) -> bytes:
@@ -250,6 +263,16 @@ def _before_body_changes(length: int) -> bytes:
     common = len(mutation) + length + len(_CLEAR_ROUTE_CACHE)
     response = _BODY_COMMON + varint(common)
     return _REQUEST_BODY + varint(len(response) + common) + response + mutation
+
+
+@lru_cache(MAX_KEPT)
+def _routed_frames(headers: int, known: int, request: int, name: int, charge: int, rest: int) -> tuple[bytes, ...]:
+    """What stands before each part of a `routed_reply`, by the lengths of its parts."""
+    header = _before_header_value("x-request-id", request)
+    keys = before_text("request_id", request), before_text("user", name), before_text("charge_id", charge)
+    start = _before_body_changes(headers + len(header) + request)
+    metadata = _before_metadata(known + sum(map(len, keys)) + request + name + charge + rest)
+    return start, header, _CLEAR_ROUTE_CACHE + metadata, *keys
 
 
 def _mutation(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
