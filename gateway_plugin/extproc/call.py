@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from inspect import isawaitable
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway_plugin.calls import INTERNAL, UNAVAILABLE
@@ -110,18 +109,20 @@ class ProcessCall:
 
     def _ask(self, step: Admit | Identify | WaitForRoom) -> Step | None:
         """The next step, or None when the answer comes later."""
-        limiter = self._processor.limiter
-        if isinstance(step, WaitForRoom):
-            if self._processor.waiting.enter(step.model, step.user, self):
-                return None
+        if isinstance(step, Admit):
+            decision = self._processor.limiter.admit(step.admission)
+            if isinstance(decision, Decision):
+                return self._exchange.admitted(decision)
+            self._wait_for(decision)
+        elif isinstance(step, Identify):
+            self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256))
+        elif not self._processor.waiting.enter(step.model, step.user, self):
             return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
-        answer: Answer | Awaitable[Answer]
-        answer = limiter.owner_of_key(step.key_sha256) if isinstance(step, Identify) else limiter.admit(step.admission)
-        if not isawaitable(answer):
-            return self._tell(answer)
+        return None
+
+    def _wait_for(self, answer: Awaitable[Answer]) -> None:
         self._asked = asyncio.ensure_future(answer)
         self._asked.add_done_callback(self._answered)
-        return None
 
     def _answered(self, answer: asyncio.Future[Answer]) -> None:
         if answer is self._asked:
@@ -129,10 +130,8 @@ class ProcessCall:
             if not answer.cancelled():
                 self._run(self._told, answer)
 
-    def _told(self, answer: asyncio.Future[Answer]) -> Step:
-        return self._tell(answer.result())
-
-    def _tell(self, answer: Answer) -> Step:
+    def _told(self, asked: asyncio.Future[Answer]) -> Step:
+        answer = asked.result()
         return self._exchange.admitted(answer) if isinstance(answer, Decision) else self._exchange.identified(answer)
 
     def _failed(self, error: Exception) -> Reply | None:
