@@ -25,7 +25,7 @@ from gateway_plugin.extproc.response import FollowedResponse
 from gateway_plugin.extproc.services import NOTHING_LEFT, Ending, Services
 from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, read_intent
+from gateway_plugin.intent.headers import Intent, read_intent
 from gateway_plugin.intent.identity import check_anonymous, known_user
 from gateway_plugin.intent.plan import Plan, routing_request
 from gateway_plugin.limiting import GiveBack
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["Ending", "Exchange", "Phase", "Services"]
 
 logger = logging.getLogger(__name__)
-
-_WANTED = ext_proc.names(WANTED_HEADERS)
 
 
 class Phase(Enum):
@@ -102,7 +100,7 @@ class Exchange:
     def receive(self, message: bytes) -> Step | None:
         """The step that answers a message of Envoy; None when nothing is to be said. Raises DecodeError."""
         if self.phase is HEADERS:
-            headers = ext_proc.request_headers_of(message, _WANTED)
+            headers = ext_proc.request_headers_of(message, self._services.wanted_headers)
             if headers is not None:
                 return self._run(self._on_headers, headers)
         elif self.phase is BODY:

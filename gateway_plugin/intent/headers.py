@@ -66,6 +66,13 @@ class Rules:
     """Whether clients are told which pod served them."""
 
 
+def wanted_headers(rules: Rules) -> frozenset[str]:
+    """The headers that `read_intent` looks at under these rules."""
+    identity = rules.identity
+    unused = set() if identity.api_keys or identity.bearer_token else {"authorization"}
+    return WANTED_HEADERS - (unused if identity.anonymous == "limit" else unused | {"x-forwarded-for"})
+
+
 class Intent(msgspec.Struct, frozen=True, gc=False):
     """A request as far as its headers tell."""
 
