@@ -324,7 +324,7 @@ class Exchange:
             raise rejections.refused(self._user, self._asked, rate, decision)
         self._admission = decision
         forward.reserved_tokens = decision.reserved_tokens
-        forward.response_headers = rejections.decision_headers(decision)
+        forward.response_headers |= rejections.decision_headers(decision)
         return self._route()
 
     def _check_pods(self, model: str) -> None:
