@@ -63,8 +63,6 @@ class ExternalProcessor:
         self._on_finished = on_finished
         self._giving_back: set[asyncio.Task[None]] = set()
         self._open_calls = 0
-        self.open_exchanges = 0
-        """Exchanges that hold a call or wait for the access log."""
         self._max_exchanges = bounds.max_exchanges or math.inf
         self.refuses_calls = False
         """True when the process is about to stop: new calls end at once, and Envoy asks another replica."""
@@ -73,9 +71,14 @@ class ExternalProcessor:
         self.idle.set()
 
     @property
+    def open_exchanges(self) -> int:
+        """Exchanges that hold a call or wait for the access log."""
+        return self._open_calls + len(self.parked)
+
+    @property
     def is_full(self) -> bool:
         """Whether one more exchange would be too many; the one that asks is counted already."""
-        return self.open_exchanges > self._max_exchanges
+        return self._open_calls + len(self.parked) > self._max_exchanges
 
     def methods(self) -> Methods:
         """What a transport serves."""
@@ -91,7 +94,6 @@ class ExternalProcessor:
         if not self._open_calls:
             self.idle.clear()
         self._open_calls += 1
-        self.open_exchanges += 1
         return ProcessCall(call, self)
 
     def call_ended(self) -> None:
@@ -101,8 +103,7 @@ class ExternalProcessor:
             self.idle.set()
 
     def exchange_ended(self, ending: Ending) -> None:
-        """One exchange less; what is left to do for it is done by tasks that nobody waits for."""
-        self.open_exchanges -= 1
+        """What is left to do for an exchange is done by tasks that nobody waits for."""
         self.last_end_seconds = self.services.clock()
         if ending is not NOTHING_LEFT:
             self._finish(ending)
