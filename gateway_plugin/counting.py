@@ -106,11 +106,15 @@ class Family(Collector, Generic[C]):
 
     def labels(self, *values: str) -> C:
         """The child of these values; none is ever removed. Callers see to it that values are few."""
-        child = self._children.get(values)
-        if child is None:
-            if len(values) != len(self._labels):
-                raise ValueError(f"{self._name} has labels {self._labels}, not {len(values)}")
-            child = self._children[values] = self._new_child()
+        try:
+            return self._children[values]
+        except KeyError:
+            return self._added(values)
+
+    def _added(self, values: tuple[str, ...]) -> C:
+        if len(values) != len(self._labels):
+            raise ValueError(f"{self._name} has labels {self._labels}, not {len(values)}")
+        child = self._children[values] = self._new_child()
         return child
 
     def items(self) -> Iterable[tuple[tuple[str, ...], C]]:
