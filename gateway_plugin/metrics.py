@@ -6,11 +6,14 @@ or prompt is ever a label. Names that AIBrix's dashboards use are kept where the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from gateway_plugin.counting import Count, Family, Level, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,28 +28,6 @@ _DECISION_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.0
 _TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 
 
-M = TypeVar("M", Counter, Gauge, Histogram)
-
-
-class Children(Generic[M]):
-    """A metric's children by label values. The library's own way to them takes a lock, and strings of strings."""
-
-    def __init__(self, parent: M) -> None:
-        self._parent: M = parent
-        self._known: dict[tuple[str, ...], M] = {}
-
-    def labels(self, *values: str) -> M:
-        """As in the library; no child is ever removed."""
-        child = self._known.get(values)
-        if child is None:
-            child = self._known[values] = self._parent.labels(*values)
-        return child
-
-    def items(self) -> Iterator[tuple[tuple[str, ...], M]]:
-        """All children so far."""
-        return iter(tuple(self._known.items()))
-
-
 class Metrics:
     """All metrics of one process, in a registry of its own."""
 
@@ -58,34 +39,27 @@ class Metrics:
 
     def in_flight_by_model(self) -> dict[str, int]:
         """Open exchanges of every model that has had any."""
-        children = self.model_in_flight.items()
-        return {model: int(next(iter(gauge.collect())).samples[0].value) for (model,), gauge in children}
+        return {model: int(level.value) for (model,), level in self.model_in_flight.items()}
 
     def _requests(self) -> None:
         counters = self._counters
         self.requests = counters("gateway_request", "Requests sent on to a model.", "model", "strategy")
-        self.passed = Counter(
-            "gateway_passed_through", "Requests of other paths, passed on untouched.", registry=self.registry
-        )
+        self.passed = counters("gateway_passed_through", "Requests of other paths, passed on untouched.").labels()
         self.rejections = counters("gateway_rejections", "Requests answered by the gateway itself.", "reason", "status")
         self.decisions = counters(
             "gateway_routing_decisions", "Pods chosen, by the branch that led there.", "model", "strategy", "branch"
         )
-        self.in_flight = Gauge("gateway_in_flight_requests", "Open HTTP exchanges.", registry=self.registry)
-        self.model_in_flight = Children(
-            Gauge(
-                "gateway_model_in_flight_requests", "Open HTTP exchanges of a model.", ["model"], registry=self.registry
-            )
+        self.model_in_flight = Family(
+            "gauge", "gateway_model_in_flight_requests", "Open HTTP exchanges of a model.", ["model"], Level
         )
-        self.decision_seconds = Histogram(
+        self.registry.register(InFlightCollector(self.in_flight_by_model))
+        self.registry.register(self.model_in_flight)
+        self.decision_seconds = self._seconds(
             "gateway_decision_seconds",
             "Own time from a request's headers to the reply that sends it on; waiting for others is left out.",
-            buckets=_DECISION_SECONDS,
-            registry=self.registry,
-        )
-        self.errors = Counter(
-            "gateway_internal_errors", "Exchanges that ended in an exception of ours.", registry=self.registry
-        )
+            _DECISION_SECONDS,
+        ).labels()
+        self.errors = counters("gateway_internal_errors", "Exchanges that ended in an exception of ours.").labels()
 
     def _outcomes(self) -> None:
         """From Envoy's access log."""
@@ -105,20 +79,36 @@ class Metrics:
         self.input_tokens = counters("gateway_input_tokens", "Prompt tokens.", "model")
         self.output_tokens = counters("gateway_output_tokens", "Generated tokens.", "model")
         self.cached_tokens = counters("gateway_cached_tokens", "Prompt tokens that the pod had cached.", "model")
-        self.ttft = self._seconds("gateway_ttft_seconds", "Time to first token of streams.", _SECONDS)
-        self.tpot = self._seconds("gateway_tpot_seconds", "Time per output token of streams.", _TPOT_SECONDS)
-        self.duration = self._seconds("gateway_request_duration_seconds", "Whole exchange.", _SECONDS)
+        self.ttft = self._seconds("gateway_ttft_seconds", "Time to first token of streams.", _SECONDS, "model")
+        self.tpot = self._seconds("gateway_tpot_seconds", "Time per output token of streams.", _TPOT_SECONDS, "model")
+        self.duration = self._seconds("gateway_request_duration_seconds", "Whole exchange.", _SECONDS, "model")
 
     def _accounting(self) -> None:
         counters = self._counters
         self.log_entries = counters("gateway_access_log_entries", "Entries from Envoy, by what they were.", "outcome")
         self.settlements = counters("gateway_settlements", "Token charges, by what became of them.", "outcome")
 
-    def _counters(self, name: str, text: str, *labels: str) -> Children[Counter]:
-        return Children(Counter(name, text, labels, registry=self.registry))
+    def _counters(self, name: str, text: str, *labels: str) -> Family[Count]:
+        family = Family("counter", name, text, labels, Count)
+        self.registry.register(family)
+        return family
 
-    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Children[Histogram]:
-        return Children(Histogram(name, text, ["model"], buckets=buckets, registry=self.registry))
+    def _seconds(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Family[Spread]:
+        family = Family("histogram", name, text, labels, partial(Spread, bounds))
+        self.registry.register(family)
+        return family
+
+
+class InFlightCollector(Collector):
+    """Open exchanges of all models, added up when somebody asks."""
+
+    def __init__(self, by_model: Callable[[], Mapping[str, int]]) -> None:
+        self._by_model = by_model
+
+    def collect(self) -> Iterator[Metric]:
+        """As of now."""
+        total = sum(self._by_model().values())
+        yield GaugeMetricFamily("gateway_in_flight_requests", "Open HTTP exchanges.", value=total)
 
 
 class PrefixIndexCollector(Collector):

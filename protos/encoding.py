@@ -1,11 +1,13 @@
-"""Protobuf's wire format for the few messages that every request costs: built by hand, in a third of upb's time.
+"""Protobuf's wire format for the few messages that every request costs: built by hand, in a fifth of upb's time.
 
 From Python, upb makes an object for each sub-message and copies it into its parent. Here a message is bytes, and its
-parent is a join. Field numbers come from the descriptors; what is built parses to the same message (see the tests).
+parent is a join. All that stands before a value follows from its name and its length alone, and is kept by those. Field
+numbers come from the descriptors; what is built parses to the same message (see the tests).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct as Packer
 from typing import TYPE_CHECKING
 
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 _SHORT = tuple(bytes((length,)) for length in range(128))
 _DOUBLE = Packer("<d")
-_MAX_SHORT = 124  # an entry with a text of one-byte lengths needs three bytes beside text and key
-_MAX_KEYS = 256
-_KEYS: dict[str, bytes] = {}  # our own names mostly, and some pods' addresses
+MAX_KEPT = 4096
+"""Beginnings of each kind that are kept: names are our own and pods' addresses, lengths mostly alike."""
 
 
 def tag(descriptor: Descriptor, name: str, wire_type: int = _BYTES) -> bytes:
@@ -61,40 +62,48 @@ def struct(values: Mapping[str, Json]) -> bytes:
     """google.protobuf.Struct."""
     parts: list[bytes] = []
     for name, value in values.items():
-        key = _KEYS.get(name) or _key(name)
-        if isinstance(value, str):
+        if type(value) is str:
             text = value.encode()
-            length = len(text)
-            if length + len(key) < _MAX_SHORT:
-                whole, inner = _SHORT[length + len(key) + 3], _SHORT[length + 2]
-                parts += (_ENTRY, whole, key, inner, _STRING, _SHORT[length], text)
-                continue
-            encoded = field(_STRING, text)
+            parts += (before_text(name, len(text)), text)
+        elif type(value) is float or type(value) is int:
+            parts += (_before_number(name), _DOUBLE.pack(value))
         else:
             encoded = _value(value)
-        size = varint(len(encoded))
-        parts += (_ENTRY, varint(len(key) + len(size) + len(encoded)), key, size, encoded)
+            parts += (_before_value(name, len(encoded)), encoded)
     return b"".join(parts)
 
 
-def struct_entry(name: str, inner: bytes) -> bytes:
-    """A Struct with one entry: another one, serialized already. Structs in a row are one with all entries."""
-    value = field(_STRUCT, inner)
-    return field(_ENTRY, (_KEYS.get(name) or _key(name)) + varint(len(value)) + value)
+def before_struct(name: str, length: int) -> bytes:
+    """What a Struct with one entry, another one of that many bytes, says before it. Structs in a row are one with all
+    entries."""
+    inner = _STRUCT + varint(length)
+    return _before_value(name, len(inner) + length) + inner
 
 
-def _key(name: str) -> bytes:
-    """An entry as far as its value's length."""
-    key = field(_KEY, name.encode()) + _VALUE
-    if len(_KEYS) < _MAX_KEYS:
-        _KEYS[name] = key
-    return key
+@lru_cache(MAX_KEPT)
+def before_text(name: str, length: int) -> bytes:
+    """An entry of a Struct as far as its text of that many bytes."""
+    inner = _STRING + varint(length)
+    return _before_value(name, len(inner) + length) + inner
+
+
+@lru_cache(MAX_KEPT)
+def _before_number(name: str) -> bytes:
+    return _before_value(name, len(_NUMBER) + _DOUBLE.size) + _NUMBER
+
+
+@lru_cache(MAX_KEPT)
+def _before_value(name: str, length: int) -> bytes:
+    """An entry as far as its value, a message of that many bytes."""
+    key = field(_KEY, name.encode()) + _VALUE + varint(length)
+    return _ENTRY + varint(len(key) + length) + key
 
 
 def _value(value: Json) -> bytes:
     if isinstance(value, bool):
         return _TRUE if value else _FALSE
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return _NUMBER + _DOUBLE.pack(value)
-    assert not isinstance(value, str)
+    if isinstance(value, str):
+        return field(_STRING, value.encode())
     return field(_STRUCT, struct(value))

@@ -8,6 +8,7 @@ stream open until the HTTP exchange ends, without any further message when the r
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
@@ -24,8 +25,10 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
     TrailersResponse,
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
+from google.protobuf.message import DecodeError
 
-from protos.encoding import field, struct, struct_entry, tag, varint
+from protos.decoding import RequestHeaders, names, request_body_of, request_headers_of, text_of
+from protos.encoding import MAX_KEPT, before_struct, before_text, field, struct, tag, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,11 +43,22 @@ METADATA_NAMESPACE = "gateway_plugin"
 _ATTRIBUTES = "envoy.filters.http.ext_proc"
 _UPSTREAM = "upstream.address"
 
-__all__ = ["Mode", "ProcessingRequest", "ProcessingResponse"]
+__all__ = [
+    "DecodeError",
+    "Mode",
+    "ProcessingRequest",
+    "ProcessingResponse",
+    "RequestHeaders",
+    "names",
+    "request_body_of",
+    "request_headers_of",
+]
 
 
 class Mode(Enum):
     """What Envoy shall send after its header message."""
+
+    __hash__ = object.__hash__  # an Enum's own is a Python function
 
     BUFFERED_BODY = "buffered_body"
     """The whole request body, then nothing until the exchange ends."""
@@ -117,28 +131,18 @@ def shared(set_headers: Mapping[str, str], metadata: Mapping[str, Json]) -> Shar
     return Shared(_mutation(set_headers, ()), struct(metadata))
 
 
+def parsed(message: bytes) -> ProcessingRequest:
+    """Any message; raises DecodeError."""
+    return ProcessingRequest.FromString(message)
+
+
 def kind_of(message: ProcessingRequest) -> str:
     """Which message this is: "request_headers", "request_body", ...; empty for none."""
     return message.WhichOneof("request") or ""
 
 
-def headers_of(message: ProcessingRequest, wanted: frozenset[str]) -> dict[str, str]:
-    """The wanted request headers, by lower-case name; a repeated header keeps its first value."""
-    return _found(message.request_headers.headers.headers, wanted)
-
-
-def headers_end_stream(message: ProcessingRequest) -> bool:
-    """True when the request has no body."""
-    return bool(message.request_headers.end_of_stream)
-
-
-def body_of(message: ProcessingRequest) -> bytes:
-    """The buffered request body."""
-    return bytes(message.request_body.body)
-
-
 def response_headers_of(message: ProcessingRequest, wanted: frozenset[str]) -> dict[str, str]:
-    """As `headers_of`, of a response."""
+    """The wanted headers of a response, by lower-case name; a repeated header keeps its first value."""
     return _found(message.response_headers.headers.headers, wanted)
 
 
@@ -179,12 +183,26 @@ def body_reply(
     shared: Shared = _NOTHING_SHARED,
 ) -> bytes:
     """Answer to the body message. The body is sent back only when it changes, with its length, as Envoy wants it."""
-    if new_body is None:
-        common = _changes(set_headers, remove_headers, shared)
-    else:
+    if new_body is not None:
         common = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers, shared)
         common += field(_BODY_MUTATION, field(_NEW_BODY, new_body))
-    return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata, shared)
+        return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata, shared)
+    own = _mutation(set_headers, remove_headers)
+    before = _before_body_changes(len(shared.set_headers) + len(own))
+    return b"".join((before, shared.set_headers, own, _CLEAR_ROUTE_CACHE, _metadata(metadata, shared)))
+
+
+def routed_reply(shared: Shared, request_id: str, user: str, charge_id: str, more: Mapping[str, Json]) -> bytes:
+    """As `body_reply`, with the id as a header, and metadata of these three and more. What stands between the values
+    follows from their lengths, which are the same for most requests."""
+    request, name, charge = request_id.encode(), user.encode(), charge_id.encode()
+    rest = struct(more) if more else b""
+    headers, known = shared
+    start, header, metadata, id_key, user_key, charge_key = _routed_frames(
+        len(headers), len(known), len(request), len(name), len(charge), len(rest)
+    )
+    ids = (id_key, request, user_key, name, charge_key, charge)
+    return b"".join((start, headers, header, request, metadata, known, *ids, rest))
 
 
 def response_headers_reply(
@@ -228,7 +246,7 @@ def _found(headers: Iterable[HeaderValue], wanted: frozenset[str]) -> dict[str, 
     for header in headers:
         key = header.key
         if key in wanted and key not in found:
-            found[key] = (header.raw_value or header.value.encode()).decode("utf-8", "replace")
+            found[key] = text_of(header)
     return found
 
 
@@ -238,16 +256,42 @@ def _changes(set_headers: Mapping[str, str], remove_headers: Iterable[str], shar
     return field(_HEADER_MUTATION, mutation) + _CLEAR_ROUTE_CACHE
 
 
+@lru_cache(MAX_KEPT)
+def _before_body_changes(length: int) -> bytes:
+    """An answer to the body as far as a HeaderMutation of that many bytes, after which only the route is cleared."""
+    mutation = _HEADER_MUTATION + varint(length)
+    common = len(mutation) + length + len(_CLEAR_ROUTE_CACHE)
+    response = _BODY_COMMON + varint(common)
+    return _REQUEST_BODY + varint(len(response) + common) + response + mutation
+
+
+@lru_cache(MAX_KEPT)
+def _routed_frames(headers: int, known: int, request: int, name: int, charge: int, rest: int) -> tuple[bytes, ...]:
+    """What stands before each part of a `routed_reply`, by the lengths of its parts."""
+    header = _before_header_value("x-request-id", request)
+    keys = before_text("request_id", request), before_text("user", name), before_text("charge_id", charge)
+    start = _before_body_changes(headers + len(header) + request)
+    metadata = _before_metadata(known + sum(map(len, keys)) + request + name + charge + rest)
+    return start, header, _CLEAR_ROUTE_CACHE + metadata, *keys
+
+
 def _mutation(set_headers: Mapping[str, str], remove_headers: Iterable[str]) -> bytes:
     """A HeaderMutation."""
-    parts = [field(_SET_HEADER, field(_HEADER, _header(name, value))) for name, value in set_headers.items()]
-    parts += [field(_REMOVE_HEADER, name.encode()) for name in remove_headers]
+    parts: list[bytes] = []
+    for name, value in set_headers.items():
+        text = value.encode()
+        parts += (_before_header_value(name, len(text)), text)
+    for name in remove_headers:
+        parts.append(field(_REMOVE_HEADER, name.encode()))
     return b"".join(parts)
 
 
-def _header(name: str, value: str) -> bytes:
-    key, text = name.encode(), value.encode()
-    return b"".join((_KEY, varint(len(key)), key, _RAW_VALUE, varint(len(text)), text))
+@lru_cache(MAX_KEPT)
+def _before_header_value(name: str, length: int) -> bytes:
+    """What sets a header, as far as its value of that many bytes."""
+    header = field(_KEY, name.encode()) + _RAW_VALUE + varint(length)
+    option = _HEADER + varint(len(header) + length) + header
+    return _SET_HEADER + varint(len(option) + length) + option
 
 
 def _mode_override(mode: Mode | None) -> bytes:
@@ -257,4 +301,11 @@ def _mode_override(mode: Mode | None) -> bytes:
 def _metadata(metadata: Mapping[str, Json] | None, shared: Shared) -> bytes:
     if metadata is None:
         return b""
-    return field(_DYNAMIC_METADATA, struct_entry(METADATA_NAMESPACE, shared.metadata + struct(metadata)))
+    own = struct(metadata)
+    return b"".join((_before_metadata(len(shared.metadata) + len(own)), shared.metadata, own))
+
+
+@lru_cache(MAX_KEPT)
+def _before_metadata(length: int) -> bytes:
+    entry = before_struct(METADATA_NAMESPACE, length)
+    return _DYNAMIC_METADATA + varint(len(entry) + length) + entry

@@ -101,7 +101,7 @@ def decision(router: Router, body_bytes: int, strategy: str) -> Callable[[], obj
     def run() -> None:
         exchange = Exchange(services)
         for message in messages:
-            step = exchange.receive(ProcessingRequest.FromString(message))
+            step = exchange.receive(message)
             assert isinstance(step, Reply)
         exchange.end()
 

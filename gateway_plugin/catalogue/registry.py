@@ -9,7 +9,7 @@ another alias, so that a name is resolved in one step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -43,7 +43,7 @@ class ModelRule(Struct, frozen=True):
     canary: Canary | None = None
 
 
-class Target(NamedTuple):
+class Target(Struct, frozen=True, gc=False):
     """Where a request goes. `base` is the model behind the name that was asked for, before any canary."""
 
     model: str

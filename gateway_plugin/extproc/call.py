@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
-from inspect import isawaitable
 from typing import TYPE_CHECKING, TypeVar
 
-from google.protobuf.message import DecodeError
-
 from gateway_plugin.calls import INTERNAL, UNAVAILABLE
-from gateway_plugin.extproc.exchange import Exchange, Phase
+from gateway_plugin.extproc.exchange import HEADERS, HELD, WAITING, Exchange
 from gateway_plugin.extproc.steps import Admit, Identify, WaitForRoom
 from gateway_plugin.intent import rejections
-from protos.ext_proc import ProcessingRequest
+from protos.ext_proc import DecodeError
 from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     # A decision of the limiter, or the owner of a key.
     Answer = Decision | str | None
 
-T = TypeVar("T")
+A = TypeVar("A")
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +51,10 @@ class ProcessCall:
 
     def received(self, message: bytes) -> asyncio.Future[None] | None:
         """Answers now, or when the returned future is done."""
-        try:
-            request = ProcessingRequest.FromString(message)
-        except DecodeError:
-            self._call.finish(INTERNAL, "not a ProcessingRequest")
-            return None
-        if self._exchange.phase is Phase.HEADERS and self._processor.is_full:
-            return self._run(lambda: self._exchange.refused(rejections.overloaded("the gateway is full")))
-        return self._run(partial(self._exchange.receive, request))
+        exchange = self._exchange
+        if exchange.phase is HEADERS and self._processor.is_full:
+            return self._run(exchange.refused, rejections.overloaded("the gateway is full"))
+        return self._run(exchange.receive, message)
 
     def half_closed(self) -> None:
         """Envoy has nothing more to say: the HTTP exchange is over."""
@@ -75,28 +67,33 @@ class ProcessCall:
             # Answered in this very turn of the loop: what was admitted must be known to be given back.
             self._answered(asked)
         self._set_idle()
-        self._processor.waiting.leave(self)
-        self._processor.call_ended()
-        if self._finished and self._exchange.phase is Phase.HELD:
-            self._processor.parked.park(self._exchange)
+        exchange, processor = self._exchange, self._processor
+        if exchange.phase is WAITING:
+            processor.waiting.leave(self)
+        processor.call_ended()
+        if self._finished and exchange.phase is HELD:
+            processor.parked.park(exchange)
         else:
-            self._processor.exchange_ended(self._exchange.end())
+            processor.exchange_ended(exchange.end())
 
     def resume(self) -> None:
         """A pod has room."""
-        self._run(self._exchange.resumed)
+        self._run(Exchange.resumed, self._exchange)
 
     def give_up(self) -> None:
         """No pod had room in time."""
-        self._run(lambda: self._exchange.refused(rejections.overloaded("no pod had room in time")))
+        self._run(self._exchange.refused, rejections.overloaded("no pod had room in time"))
 
-    def _run(self, first: Callable[[], Step | None]) -> asyncio.Future[None] | None:
-        """Takes steps until one is a reply, or one must wait."""
-        step = self._guarded(first)
-        while isinstance(step, _QUESTIONS):
-            step = self._guarded(partial(self._ask, step))
-            if step is None:
-                return self._busy_until_answered()
+    def _run(self, first: Callable[[A], Step | None], of: A) -> asyncio.Future[None] | None:
+        """Takes steps until one is a reply, or one must wait. Whatever fails is answered."""
+        try:
+            step = first(of)
+            while isinstance(step, _QUESTIONS):
+                step = self._ask(step)
+                if step is None:
+                    return self._busy_until_answered()
+        except Exception as error:  # noqa: BLE001 - every kind is answered
+            step = self._failed(error)
         if step is not None:
             self._say(step)
         self._set_idle()
@@ -105,48 +102,51 @@ class ProcessCall:
     def _say(self, reply: Reply) -> None:
         self._call.send(reply.message)
         exchange = self._exchange
-        may_end = self._processor.bounds.ends_calls and exchange.phase is Phase.HELD and not exchange.follows_response
+        may_end = self._processor.bounds.ends_calls and exchange.phase is HELD and not exchange.follows_response
         if reply.final or may_end:
             self._finished = True
             self._call.finish()
 
     def _ask(self, step: Admit | Identify | WaitForRoom) -> Step | None:
         """The next step, or None when the answer comes later."""
-        limiter = self._processor.limiter
-        if isinstance(step, WaitForRoom):
-            if self._processor.waiting.enter(step.model, step.user, self):
-                return None
+        if isinstance(step, Admit):
+            decision = self._processor.limiter.admit(step.admission)
+            if isinstance(decision, Decision):
+                return self._exchange.admitted(decision)
+            self._wait_for(decision)
+        elif isinstance(step, Identify):
+            self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256))
+        elif not self._processor.waiting.enter(step.model, step.user, self):
             return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
-        answer: Answer | Awaitable[Answer]
-        answer = limiter.owner_of_key(step.key_sha256) if isinstance(step, Identify) else limiter.admit(step.admission)
-        if not isawaitable(answer):
-            return self._tell(answer)
+        return None
+
+    def _wait_for(self, answer: Awaitable[Answer]) -> None:
         self._asked = asyncio.ensure_future(answer)
         self._asked.add_done_callback(self._answered)
-        return None
 
     def _answered(self, answer: asyncio.Future[Answer]) -> None:
         if answer is self._asked:
             self._asked = None
             if not answer.cancelled():
-                self._run(lambda: self._tell(answer.result()))
+                self._run(self._told, answer)
 
-    def _tell(self, answer: Answer) -> Step:
+    def _told(self, asked: asyncio.Future[Answer]) -> Step:
+        answer = asked.result()
         return self._exchange.admitted(answer) if isinstance(answer, Decision) else self._exchange.identified(answer)
 
-    def _guarded(self, step: Callable[[], T]) -> T | Step:
-        try:
-            return step()
-        except StoreUnavailable as error:
+    def _failed(self, error: Exception) -> Reply | None:
+        """One exchange must never end the process, and its client must get an answer."""
+        if isinstance(error, DecodeError):
+            self._call.finish(INTERNAL, "not a ProcessingRequest")
+            return None
+        if isinstance(error, StoreUnavailable):
             logger.debug("limiter unavailable: %s", error)
             return self._exchange.refused(rejections.limiter_unavailable())
-        except CorruptUserRecord as error:
+        if isinstance(error, CorruptUserRecord):
             logger.error("user cannot be admitted: %s", error)
             return self._exchange.refused(rejections.corrupt_user())
-        except Exception:
-            # One exchange must never end the process, and its client must get an answer.
-            logger.exception("exchange failed: %r", self._exchange)
-            return self._exchange.failed()
+        logger.error("exchange failed: %r", self._exchange, exc_info=error)
+        return self._exchange.failed()
 
     def _busy_until_answered(self) -> asyncio.Future[None]:
         if self._busy is None:

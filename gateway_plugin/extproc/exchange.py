@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import logging
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from gateway_plugin.extproc import replies
 from gateway_plugin.extproc.replies import Forward
 from gateway_plugin.extproc.response import FollowedResponse
-from gateway_plugin.extproc.services import Ending, Services
+from gateway_plugin.extproc.services import NOTHING_LEFT, Ending, Services
 from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, read_intent
+from gateway_plugin.intent.headers import Intent, read_intent
 from gateway_plugin.intent.identity import check_anonymous, known_user
-from gateway_plugin.intent.plan import Plan, make_plan, routing_request
+from gateway_plugin.intent.plan import Plan, routing_request
 from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.rewriting import NameRestorer
@@ -37,7 +37,7 @@ from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
 from routing.policies.least_request import LeastRequest
 from routing.policies.session_affinity import SessionAffinity, token_of
-from routing.router import Booking, NoReadyPodError, SaturatedError, UnknownModelError
+from routing.router import NoReadyPodError, SaturatedError, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from gateway_plugin.catalogue.registry import Target
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
-    from protos.ext_proc import ProcessingRequest
+    from protos.ext_proc import RequestHeaders
     from ratelimit import Decision
-    from routing.policy import Policy
 
 __all__ = ["Ending", "Exchange", "Phase", "Services"]
 
@@ -66,12 +65,21 @@ class Phase(Enum):
     DONE = "done"
 
 
+# In Python 3.11 an attribute of an Enum costs ten times as much as a global, and these are asked for all the time.
+HEADERS, IDENTIFYING, BODY, ADMITTING = Phase.HEADERS, Phase.IDENTIFYING, Phase.BODY, Phase.ADMITTING
+WAITING, HELD, DONE = Phase.WAITING, Phase.HELD, Phase.DONE
+_ADMITTED = Outcome.ADMITTED
+_HOLD, _RESPONSE = Mode.HOLD, Mode.RESPONSE
+
+A = TypeVar("A")
+
+
 class Exchange:
     """One request, from its headers to the end of its response."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.phase = Phase.HEADERS
+        self.phase = HEADERS
         self._has_body = False
         self._asked_by_body = False
         self._intent: Intent | None = None
@@ -89,33 +97,30 @@ class Exchange:
         self._started_seconds = 0.0
         self._response: FollowedResponse | None = None
 
-    def receive(self, message: ProcessingRequest) -> Step | None:
-        """The step that answers a message of Envoy; None when nothing is to be said."""
-        kind = ext_proc.kind_of(message)
-        if (self.phase, kind) == (Phase.HEADERS, "request_headers"):
-            return self._run(lambda: self._on_headers(message))
-        if (self.phase, kind) == (Phase.BODY, "request_body"):
-            self._asked_by_body = True
-            return self._run(lambda: self._on_body(ext_proc.body_of(message)))
-        if self._response is not None and self._forward is not None:
-            if kind == "response_headers":
-                return self._response.headers(message, self._forward)
-            if kind == "response_body":
-                return self._response.body(message)
-        reply = ext_proc.empty_reply(kind)
-        return Reply(reply) if reply is not None else None
+    def receive(self, message: bytes) -> Step | None:
+        """The step that answers a message of Envoy; None when nothing is to be said. Raises DecodeError."""
+        if self.phase is HEADERS:
+            headers = ext_proc.request_headers_of(message, self._services.wanted_headers)
+            if headers is not None:
+                return self._run(self._on_headers, headers)
+        elif self.phase is BODY:
+            body = ext_proc.request_body_of(message)
+            if body is not None:
+                self._asked_by_body = True
+                return self._run(self._on_body, body)
+        return self._on_other(message)
 
     def identified(self, key_owner: str | None) -> Step:
         """The answer to `Identify`: whose key it is, None for nobody's."""
-        return self._run(lambda: self._on_identified(key_owner))
+        return self._run(self._on_identified, key_owner)
 
     def admitted(self, decision: Decision) -> Step:
         """The answer to `Admit`."""
-        return self._run(lambda: self._on_decision(decision))
+        return self._run(self._on_decision, decision)
 
     def resumed(self) -> Step:
         """The answer to `WaitForRoom`: there is some now."""
-        return self._run(self._on_room)
+        return self._run(Exchange._route, self)
 
     def refused(self, error: ApiError) -> Reply:
         """What was asked for could not be decided; the client gets the error."""
@@ -128,11 +133,11 @@ class Exchange:
 
     def end(self) -> Ending:
         """The HTTP exchange is over, whatever the cause. Safe to call again; what is left to do is told once."""
-        reached_a_pod = self.phase is Phase.HELD
+        reached_a_pod = self.phase is HELD
         self._close()
         forward, response, self._response = self._forward, self._response, None
-        if forward is None:
-            return Ending()
+        if forward is None or (response is None and self._admission is None):
+            return NOTHING_LEFT
         tells = response is not None and reached_a_pod and self._services.follows_responses
         finished = response.finished(forward) if response is not None and tells else None
         return Ending(self._give_back(forward, reached_a_pod=reached_a_pod), finished)
@@ -149,15 +154,15 @@ class Exchange:
         )
 
     def _close(self) -> None:
-        """Gives back the lease and leaves the gauges."""
-        if self.phase is Phase.HELD and self._forward is not None:
-            self._services.metrics.in_flight.dec()
-            self._services.metrics.model_in_flight.labels(self._forward.model).dec()
-        self.phase = Phase.DONE
-        booking = self._booking
+        """Gives back the lease and leaves the gauge."""
+        was_held, self.phase, forward = self.phase is HELD, DONE, self._forward
+        if forward is None:
+            return
+        if was_held:
+            self._services.metrics.model_in_flight.labels(forward.model).dec()
+        booking = forward.booking
         if booking is not None and booking.lease.release() and not self._services.outcomes_are_told:
-            assert self._forward is not None
-            self._services.router.assume_success(self._forward.charge_id)
+            self._services.router.assume_success(forward.charge_id)
 
     @property
     def charge_id(self) -> str:
@@ -169,32 +174,45 @@ class Exchange:
         """Whether it wants to see what the pod answers."""
         return self._response is not None
 
-    @property
-    def _booking(self) -> Booking | None:
-        return self._forward.booking if self._forward is not None else None
-
     def __repr__(self) -> str:
-        pods = ",".join(pod.address for pod in self._booking.pods) if self._booking else "-"
-        return f"<Exchange {self.phase.value} model={self._forward.model if self._forward else '-'} pods={pods}>"
+        forward = self._forward
+        if forward is None:
+            return f"<Exchange {self.phase.value} model=- pods=->"
+        pods = ",".join(pod.address for pod in forward.booking.pods) if forward.booking is not None else "-"
+        return f"<Exchange {self.phase.value} model={forward.model} pods={pods}>"
 
-    def _run(self, step: Callable[[], Step]) -> Step:
-        started = self._services.clock()
+    def _run(self, step: Callable[[A], Step], of: A) -> Step:
+        """Takes a step in the measured time; mistakes of the client are answers."""
+        clock = self._services.clock
+        started = clock()
         try:
-            return step()
+            return step(of)
         except ApiError as error:
             return self._reject(error)
         finally:
-            self._busy_seconds += self._services.clock() - started
-            if self.phase is Phase.HELD:
+            self._busy_seconds += clock() - started
+            if self.phase is HELD:
                 self._services.metrics.decision_seconds.observe(self._busy_seconds)
 
-    def _on_headers(self, message: ProcessingRequest) -> Step:
-        self._started_seconds = self._services.clock()
-        headers = ext_proc.headers_of(message, WANTED_HEADERS)
-        self._has_body = not ext_proc.headers_end_stream(message)
-        self._intent = intent = read_intent(headers, self._services.rules, self._services.new_id)
+    def _on_other(self, message: bytes) -> Reply | None:
+        """Not what the phase is about: parts of the response, and what was not asked for."""
+        parsed = ext_proc.parsed(message)
+        kind = ext_proc.kind_of(parsed)
+        if self._response is not None and self._forward is not None:
+            if kind == "response_headers":
+                return self._response.headers(parsed, self._forward)
+            if kind == "response_body":
+                return self._response.body(parsed)
+        reply = ext_proc.empty_reply(kind)
+        return Reply(reply) if reply is not None else None
+
+    def _on_headers(self, headers: RequestHeaders) -> Step:
+        services = self._services
+        self._started_seconds = services.clock()
+        self._has_body = not headers.end_of_stream
+        self._intent = intent = read_intent(headers.values, services.rules, services.new_id)
         if intent.claim.key_sha256:
-            self.phase = Phase.IDENTIFYING
+            self.phase = IDENTIFYING
             return Identify(intent.claim.key_sha256)
         return self._with_user(intent, intent.claim.user)
 
@@ -208,7 +226,7 @@ class Exchange:
             self._removed_headers = ("authorization",)
         if intent.kind is None:
             self._services.metrics.passed.inc()
-            self.phase = Phase.DONE
+            self.phase = DONE
             return replies.pass_through(self._removed_headers)
         check_anonymous(user, rules.identity)
         self._user = user or intent.source_user
@@ -222,7 +240,7 @@ class Exchange:
                 return self._admit(intent, target, plan)
         if not self._has_body:
             return self._on_body(b"")
-        self.phase = Phase.BODY
+        self.phase = BODY
         sees_response = self._services.follows_responses or self._services.names.restores_names()
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
 
@@ -239,32 +257,40 @@ class Exchange:
 
     def _new_plan(self, intent: Intent, model: str) -> Plan:
         services = self._services
-        plan = make_plan(intent, model, services.rules, services.router, self._prompt)
+        plan = services.planner.plan(intent, model, self._prompt)
         if plan.policy is None and services.names.route_of(model):
             # Envoy's balancing over the base model's pods would meet some without the adapter.
-            return msgspec.structs.replace(
-                plan, policy=services.router.policy(LeastRequest.name), strategy=LeastRequest.name
-            )
+            name = LeastRequest.name
+            return msgspec.structs.replace(plan, policy=services.router.policy(name), strategy=name, label=name)
         return plan
 
     def _admit(self, intent: Intent, target: Target, plan: Plan) -> Step:
-        self._plan, self._target, model = plan, target, target.model
-        self._check_pods(model)
-        self._forward = forward = Forward(model, intent.request_id, self._services.new_id(), self._user)
-        forward.new_path = intent.path if intent.path_changed else ""
-        forward.removed_headers = self._removed_headers
-        forward.exposes_pod = self._services.rules.expose_pod
-        forward.route = self._services.names.route_of(model)
+        services, model = self._services, target.model
+        self._plan, self._target = plan, target
+        if self._limited:
+            # Nobody is charged for a request that no pod can take; without limits, booking finds out.
+            self._check_pods(model)
+        self._forward = forward = Forward(
+            model,
+            intent.request_id,
+            services.new_id(),
+            self._user,
+            new_path=intent.path if intent.path_changed else "",
+            removed_headers=self._removed_headers,
+            exposes_pod=services.rules.expose_pod,
+            route=services.names.route_of(model),
+        )
         if model != target.asked:
             self._body = forward.new_body = intent.with_model(self._body, model)
-        if not self._limited:
-            return self._route(intent, plan, forward)
+        return self._ask_for_admission(intent, forward, target, plan) if self._limited else self._route()
+
+    def _ask_for_admission(self, intent: Intent, forward: Forward, target: Target, plan: Plan) -> Admit:
         self._ask_for_usage(intent, forward)
         forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt else 0
-        self.phase = Phase.ADMITTING
+        self.phase = ADMITTING
+        tokens, names = self._wanted_tokens(intent, target.model), self._services.names.other_names(target)
         rate = plan.resolved.requests_per_second
-        tokens, names = self._wanted_tokens(intent, model), self._services.names.other_names(target)
-        return Admit(Admission(self._user, forward.charge_id, model, tokens, rate, names))
+        return Admit(Admission(self._user, forward.charge_id, target.model, tokens, rate, names))
 
     def _wanted_tokens(self, intent: Intent, model: str) -> int:
         if self._prompt is None:
@@ -290,27 +316,16 @@ class Exchange:
             raise rejections.refused(self._user, model, 0, decision)
 
     def _on_decision(self, decision: Decision) -> Step:
-        intent, plan, forward = self._intent, self._plan, self._forward
-        assert intent is not None
+        plan, forward = self._plan, self._forward
         assert plan is not None
         assert forward is not None
-        if decision.outcome is not Outcome.ADMITTED:
+        if decision.outcome is not _ADMITTED:
             rate = plan.resolved.requests_per_second
             raise rejections.refused(self._user, self._asked, rate, decision)
         self._admission = decision
         forward.reserved_tokens = decision.reserved_tokens
         forward.response_headers |= rejections.decision_headers(decision)
-        # Pods may have gone while the limiter was asked.
-        self._check_pods(forward.model)
-        return self._route(intent, plan, forward)
-
-    def _on_room(self) -> Step:
-        intent, plan, forward = self._intent, self._plan, self._forward
-        assert intent is not None
-        assert plan is not None
-        assert forward is not None
-        self._check_pods(forward.model)
-        return self._route(intent, plan, forward)
+        return self._route()
 
     def _check_pods(self, model: str) -> None:
         try:
@@ -325,58 +340,65 @@ class Exchange:
         """The model as the client names it; what is behind the name is not the client's business."""
         return self._target.asked if self._target is not None else ""
 
-    def _route(self, intent: Intent, plan: Plan, forward: Forward) -> Step:
+    def _route(self) -> Step:
+        """Chooses a pod and books it; where Envoy balances, there must be one."""
+        intent, plan, forward = self._intent, self._plan, self._forward
+        assert intent is not None
+        assert plan is not None
+        assert forward is not None
+        if plan.policy is None:
+            self._check_pods(forward.model)
+            return self._sent_on(intent, plan, forward)
+        router = self._services.router
+        request = routing_request(intent, self._user, forward.model, plan, router, self._prompt)
         try:
-            return self._forward_to_pod(intent, plan, forward)
+            forward.booking = booking = router.book(plan.policy, request, forward.charge_id, intent.selector)
         except SaturatedError:
-            # A pod with room may not be one that the client's filter admits, so who filters does not wait.
-            if self._services.may_wait and self.phase is not Phase.WAITING and intent.selector is None:
-                self.phase = Phase.WAITING
-                return WaitForRoom(forward.model, self._user)
-            raise rejections.overloaded(f"all pods of model {self._asked} are busy") from None
+            return self._wait_for_room(intent, forward)
+        except (UnknownModelError, NoReadyPodError):
+            self._check_pods(forward.model)
+            # There are some, and the client's filter admits none of them.
+            raise rejections.no_matching_pod(self._asked) from None
+        forward.strategy = plan.strategy
+        self._services.metrics.decisions.labels(forward.model, plan.label, booking.branch).inc()
+        if SessionAffinity.name in plan.strategy:
+            forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
+        return self._sent_on(intent, plan, forward)
 
-    def _forward_to_pod(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
-        metrics, strategy = self._services.metrics, plan.policy.name if plan.policy else "none"
-        if plan.policy is not None:
-            forward.booking = booking = self._book(plan.policy, intent, plan, forward)
-            forward.strategy = plan.strategy
-            metrics.decisions.labels(forward.model, strategy, booking.branch).inc()
-            if SessionAffinity.name in plan.strategy:
-                forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
+    def _wait_for_room(self, intent: Intent, forward: Forward) -> WaitForRoom:
+        # A pod with room may not be one that the client's filter admits, so who filters does not wait.
+        if self._services.may_wait and self.phase is not WAITING and intent.selector is None:
+            self.phase = WAITING
+            return WaitForRoom(forward.model, self._user)
+        raise rejections.overloaded(f"all pods of model {self._asked} are busy")
+
+    def _sent_on(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
         if plan.resolved.auto and plan.resolved.profile_name:
             forward.response_headers["x-aibrix-config-profile"] = plan.resolved.profile_name
         services = self._services
-        self._response = self._followed()
-        mode = Mode.RESPONSE if services.follows_responses else Mode.HOLD
-        reply = forward.reply(to_body=self._asked_by_body, mode=mode)
+        assert self._target is not None
+        if services.follows_responses or self._target.restore_name:
+            self._response = self._followed(self._target)
+        reply = forward.reply(to_body=self._asked_by_body, mode=_RESPONSE if services.follows_responses else _HOLD)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
-        self.phase = Phase.HELD
+        self.phase = HELD
         self._body, self._prompt, forward.new_body = b"", None, None
-        metrics.requests.labels(forward.model, strategy).inc()
-        metrics.in_flight.inc()
-        metrics.model_in_flight.labels(forward.model).inc()
+        services.metrics.requests.labels(forward.model, plan.label).inc()
+        services.metrics.model_in_flight.labels(forward.model).inc()
         return reply
 
-    def _followed(self) -> FollowedResponse | None:
-        services, target = self._services, self._target
-        restores = target is not None and target.restore_name and target.model != target.asked
+    def _followed(self, target: Target) -> FollowedResponse | None:
+        services = self._services
+        restores = target.restore_name and target.model != target.asked
         if not services.follows_responses and not restores:
             return None
         return FollowedResponse(
             services.clock,
             self._started_seconds,
             tokens_matter=services.follows_responses and self._limited,
-            restorer=NameRestorer(target.model, target.asked) if target is not None and restores else None,
+            restorer=NameRestorer(target.model, target.asked) if restores else None,
             tells_client=services.follows_responses,
         )
-
-    def _book(self, policy: Policy, intent: Intent, plan: Plan, forward: Forward) -> Booking:
-        router = self._services.router
-        request = routing_request(intent, self._user, forward.model, plan, router, self._prompt)
-        try:
-            return router.book(policy, request, forward.charge_id, intent.selector)
-        except NoReadyPodError:
-            raise rejections.no_matching_pod(self._asked) from None
 
     def _reject(self, error: ApiError) -> Reply:
         self._close()

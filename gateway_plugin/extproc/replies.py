@@ -53,10 +53,13 @@ class Forward(msgspec.Struct):
     def reply(self, *, to_body: bool, mode: Mode) -> Reply:
         """To the body message, or to the headers of a request whose body nobody needs; then `mode` is what follows."""
         shared = _shared(self.model, self.route or self.model, self.strategy, self._pods(), self.exposes_pod)
+        more = self._more_metadata()
+        if to_body and not self.new_path and not self.removed_headers and self.new_body is None:
+            return Reply(ext_proc.routed_reply(shared, self.request_id, self.user, self.charge_id, more))
         set_headers = {"x-request-id": self.request_id}
         if self.new_path:
             set_headers[":path"] = self.new_path
-        metadata = self._metadata()
+        metadata = {"request_id": self.request_id, "user": self.user, "charge_id": self.charge_id, **more}
         if to_body:
             return Reply(ext_proc.body_reply(set_headers, self.removed_headers, metadata, self.new_body, shared))
         # What is set must not be removed afterwards.
@@ -80,14 +83,14 @@ class Forward(msgspec.Struct):
             headers |= {"target-pod": name} if name else {}
         return headers
 
-    def _metadata(self) -> dict[str, Json]:
-        metadata: dict[str, Json] = {"request_id": self.request_id, "user": self.user, "charge_id": self.charge_id}
+    def _more_metadata(self) -> dict[str, Json]:
+        more: dict[str, Json] = {}
         if self.user:
-            metadata["reserved_tokens"] = self.reserved_tokens
-            metadata["prompt_tokens_estimate"] = self.prompt_tokens_estimate
+            more["reserved_tokens"] = self.reserved_tokens
+            more["prompt_tokens_estimate"] = self.prompt_tokens_estimate
         if self.response_headers:
-            metadata["headers"] = self.response_headers
-        return metadata
+            more["headers"] = self.response_headers
+        return more
 
 
 @lru_cache(maxsize=_MAX_SHARED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.extproc.call import ProcessCall
 from gateway_plugin.extproc.parking import Parking
+from gateway_plugin.extproc.services import NOTHING_LEFT
 from gateway_plugin.extproc.waiting import WaitingRoom
 from protos import ext_proc
 
@@ -62,6 +63,7 @@ class ExternalProcessor:
         self._on_finished = on_finished
         self._giving_back: set[asyncio.Task[None]] = set()
         self._open_calls = 0
+        self._max_exchanges = bounds.max_exchanges or math.inf
         self.refuses_calls = False
         """True when the process is about to stop: new calls end at once, and Envoy asks another replica."""
         self.last_end_seconds = -math.inf
@@ -76,7 +78,7 @@ class ExternalProcessor:
     @property
     def is_full(self) -> bool:
         """Whether one more exchange would be too many; the one that asks is counted already."""
-        return 0 < self.bounds.max_exchanges < self.open_exchanges
+        return self._open_calls + len(self.parked) > self._max_exchanges
 
     def methods(self) -> Methods:
         """What a transport serves."""
@@ -89,8 +91,9 @@ class ExternalProcessor:
             self.waiting.freed()
 
     def _begin(self, call: Call) -> ProcessCall:
+        if not self._open_calls:
+            self.idle.clear()
         self._open_calls += 1
-        self.idle.clear()
         return ProcessCall(call, self)
 
     def call_ended(self) -> None:
@@ -102,10 +105,14 @@ class ExternalProcessor:
     def exchange_ended(self, ending: Ending) -> None:
         """What is left to do for an exchange is done by tasks that nobody waits for."""
         self.last_end_seconds = self.services.clock()
+        if ending is not NOTHING_LEFT:
+            self._finish(ending)
+        self.waiting.freed()
+
+    def _finish(self, ending: Ending) -> None:
         if ending.back is not None:
             task = asyncio.get_running_loop().create_task(self.limiter.give_back(ending.back))
             self._giving_back.add(task)
             task.add_done_callback(self._giving_back.discard)
         if ending.finished is not None:
             self._on_finished(ending.finished)
-        self.waiting.freed()

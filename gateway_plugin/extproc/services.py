@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway_plugin.catalogue.registry import PlainNames
+from gateway_plugin.intent.headers import wanted_headers
+from gateway_plugin.intent.plan import Planner
+from protos import ext_proc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway_plugin.catalogue.registry import Names
     from gateway_plugin.intent.headers import Rules
@@ -40,6 +43,13 @@ class Services:
     """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
+    planner: Planner = field(init=False)
+    wanted_headers: Mapping[bytes, str] = field(init=False)
+    """Of requests, as `ext_proc.request_headers_of` wants them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wanted_headers", ext_proc.names(wanted_headers(self.rules)))
+        object.__setattr__(self, "planner", Planner(self.rules, self.router))
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -48,3 +58,6 @@ class Ending(msgspec.Struct, frozen=True):
     back: GiveBack | None = None
     finished: FinishedExchange | None = None
     """What became of it, where responses are followed."""
+
+
+NOTHING_LEFT = Ending()

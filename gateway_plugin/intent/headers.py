@@ -47,6 +47,8 @@ StreamUsage = Literal["inject", "require", "estimate"]
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES = ("application/json", "text/json")
 _MAX_SESSION_CHARACTERS = 256
+_MULTIPART, _COMPLETION = BodyKind.MULTIPART, BodyKind.COMPLETION
+_GENERATE_TEXT = (BodyKind.CHAT, BodyKind.COMPLETION, BodyKind.RESPONSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,13 @@ class Rules:
     """Pod labels that clients may select by; "*" is all."""
     expose_pod: bool = True
     """Whether clients are told which pod served them."""
+
+
+def wanted_headers(rules: Rules) -> frozenset[str]:
+    """The headers that `read_intent` looks at under these rules."""
+    identity = rules.identity
+    unused = set() if identity.api_keys or identity.bearer_token else {"authorization"}
+    return WANTED_HEADERS - (unused if identity.anonymous == "limit" else unused | {"x-forwarded-for"})
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):
@@ -92,54 +101,67 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     @property
     def generates_text(self) -> bool:
         """Whether the answer costs output tokens."""
-        return self.kind in (BodyKind.CHAT, BodyKind.COMPLETION, BodyKind.RESPONSES)
+        return self.kind in _GENERATE_TEXT
 
     @property
     def may_hide_usage(self) -> bool:
         """Whether streams of this endpoint tell their tokens only when they are asked to."""
-        return self.kind is BodyKind.COMPLETION or self.path.startswith("/v1/chat/")
+        return self.kind is _COMPLETION or self.path.startswith("/v1/chat/")
 
     def read_body(self, body: bytes) -> tuple[RequestHead, Prompt]:
         """Head and prompt of the body; raises ApiError."""
         if self.content_encoding not in ("", "identity"):
             raise rejections.compressed_body(self.content_encoding)
-        media_type = self.content_type.partition(";")[0].strip().lower()
         assert self.kind is not None
-        if self.kind is BodyKind.MULTIPART:
-            if media_type in _JSON_TYPES or media_type == "":
-                raise rejections.audio_wants_multipart()
+        if self.kind is _MULTIPART:
+            self._check_multipart()
             return read_multipart_head(self.content_type, body), Prompt(b"", "", None)
+        if self.content_type not in _JSON_TYPES:
+            self._check_json()
+        return read_json_prompt(self.kind, body)
+
+    def _check_multipart(self) -> None:
+        media_type = self._media_type()
+        if media_type in _JSON_TYPES or media_type == "":
+            raise rejections.audio_wants_multipart()
+
+    def _check_json(self) -> None:
+        media_type = self._media_type()
         if media_type not in ("", *_JSON_TYPES):
             raise rejections.wrong_content_type(media_type)
-        return read_json_prompt(self.kind, body)
+
+    def _media_type(self) -> str:
+        return self.content_type.partition(";")[0].strip().lower()
 
     def with_model(self, body: bytes, model: str) -> bytes:
         """A body that was read before, asking for another model; raises ApiError."""
-        if self.kind is BodyKind.MULTIPART:
+        if self.kind is _MULTIPART:
             return multipart_with_model(self.content_type, body, model)
         return with_model(body, model)
 
 
 def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], str]) -> Intent:
     """What a request wants; raises ApiError."""
+    get = headers.get
     claim = read_claim(headers, rules.identity)
-    path = without_trailing_slash(headers.get(":path", ""))
-    kind = endpoint_of(path) if headers.get(":method") == "POST" else None
-    request_id = headers.get("x-request-id", "")
-    session = headers.get("x-session-id") or headers.get("x-aibrix-session-key", "")
+    sent_path, request_id = get(":path", ""), get("x-request-id", "")
+    path = without_trailing_slash(sent_path)
+    kind = endpoint_of(path) if get(":method") == "POST" else None
+    selector = get("external-filter")
+    session = get("x-session-id") or get("x-aibrix-session-key", "")
     return Intent(
         kind=kind,
         path=path,
-        path_changed=path != headers.get(":path", ""),
+        path_changed=path != sent_path,
         claim=claim,
-        strategy=headers.get("routing-strategy", "").strip(),
-        profile=headers.get("config-profile", "").strip(),
+        strategy=get("routing-strategy", "").strip(),
+        profile=get("config-profile", "").strip(),
         session=session[:_MAX_SESSION_CHARACTERS],
-        selector=_selector(headers.get("external-filter", ""), rules) if kind is not None else None,
-        model=headers.get("model", "").strip(),
+        selector=_selector(selector, rules) if selector and kind is not None else None,
+        model=get("model", "").strip(),
         request_id=request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id(),
-        content_type=headers.get("content-type", ""),
-        content_encoding=headers.get("content-encoding", "").strip().lower(),
+        content_type=get("content-type", ""),
+        content_encoding=get("content-encoding", "").strip().lower(),
         source_user=_source(headers) if rules.identity.anonymous == "limit" else "",
     )
 

@@ -8,6 +8,9 @@ from enum import Enum
 class BodyKind(Enum):
     """The form of a request body."""
 
+    # An Enum's own is a Python function, and every request looks up its kind in tables.
+    __hash__ = object.__hash__
+
     CHAT = "chat"
     COMPLETION = "completion"
     EMBEDDING = "embedding"
@@ -37,10 +40,12 @@ ENDPOINTS: dict[str, BodyKind] = {
 
 def endpoint_of(path: str) -> BodyKind | None:
     """The body kind of an inference path, or None for any other."""
-    return ENDPOINTS.get(path.partition("?")[0])
+    return ENDPOINTS.get(path) or ENDPOINTS.get(path.partition("?")[0])
 
 
 def without_trailing_slash(path: str) -> str:
     """The path as engines know it, query kept: "/v1/completions/?a=1" becomes "/v1/completions?a=1"."""
+    if path in ENDPOINTS:
+        return path
     bare, mark, query = path.partition("?")
     return bare.rstrip("/") + mark + query

@@ -28,13 +28,11 @@ from gateway_plugin.openai.head import (
 from routing.prefix_keys import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import TypeAlias
 
 _Number: TypeAlias = int | float | None
 _ABSENT = Raw(b"")
-_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""The first that is given counts, as it does in vLLM."""
 _MEDIA_BYTES = 4096
 # Any string longer than _MEDIA_BYTES covers at least one whole probe.
 _STRIDE_BYTES = 2048
@@ -96,55 +94,61 @@ _DECODERS: Decoders = {
 def read_json_prompt(kind: BodyKind, body: bytes) -> tuple[RequestHead, Prompt]:
     """Head and prompt of a JSON body; raises ApiError 400 for what no engine could serve."""
     head, decoded = decode_body(kind, body, _DECODERS)
-    return head, _prompt(kind, decoded)
+    return head, _PROMPTS[kind](decoded)
 
 
-def _prompt(kind: BodyKind, body: PlainHead) -> Prompt:
-    parts = _PARTS.get(kind)
-    key = b"\0".join(parts(body)) if parts is not None else b""
+def _chat_prompt(body: _ChatPrompt) -> Prompt:
+    assert isinstance(body.messages, list)
     return Prompt(
-        key=_media_by_fingerprint(key),
-        cache_salt=getattr(body, "cache_salt", None) or "",
-        max_output_tokens=_max_output_tokens(body),
-        stream_options=bytes(getattr(body, "stream_options", _ABSENT)),
+        key=_media_by_fingerprint(b"\0".join((body.tools, body.system, *body.messages))),
+        cache_salt=body.cache_salt or "",
+        # The first that is given counts, as it does in vLLM.
+        max_output_tokens=_limit(body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens),
+        stream_options=bytes(body.stream_options),
     )
 
 
-def _max_output_tokens(body: PlainHead) -> int | None:
-    for name in _OUTPUT_LIMITS:
-        limit: _Number = getattr(body, name, None)
-        if limit is not None:
-            return int(limit) if limit >= 1 else None
-    return None
+def _completion_prompt(body: _CompletionPrompt) -> Prompt:
+    return Prompt(
+        key=_media_by_fingerprint(bytes(_open_ended(body.prompt))),
+        cache_salt=body.cache_salt or "",
+        max_output_tokens=_limit(body.max_tokens),
+        stream_options=bytes(body.stream_options),
+    )
 
 
-def _chat_parts(body: _ChatPrompt) -> Iterable[Raw]:
-    assert isinstance(body.messages, list)
-    return body.tools, body.system, *body.messages
+def _input_prompt(body: _InputPrompt) -> Prompt:
+    return Prompt(
+        key=_media_by_fingerprint(b"\0".join((body.tools, body.instructions, _open_ended(body.input)))),
+        cache_salt=body.cache_salt or "",
+        max_output_tokens=_limit(body.max_output_tokens),
+    )
 
 
-def _completion_parts(body: _CompletionPrompt) -> Iterable[memoryview]:
-    return (_open_ended(body.prompt),)
-
-
-def _input_parts(body: _InputPrompt) -> Iterable[Raw | memoryview]:
-    return body.tools, body.instructions, _open_ended(body.input)
-
-
-def _rerank_parts(body: RerankHead) -> Iterable[Raw]:
+def _rerank_prompt(body: RerankHead) -> Prompt:
     assert isinstance(body.query, Raw)
     assert isinstance(body.documents, list)
-    return body.query, *body.documents
+    return Prompt(_media_by_fingerprint(b"\0".join((body.query, *body.documents))), "", None)
 
 
-_PARTS: dict[BodyKind, Callable[[Any], Iterable[Raw | memoryview]]] = {
-    BodyKind.CHAT: _chat_parts,
-    BodyKind.COMPLETION: _completion_parts,
-    BodyKind.EMBEDDING: _input_parts,
-    BodyKind.RESPONSES: _input_parts,
-    BodyKind.CLASSIFY: _input_parts,
-    BodyKind.RERANK: _rerank_parts,
+def _no_prompt(body: PlainHead) -> Prompt:
+    del body
+    return Prompt(b"", "", None)
+
+
+_PROMPTS: dict[BodyKind, Callable[[Any], Prompt]] = {
+    BodyKind.CHAT: _chat_prompt,
+    BodyKind.COMPLETION: _completion_prompt,
+    BodyKind.EMBEDDING: _input_prompt,
+    BodyKind.RESPONSES: _input_prompt,
+    BodyKind.RERANK: _rerank_prompt,
+    BodyKind.CLASSIFY: _input_prompt,
+    BodyKind.PLAIN: _no_prompt,
 }
+
+
+def _limit(given: _Number) -> int | None:
+    return int(given) if given is not None and given >= 1 else None
 
 
 def _open_ended(value: object) -> memoryview:
@@ -157,6 +161,8 @@ def _open_ended(value: object) -> memoryview:
 
 def _media_by_fingerprint(key: bytes) -> bytes:
     """Looks at a few bytes of every stride: what long base64 data cannot avoid, and text rarely resembles."""
+    if len(key) <= _MEDIA_BYTES:
+        return key
     parts: list[bytes] = []
     done = seen = 0
     for probe in range(0, len(key), _STRIDE_BYTES):

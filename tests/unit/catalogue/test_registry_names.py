@@ -12,6 +12,7 @@ from gateway_plugin.catalogue.registry import (
     Canary,
     ModelRule,
     Registry,
+    Target,
     decode_registry,
     encode_alias,
     encode_rule,
@@ -23,12 +24,12 @@ def canary(weight_percent: float) -> Registry:
 
 
 def test_names_that_nobody_arranged_stand_for_themselves():
-    assert Registry().resolve("m", "lgy") == ("m", "m", "m", False)
+    assert Registry().resolve("m", "lgy") == Target("m", "m", "m")
 
 
 def test_an_alias_leads_to_its_model():
     registry = Registry({"gpt-4o": Alias("m", restore_name=True)})
-    assert registry.resolve("gpt-4o", "lgy") == ("m", "gpt-4o", "m", True)
+    assert registry.resolve("gpt-4o", "lgy") == Target("m", "gpt-4o", "m", restore_name=True)
     assert registry.restores_names
     assert not canary(5).restores_names
 

@@ -57,21 +57,21 @@ class Bench:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-def headers(end_of_stream: bool = False, /, **values: str) -> ProcessingRequest:
+def headers(end_of_stream: bool = False, /, **values: str) -> bytes:
     message = ProcessingRequest()
     message.request_headers.end_of_stream = end_of_stream
     defaults = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "application/json"}
     for key, value in (defaults | {k.replace("_", "-"): v for k, v in values.items()}).items():
         header = message.request_headers.headers.headers.add()
         header.key, header.raw_value = key, value.encode()
-    return message
+    return bytes(message.SerializeToString())
 
 
-def body(content: bytes = BODY) -> ProcessingRequest:
+def body(content: bytes = BODY) -> bytes:
     message = ProcessingRequest()
     message.request_body.body = content
     message.request_body.end_of_stream = True
-    return message
+    return bytes(message.SerializeToString())
 
 
 @dataclass(frozen=True)

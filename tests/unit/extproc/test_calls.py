@@ -78,9 +78,9 @@ class Process(Bench):
 
     def ask(self, user: str = "") -> tuple[FakeCall, ProcessCall]:
         call, handler = self.begin()
-        handler.received(headers(user=user).SerializeToString())
+        handler.received(headers(user=user))
         if len(call.sent) == 1 and call.sent[0].HasField("request_headers"):
-            handler.received(body().SerializeToString())
+            handler.received(body())
         return call, handler
 
 
@@ -103,8 +103,8 @@ async def test_an_exchange_is_answered_at_once_and_given_back_at_its_end():
 async def test_an_admission_is_waited_for():
     process = Process()
     call, handler = process.begin()
-    handler.received(headers(user="kim").SerializeToString())
-    busy = handler.received(body().SerializeToString())
+    handler.received(headers(user="kim"))
+    busy = handler.received(body())
     assert busy is not None
     assert len(call.sent) == 1
     process.limiter.answers[0].set_result(ADMITTED)

@@ -15,6 +15,7 @@ from gateway_plugin.intent.identity import IdentityRules
 from gateway_plugin.intent.rejections import limiter_unavailable
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Decision, Outcome
+from routing.spec import ClusterState
 from tests.unit.extproc.bench import ADMITTED, BODY, Bench, body, error, headers, mutation, reply
 
 
@@ -292,8 +293,8 @@ def test_no_order_of_events_leaks_a_lease(events: list[str]):
             "passing": headers(**{":path": "/x"}),
             "body": body(),
             "bad": body(b"{"),
-            "trailers": ProcessingRequest(response_trailers={}),
-            "response": ProcessingRequest(response_headers={}),
+            "trailers": ProcessingRequest(response_trailers={}).SerializeToString(),
+            "response": ProcessingRequest(response_headers={}).SerializeToString(),
         }.get(event)
         if message is not None:
             waiting = isinstance(exchange.receive(message), Admit)
@@ -312,3 +313,27 @@ def test_no_order_of_events_leaks_a_lease(events: list[str]):
     exchange.end()
     assert bench.inflight() == 0
     assert bench.count("gateway_in_flight_requests") == 0
+
+
+def test_pods_that_go_after_the_plan_was_made_are_missed_by_nobody():
+    for strategy in ("least-request", ""):
+        bench = Bench(default_strategy=strategy)
+        exchange = bench.exchange()
+        exchange.receive(headers())
+        bench.pods.apply(ClusterState((), frozenset({"m"})))
+        assert error(exchange.receive(body()))[0] == 503
+        exchange = bench.exchange()
+        exchange.receive(headers())
+        bench.pods.apply(ClusterState((), frozenset()))
+        code, found, _ = error(exchange.receive(body()))
+        assert (code, found["message"]) == (400, "model m does not exist")
+        assert bench.count("gateway_model_in_flight_requests", model="m") == 0
+
+
+def test_messages_that_nobody_asked_for_go_on():
+    exchange = Bench(default_strategy="random").exchange()
+    assert reply(exchange.receive(body())).message.HasField("request_body")
+    exchange.receive(headers())
+    assert reply(exchange.receive(headers())).message.HasField("request_headers")
+    assert mutation(exchange.receive(body()))[0]["model"] == "m"
+    assert exchange.receive(b"") is None

@@ -46,17 +46,17 @@ def new_body(step: object) -> bytes:
     return bytes(reply(step).message.request_body.response.body_mutation.body)
 
 
-def response(content_type: str = "application/json", status: str = "200") -> ProcessingRequest:
+def response(content_type: str = "application/json", status: str = "200") -> bytes:
     message = ProcessingRequest()
     for key, value in ((":status", status), ("content-type", content_type), ("content-length", "9")):
         message.response_headers.headers.headers.add(key=key, raw_value=value.encode())
-    return message
+    return bytes(message.SerializeToString())
 
 
-def chunk(content: bytes, *, end: bool = False) -> ProcessingRequest:
+def chunk(content: bytes, *, end: bool = False) -> bytes:
     message = ProcessingRequest()
     message.response_body.body, message.response_body.end_of_stream = content, end
-    return message
+    return bytes(message.SerializeToString())
 
 
 def test_an_alias_is_replaced_in_the_body_and_the_route():

@@ -20,20 +20,20 @@ SENT = [
 ]
 
 
-def response(status: str = "200", content_type: str = SSE, *, end: bool = False, pod: str = "") -> ProcessingRequest:
+def response(status: str = "200", content_type: str = SSE, *, end: bool = False, pod: str = "") -> bytes:
     message = ProcessingRequest()
     message.response_headers.end_of_stream = end
     for key, value in ((":status", status), ("content-type", content_type)):
         message.response_headers.headers.headers.add(key=key, raw_value=value.encode())
     if pod:
         message.attributes["envoy.filters.http.ext_proc"].update({"upstream.address": pod})
-    return message
+    return bytes(message.SerializeToString())
 
 
-def chunk(content: bytes, *, end: bool = False) -> ProcessingRequest:
+def chunk(content: bytes, *, end: bool = False) -> bytes:
     message = ProcessingRequest()
     message.response_body.body, message.response_body.end_of_stream = content, end
-    return message
+    return bytes(message.SerializeToString())
 
 
 class Following(Bench):
@@ -106,7 +106,7 @@ def test_a_stream_that_breaks_off():
     ],
     ids=["nobody pays", "an error", "no body", "no text"],
 )
-def test_bodies_that_nobody_needs_are_not_asked_for(user: str, message: ProcessingRequest):
+def test_bodies_that_nobody_needs_are_not_asked_for(user: str, message: bytes):
     exchange = Following().answered(user=user)
     assert not reply(exchange.receive(message)).message.HasField("mode_override")
     entry = finished(exchange)

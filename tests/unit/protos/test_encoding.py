@@ -100,6 +100,22 @@ def test_what_replies_share_is_part_of_them(
     )
 
 
+@given(HEADERS, OBJECTS, TEXT, TEXT, TEXT, OBJECTS)
+def test_replies_that_only_route(
+    changed_by_all: dict[str, str],
+    metadata_of_all: dict[str, Any],
+    request_id: str,
+    user: str,
+    charge_id: str,
+    more: dict[str, Any],
+):
+    shared = ext_proc.shared(changed_by_all, metadata_of_all)
+    metadata = {"request_id": request_id, "user": user, "charge_id": charge_id}
+    more = {name: value for name, value in more.items() if name not in metadata}
+    plain = ext_proc.body_reply({"x-request-id": request_id}, (), metadata | more, shared=shared)
+    assert ext_proc.routed_reply(shared, request_id, user, charge_id, more) == plain
+
+
 @given(HEADERS, st.lists(TEXT, max_size=4), st.none() | st.sampled_from(Mode))
 def test_replies_to_response_headers(changed: dict[str, str], removed: list[str], mode: Mode | None):
     expected = ProcessingResponse()
