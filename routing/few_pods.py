@@ -119,6 +119,35 @@ class FewPods:
             for row, rate in zip(self.rows, rates, strict=True)
         ]
 
+    def works(self) -> list[tuple[float, float, float, float, float]]:
+        """Of each pod at once: prefill rate and backlog, requests in flight, TPOT, and KV usage (0 where unknown).
+
+        One loop over the rows takes half of the time of five lists.
+        """
+        cells, now, oldest = self._cells, self._now_seconds, self._oldest_seconds
+        rates, left, left_at = (
+            cells.prefill_tokens_per_second,
+            cells.prefill_backlog_tokens,
+            cells.prefill_backlog_at_seconds,
+        )
+        seen, said, polled_at = cells.tpot_seconds, cells.engine_tpot_seconds, cells.polled_at_seconds
+        kv_ratios, booked, capacities = cells.kv_usage_ratio, cells.booked_tokens_since_poll, cells.kv_capacity_tokens
+        works = []
+        for row, requests in zip(self.rows, self.inflight_requests, strict=True):
+            if (rate := rates[row]) != rate:
+                rate = DEFAULT_PREFILL_TOKENS_PER_SECOND
+            if (backlog := left[row] - (now - left_at[row]) * rate) < 0.0:
+                backlog = 0.0
+            if (tpot := seen[row]) != tpot:
+                tpot = said[row]
+            kv_ratio = 0.0
+            if polled_at[row] >= oldest and (polled := kv_ratios[row]) == polled:
+                if (capacity := capacities[row]) != capacity:
+                    capacity = DEFAULT_KV_CAPACITY_TOKENS
+                kv_ratio = polled + booked[row] / capacity
+            works.append((rate, backlog, requests, tpot, kv_ratio))
+        return works
+
     @property
     def busy_ratio(self) -> list[float]:
         return [self._books.busy_ratio_of(row, self._now_seconds) for row in self.rows]
@@ -207,11 +236,17 @@ class FewPods:
         return [own[row] + elsewhere[row] for row in self.rows]
 
 
-def _relative(values: list[float]) -> list[float]:
+def mean_known(values: list[float]) -> float:
+    """0 when none is known."""
     mean = sum(values) / len(values)
-    if mean != mean:
-        known = [value for value in values if value == value]
-        mean = sum(known) / len(known) if known else 0.0
+    if mean == mean:
+        return mean
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else 0.0
+
+
+def _relative(values: list[float]) -> list[float]:
+    mean = mean_known(values)
     if not mean:
         return [1.0] * len(values)
     return [value / mean if value == value else 1.0 for value in values]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from routing.few_pods import mean_known
 from routing.formulas import where_unknown
 from routing.options import option
 from routing.policies.least_latency import DEFAULT_TPOT_SECONDS
@@ -69,28 +70,21 @@ class PrefixCacheAndLoad(Policy):
 
     def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
         """As `terms`."""
-        rates = pods.prefill_tokens_per_second
-        backlogs = pods.backlog_tokens(rates)
-        price = _price(request, sum(backlogs) / len(backlogs))
+        works = pods.works()
+        price = _price(request, sum([work[1] for work in works]) / len(works))
+        mean_tpot = mean_known([work[3] for work in works])
         best, holders = pods.best_match_tokens, pods.holders
         unheld_tokens, prompt_tokens = max(request.prompt_tokens - best, 0.0), max(request.prompt_tokens, 1.0)
         decode_seconds, barrier = _decode_seconds(request), option(request, "kvBarrierSeconds")
         costs = []
-        for backlog, rate, matched, preference, tpot_ratio, requests, kv_ratio in zip(
-            backlogs,
-            rates,
-            pods.matched_tokens,
-            cold_preferences(pods, request),
-            pods.relative_tpot,
-            pods.inflight_requests,
-            pods.kv_usage_ratio,
-            strict=True,
+        for (rate, backlog, requests, tpot, kv_ratio), matched, preference in zip(
+            works, pods.matched_tokens, cold_preferences(pods, request), strict=True
         ):
             own_tokens = unheld_tokens + (best - matched) / holders
             cost = (backlog + own_tokens * (price + _PREFERENCE_SHARE * preference)) / rate
-            cost += decode_seconds * tpot_ratio * requests
-            if kv_ratio == kv_ratio and matched < prompt_tokens:
-                used = kv_ratio if kv_ratio < _MAX_KV_RATIO else _MAX_KV_RATIO  # noqa: FURB136 - min() takes four times as long
+            cost += decode_seconds * requests * (tpot / mean_tpot if mean_tpot and tpot == tpot else 1.0)
+            if kv_ratio and matched < prompt_tokens:
+                used = kv_ratio if kv_ratio < _MAX_KV_RATIO else _MAX_KV_RATIO  # noqa: FURB136 - min() is slower
                 cost += barrier * (1.0 - matched / prompt_tokens) * used / (1.0 - used)
             costs.append(cost)
         return costs
