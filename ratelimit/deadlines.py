@@ -66,10 +66,11 @@ class Deadlines(Generic[F]):
         if turns_left > 1:
             self._timer = loop.call_soon(self._next_turn, loop, due, turns_left - 1)
             return
-        expired = []
         while self._watched and self._watched[0][0] <= due:
-            expired.append(self._watched.popleft()[1])
+            # Each by a callback of its own: an error about one must not leave the others waiting for ever.
+            loop.call_soon(self._end, self._watched.popleft()[1])
         self._ring(loop)
-        for future in expired:
-            if not future.done():
-                self._expire(future)
+
+    def _end(self, future: F) -> None:
+        if not future.done():
+            self._expire(future)

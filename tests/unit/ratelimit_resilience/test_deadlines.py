@@ -95,3 +95,16 @@ async def test_a_loop_that_was_held_up_reads_what_arrived_first():
     assert await future == "just in time"
     await asyncio.sleep(0.02)
     assert desk.expired == []
+
+
+async def test_an_error_about_one_does_not_leave_the_others_waiting():
+    desk, errors = Desk(), list[str]()
+    desk.loop.set_exception_handler(lambda _, context: errors.append(str(context["exception"])))
+    # Whom the desk does not know, it cannot expire.
+    desk.deadlines.watch(desk.loop.create_future())
+    at_the_same_time = desk.watch("at the same time")
+    await asyncio.sleep(0.02)
+    later = desk.watch("later")
+    assert [await at_the_same_time, await later] == ["late", "late"]
+    assert len(errors) == 1
+    assert len(desk.deadlines) == 0
