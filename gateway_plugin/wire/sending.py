@@ -27,6 +27,7 @@ from gateway_plugin.wire.frames import (
     frame,
 )
 from gateway_plugin.wire.hpack import Encoder
+from gateway_plugin.wire.stream import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,6 +116,9 @@ class Sender:
 
         Envoy ends its side and resets the stream in one go: by the time of `take` nobody waits for trailers any more.
         """
+        if stream.state == CLOSED:
+            # What was to be sent before was too much to keep.
+            return
         stream.trailers = trailers
         if stream.queue is None:
             self._ending[stream.id] = stream

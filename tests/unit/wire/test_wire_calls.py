@@ -178,6 +178,19 @@ def test_who_does_not_speak_grpc_gets_http(headers: dict[str, str], status: str)
     assert not service.handlers
 
 
+def test_a_refusal_that_cannot_be_kept_resets_its_stream_alone():
+    service = Service(Bounds(buffered_bytes=30), {frames.INITIAL_WINDOW_SIZE: 0})
+    handler, peer = service.handler, service.peer
+    handler.on_message = lambda message: handler.call.send(message)
+    service.say(b"kept back")
+    peer.receive()
+    browser = {**dict(GRPC), "content-type": "text/html"}
+    peer.send(peer.headers(3, list(browser.items()), end=True))
+    assert [(frame.kind, frame.stream_id) for frame in peer.receive()] == [(frames.HEADERS, 3), (frames.RST_STREAM, 3)]
+    peer.send(frames.window_update(1, 100))
+    assert service.answers()[0] == [b"kept back"]
+
+
 @pytest.mark.parametrize("content_type", ["application/grpc", "application/grpc+proto", "application/grpc; x=y"])
 def test_content_types_of_grpc(content_type: str):
     assert Service(headers={"content-type": content_type}).handlers
