@@ -101,7 +101,10 @@ class Limiting:
         replicas = self._replicas = Replicas(store, f"{settings.replica}-{secrets.token_hex(4)}")
         local = LocalLimits(time.time, known, lambda: replicas.seen, self.defaults)
         policy = StoreDown(settings.store_down)
-        self.resilient = ResilientLimits(BatchingLimits(store), guard, known, local, time.monotonic, policy)
+        # No batch is asked for longer than any call may take, nor given up while somebody waits for it.
+        timeout_seconds = min(settings.redis_timeout_seconds, 2 * settings.limiter_timeout_seconds)
+        batching = BatchingLimits(store, timeout_seconds=timeout_seconds)
+        self.resilient = ResilientLimits(batching, guard, known, local, time.monotonic, policy)
         self.exhausted = ExhaustedUsers(time.monotonic)
         self.resilient.refused.append(self._refused)
         # A refusal by a share of the limits says nothing once the store decides again.

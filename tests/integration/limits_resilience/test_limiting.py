@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,14 +14,27 @@ from gateway_plugin.limiting import Limiting
 from gateway_plugin.settings import Settings
 from ratelimit import Admission, Outcome, UserRecord
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.integration.limits_resilience.conftest import Valkey
+
 pytestmark = pytest.mark.redis
+
+
+@asynccontextmanager
+async def opened(url: str, **timeouts: float) -> AsyncIterator[Limiting]:
+    limiting = Limiting(Settings.model_validate({"endpoints_file": Path("none"), "redis_url": url, **timeouts}))
+    try:
+        yield limiting
+    finally:
+        await limiting.close()
 
 
 @pytest.fixture
 async def limiting(valkey):
-    opened = Limiting(Settings(endpoints_file=Path("none"), redis_url=valkey.url))
-    yield opened
-    await opened.close()
+    async with opened(valkey.url) as limiting:
+        yield limiting
 
 
 async def admit(limiting: Limiting, user: str, charge_id: str) -> Outcome:
@@ -56,3 +71,23 @@ async def test_what_passes_is_not_remembered(limiting: Limiting):
 async def test_users_without_a_name_are_limited_at_once(limiting: Limiting):
     decision = limiting.admit(Admission(f"{ANONYMOUS_PREFIX}10.0.0.9", "a", "m"))
     assert getattr(decision, "outcome", None) is Outcome.ADMITTED
+
+
+async def test_no_call_takes_longer_than_calls_may(valkey: Valkey):
+    async with opened(valkey.url, redis_timeout_seconds=0.05, limiter_timeout_seconds=60) as limiting:
+        assert await admit(limiting, "nobody", "a") is Outcome.UNKNOWN_USER
+        valkey.freeze()
+        async with asyncio.timeout(10):
+            await admit(limiting, "nobody", "b")
+        assert limiting.resilient is not None
+        assert limiting.resilient.counts.timeouts == 0, "the call ended before the admission was late"
+        valkey.thaw()
+
+
+async def test_an_answer_is_waited_for_as_long_as_admissions_may_take(valkey: Valkey):
+    async with opened(valkey.url, redis_timeout_seconds=60, limiter_timeout_seconds=30) as limiting:
+        assert await admit(limiting, "nobody", "a") is Outcome.UNKNOWN_USER
+        valkey.freeze()
+        asyncio.get_running_loop().call_later(0.5, valkey.thaw)
+        # Decided here, somebody whom nobody knows would be let in.
+        assert await admit(limiting, "somebody", "b") is Outcome.UNKNOWN_USER
