@@ -326,7 +326,8 @@ local function head_and_tail(handle, started)
 end
 
 -- The whole body of a response that says it is short, in one piece and with one wait; nil for all others. Nothing of it
--- leaves before its end is here, which is at once.
+-- leaves before its end is here, which is at once. A pod that fails meanwhile gets Envoy's own answer, which does not pass
+-- this script: it would name pods that are to be hidden.
 local function short_body(handle, length)
   if not length or length > TAIL_BYTES then return nil end
   local body = handle:body()
@@ -351,7 +352,7 @@ function envoy_on_response(handle)
   if not added then handle:logWarn("gateway.lua: headers: " .. tostring(problem)) end
   local parser = about and parser_for(headers)
   if not parser then return end
-  local length = tonumber(headers:get("content-length") or "")
+  local length = not about.hide_pod and tonumber(headers:get("content-length") or "")
   local started
   if parser == sse_counts then
     started = function() publish(handle, "first_body_at_ms", handle:timestamp()) end

@@ -90,6 +90,7 @@ class Plugin:
     port: int
     target: str = ""
     pods: dict[str, str] = field(default_factory=dict)
+    hide_pod: bool = False
     refuse: str = ""
     refuse_status: int = 429
     answer_after_seconds: float = 0
@@ -156,6 +157,8 @@ class Plugin:
 
     def _metadata(self) -> dict[str, Any]:
         chosen = {"strategy": "random", "pods": self.pods, "targets": self.target} if self.target else {}
+        if self.hide_pod:
+            chosen["hide_pod"] = True
         return {"gateway_plugin": {"request_id": "r1", "user": "ann", "model": MODEL, "charge_id": "c1", **chosen}}
 
     async def StreamAccessLogs(self, messages: AsyncIterator[Any], _: object) -> Any:  # noqa: N802

@@ -8,6 +8,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
@@ -67,13 +68,17 @@ SHAPES = {
 }
 
 
+async def read_request(reader: asyncio.StreamReader) -> None:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+
+
 @asynccontextmanager
 async def engine(content_type: str, parts: list[bytes], wait_seconds: float = 0.0) -> AsyncIterator[str]:
     """The address of a server that sends its headers at once, and each part in a write of its own."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+        await read_request(reader)
         fields = f"content-type: {content_type}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         writer.write(b"HTTP/1.1 200 OK\r\n" + fields.encode())
         await writer.drain()
@@ -86,6 +91,20 @@ async def engine(content_type: str, parts: list[bytes], wait_seconds: float = 0.
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@asynccontextmanager
+async def engine_of_short_answers(answer: bytes, length: int) -> AsyncIterator[str]:
+    """The address of a server that says how long its answers are, and closes when it has sent what it has."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {JSON}\r\ncontent-length: {length}\r\n\r\n".encode() + answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
@@ -121,3 +140,25 @@ async def test_the_first_output_counts_and_not_the_headers_that_came_before(chai
 
 async def test_a_json_answer_has_no_first_output(chain: Chain) -> None:
     assert (await ask(chain, JSON, [json.dumps({"usage": USAGE}).encode()])).ttft_seconds is None
+
+
+@pytest.mark.parametrize("hide_pod", [False, True])
+async def test_a_short_answer_with_its_length(chain: Chain, hide_pod: bool) -> None:
+    document = json.dumps({"usage": USAGE}).encode()
+    async with engine_of_short_answers(document, len(document)) as address:
+        chain.plugin.target, chain.plugin.hide_pod = address, hide_pod
+        await chain.start(address)
+        status, headers, body = await chain.chat()
+    assert (status, body, headers.get("target-pod-ip")) == (200, document, None if hide_pod else address)
+    assert (await finished(chain)).tokens == COUNTS
+
+
+async def test_a_hidden_pod_that_breaks_a_short_answer_off_stays_hidden(chain: Chain) -> None:
+    async with engine_of_short_answers(b'{"usage":', 500) as address:
+        chain.plugin.target, chain.plugin.hide_pod = address, True
+        await chain.start(address)
+        async with chain.client.post("/v1/chat/completions", data=b'{"model": "m"}') as answer:
+            assert "target-pod-ip" not in answer.headers
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()
+    assert (await finished(chain)).tokens == {}
