@@ -65,7 +65,7 @@ class ProcessCall:
         asked = self._asked
         if asked is not None and not asked.cancel():
             # Answered in this very turn of the loop: what was admitted must be known to be given back.
-            self._answered(asked)
+            self._answered_too_late(asked)
         self._set_idle()
         exchange, processor = self._exchange, self._processor
         if exchange.phase is WAITING:
@@ -129,6 +129,13 @@ class ProcessCall:
             self._asked = None
             if not answer.cancelled():
                 self._run(self._told, answer)
+
+    def _answered_too_late(self, answer: asyncio.Future[Answer]) -> None:
+        self._asked = None
+        if not answer.cancelled() and answer.exception() is None:
+            decision = answer.result()
+            if isinstance(decision, Decision):
+                self._exchange.admitted_too_late(decision)
 
     def _told(self, asked: asyncio.Future[Answer]) -> Step:
         answer = asked.result()

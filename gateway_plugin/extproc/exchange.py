@@ -118,6 +118,11 @@ class Exchange:
         """The answer to `Admit`."""
         return self._run(self._on_decision, decision)
 
+    def admitted_too_late(self, decision: Decision) -> None:
+        """The answer to `Admit`, of which nobody can be told any more: what it holds is given back at the end."""
+        if decision.outcome is _ADMITTED and self._forward is not None:
+            self._admission, self._forward.reserved_tokens = decision, decision.reserved_tokens
+
     def resumed(self) -> Step:
         """The answer to `WaitForRoom`: there is some now."""
         return self._run(Exchange._route, self)

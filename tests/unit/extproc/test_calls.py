@@ -14,7 +14,7 @@ from gateway_plugin.extproc.service import Bounds, ExternalProcessor
 from gateway_plugin.limiting import GiveBack
 from protos.access_log import FinishedExchange
 from protos.ext_proc import ProcessingResponse
-from ratelimit import Admission, Decision, StoreUnavailable
+from ratelimit import Admission, Decision, Outcome, StoreUnavailable
 from routing.router import Router
 from tests.unit.extproc.bench import ADMITTED, Bench, body, headers
 
@@ -124,13 +124,30 @@ async def test_a_client_that_leaves_while_the_limiter_is_asked():
     assert process.inflight() == 0
 
 
-async def test_a_client_that_leaves_in_the_very_turn_of_the_answer():
-    process = Process()
-    _, handler = process.ask("kim")
+@pytest.mark.parametrize("ends_calls", [False, True])
+async def test_a_client_that_leaves_in_the_very_turn_of_the_answer(ends_calls: bool):
+    process = Process(ends_calls=ends_calls)
+    call, handler = process.ask("kim")
     process.limiter.answers[0].set_result(ADMITTED)
     handler.ended()
     await asyncio.sleep(0.01)
     assert (process.inflight(), process.processor.open_exchanges) == (0, 0)
+    assert len(call.sent) == 1, "only the body was asked for"
+    (back,) = process.limiter.given_back
+    assert (back.user, back.refund, back.reserved_tokens) == ("kim", True, 40)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("store", "away"), None])
+async def test_a_client_that_leaves_in_the_very_turn_of_a_refusal(error: StoreUnavailable | None):
+    process = Process()
+    _, handler = process.ask("kim")
+    if error is not None:
+        process.limiter.answers[0].set_exception(error)
+    else:
+        process.limiter.answers[0].set_result(Decision(Outcome.DISABLED, None))
+    handler.ended()
+    await asyncio.sleep(0.01)
+    assert (process.inflight(), process.processor.open_exchanges, process.limiter.given_back) == (0, 0, [])
 
 
 async def test_errors_of_the_limiter_are_answers():
