@@ -144,14 +144,13 @@ class BatchingLimits:
     async def _ask(self, batch: list[Waiting]) -> None:
         try:
             answers = await self._store.admit_many([waiting.admission for waiting in batch])
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+            for waiting, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, CorruptUserRecord):
+                    waiting.failed(answer)
+                else:
+                    waiting.answered(answer)
+        except Exception as error:  # noqa: BLE001 - whoever still waits gets it, whatever it is
             _fail_all(batch, error)
-            return
-        for waiting, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, CorruptUserRecord):
-                waiting.failed(answer)
-            else:
-                waiting.answered(answer)
 
 
 def _fail_all(waiting: Iterable[Waiting], error: Exception) -> None:

@@ -64,6 +64,17 @@ async def test_one_turn_is_one_batch_and_each_gets_its_own_answer(store):
     assert decisions[100].outcome is Outcome.REQUESTS_EXCEEDED
 
 
+async def test_nobody_waits_for_an_answer_that_is_missing(store):
+    async def forgetful(admissions):
+        return [store.admit(admissions[0])]
+
+    store.admit_many = forgetful
+    async with asyncio.timeout(1):
+        first, second = await asyncio.gather(*ask(BatchingLimits(store), 2), return_exceptions=True)
+    assert isinstance(first, Decision)
+    assert isinstance(second, ValueError)
+
+
 async def test_batches_are_bounded_in_size_and_number_and_keep_order(store):
     limits = BatchingLimits(store, max_batch=10, max_in_flight=2)
     await asyncio.gather(*ask(limits, 45))
