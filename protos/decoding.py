@@ -1,7 +1,7 @@
 """The two messages of every request, read with fewer objects than Envoy's own types make (see `envoy_request.proto`).
 
-What looks otherwise than Envoy writes it is read by Envoy's types. What clients choose stands behind a length, so that
-no value poses as a header.
+A header begins with its only key, as all of protobuf's own libraries write it. Values that look otherwise than Envoy
+writes them are read by Envoy's types. What clients choose stands behind a length, so that no value poses as a header.
 """
 
 from __future__ import annotations

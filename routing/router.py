@@ -116,11 +116,16 @@ class Router:
         uncached_tokens = max(0.0, request.prompt_tokens - matched_tokens)
         work = Work(request.prompt_tokens, uncached_tokens, request.output_tokens)
         lease = booked(self._pods.books, rows[0], work, now_seconds)
-        self._pods.health.booked(lease, charge_id)
-        policy.booked(pods[0], request)
-        if charge_id:
-            prefix = self._book_prefix(request, rows[0], pods[0]) if policy.needs_prefix and request.prefix else None
-            self._unsettled.add(charge_id, policy, request, lease, prefix, now_seconds)
+        try:
+            self._pods.health.booked(lease, charge_id)
+            policy.booked(pods[0], request)
+            if charge_id:
+                has_prefix = policy.needs_prefix and request.prefix
+                prefix = self._book_prefix(request, rows[0], pods[0]) if has_prefix else None
+                self._unsettled.add(charge_id, policy, request, lease, prefix, now_seconds)
+        except Exception:
+            lease.release()  # nobody else knows of it yet
+            raise
         return Booking(pods, lease, branch, matched_tokens)
 
     def _chosen(self, view: PodView, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:

@@ -153,6 +153,7 @@ class ProcessCall:
             logger.error("user cannot be admitted: %s", error)
             return self._exchange.refused(rejections.corrupt_user())
         logger.error("exchange failed: %r", self._exchange, exc_info=error)
+        self._processor.waiting.leave(self)  # its phase will not tell that it waits
         return self._exchange.failed()
 
     def _busy_until_answered(self) -> asyncio.Future[None]:

@@ -72,6 +72,7 @@ _ADMITTED = Outcome.ADMITTED
 _HOLD, _RESPONSE = Mode.HOLD, Mode.RESPONSE
 
 A = TypeVar("A")
+S = TypeVar("S", bound=Step | None)
 
 
 class Exchange:
@@ -99,15 +100,8 @@ class Exchange:
 
     def receive(self, message: bytes) -> Step | None:
         """The step that answers a message of Envoy; None when nothing is to be said. Raises DecodeError."""
-        if self.phase is HEADERS:
-            headers = ext_proc.request_headers_of(message, self._services.wanted_headers)
-            if headers is not None:
-                return self._run(self._on_headers, headers)
-        elif self.phase is BODY:
-            body = ext_proc.request_body_of(message)
-            if body is not None:
-                self._asked_by_body = True
-                return self._run(self._on_body, body)
+        if self.phase is HEADERS or self.phase is BODY:
+            return self._run(self._on_request, message)
         return self._on_other(message)
 
     def identified(self, key_owner: str | None) -> Step:
@@ -186,7 +180,7 @@ class Exchange:
         pods = ",".join(pod.address for pod in forward.booking.pods) if forward.booking is not None else "-"
         return f"<Exchange {self.phase.value} model={forward.model} pods={pods}>"
 
-    def _run(self, step: Callable[[A], Step], of: A) -> Step:
+    def _run(self, step: Callable[[A], S], of: A) -> S | Reply:
         """Takes a step in the measured time; mistakes of the client are answers."""
         clock = self._services.clock
         started = clock()
@@ -198,6 +192,18 @@ class Exchange:
             self._busy_seconds += clock() - started
             if self.phase is HELD:
                 self._services.metrics.decision_seconds.observe(self._busy_seconds)
+
+    def _on_request(self, message: bytes) -> Step | None:
+        if self.phase is HEADERS:
+            headers = ext_proc.request_headers_of(message, self._services.wanted_headers)
+            if headers is not None:
+                return self._on_headers(headers)
+        else:
+            body = ext_proc.request_body_of(message)
+            if body is not None:
+                self._asked_by_body = True
+                return self._on_body(body)
+        return self._on_other(message)
 
     def _on_other(self, message: bytes) -> Reply | None:
         """Not what the phase is about: parts of the response, and what was not asked for."""

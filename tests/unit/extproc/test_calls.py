@@ -12,6 +12,7 @@ from gateway_plugin.calls import INTERNAL, OK, UNAVAILABLE
 from gateway_plugin.extproc.call import ProcessCall
 from gateway_plugin.extproc.service import Bounds, ExternalProcessor
 from gateway_plugin.limiting import GiveBack
+from protos import ext_proc
 from protos.access_log import FinishedExchange
 from protos.ext_proc import ProcessingResponse
 from ratelimit import Admission, Decision, Outcome, StoreUnavailable
@@ -210,6 +211,23 @@ async def test_nobody_waits_for_ever_or_for_a_client_that_left():
     for _, handler in held:
         handler.ended()
     assert (process.inflight(), process.processor.open_exchanges) == (0, 0)
+
+
+async def test_what_fails_while_it_waits_is_not_resumed(monkeypatch: pytest.MonkeyPatch):
+    process = Process(max_inflight_per_pod=1, max_queue_length=5, max_wait_seconds=60.0)
+    held = [process.ask(), process.ask()]
+    waiting, handler = process.ask()
+
+    def fails(message: bytes) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(ext_proc, "parsed", fails)
+    handler.received(body())
+    assert status_of(waiting) == 500
+    handler.ended()
+    for _, holder in held:
+        holder.ended()
+    assert (process.inflight(), process.processor.waiting.lengths()) == (0, {})
 
 
 async def test_what_waited_in_vain_is_given_back_to_its_user():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from gateway_plugin.extproc.exchange import Phase
 from gateway_plugin.extproc.steps import Admit
 from gateway_plugin.intent.identity import IdentityRules
 from gateway_plugin.intent.rejections import limiter_unavailable
+from protos import ext_proc
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Decision, Outcome
 from routing.spec import ClusterState
@@ -46,6 +49,29 @@ def test_a_chat_request_is_routed_by_its_body():
     assert bench.inflight() == 0
     assert bench.count("gateway_in_flight_requests") == 0
     assert bench.count("gateway_request_total", model="m", strategy="least-request") == 1
+
+
+def test_reading_messages_is_own_time(monkeypatch: pytest.MonkeyPatch):
+    bench, now_seconds = Bench(default_strategy="random"), [0.0]
+    bench.services = replace(bench.services, clock=lambda: now_seconds[0])
+
+    def slow(name: str, seconds: float) -> None:
+        reads: Callable[..., Any] = getattr(ext_proc, name)
+
+        def read(*arguments: Any) -> Any:
+            now_seconds[0] += seconds
+            return reads(*arguments)
+
+        monkeypatch.setattr(ext_proc, name, read)
+
+    slow("request_headers_of", 2.0)
+    slow("request_body_of", 3.0)
+    exchange = bench.exchange()
+    exchange.receive(headers())
+    now_seconds[0] += 40.0
+    exchange.receive(body())
+    assert bench.count("gateway_decision_seconds_sum") == 5.0
+    assert bench.count("gateway_decision_seconds_count") == 1
 
 
 def test_a_model_header_saves_the_body():

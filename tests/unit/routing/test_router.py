@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from routing.output_estimates import OutputEstimates
 from routing.pods import PodTable
 from routing.policy import Policy, RoutingRequest
+from routing.prefix_keys import PrefixKeys
 from routing.rendezvous import draws
 from routing.router import Booking, NoReadyPodError, Router
 from routing.selector import parse_selector
@@ -49,6 +50,18 @@ class Site:
     def matched(self) -> dict[str, float]:
         explained = self.router.explain(self.policy("prefix-cache"), RoutingRequest("m", **PROMPT))
         return {candidate.pod.name: candidate.matched_tokens for candidate in explained if candidate.matched_tokens}
+
+
+def test_a_mistake_of_who_learns_of_a_booking_leaves_no_lease():
+    site = Site()
+
+    def fails(pod: PodSpec, keys: PrefixKeys) -> None:
+        raise RuntimeError("a bug")
+
+    site.router.on_prefix = fails
+    with pytest.raises(RuntimeError, match="a bug"):
+        site.book("prefix-cache", **PROMPT)
+    assert site.pods.view("m").inflight_requests.sum() == 0
 
 
 def test_a_burst_of_one_prompt_finds_itself_at_once():
