@@ -22,16 +22,23 @@ from gateway_plugin.wire.errors import (
     ConnectionFault,
     StreamFault,
 )
-from gateway_plugin.wire.frames import CONTINUATION, DATA, FRAME_HEADER, HEADER_BYTES, PADDED, STREAM_ID_MASK
+from gateway_plugin.wire.frames import (
+    CONTINUATION,
+    DATA,
+    FRAME_HEADER,
+    HEADER_BYTES,
+    PADDED,
+    RST_STREAM,
+    STREAM_ID_MASK,
+)
 from gateway_plugin.wire.headers import HeaderFrames
 from gateway_plugin.wire.sending import Sender
-from gateway_plugin.wire.stream import CLOSED, RECEIVE_END, SEND_END, TRANSITIONS, Stream
+from gateway_plugin.wire.stream import AFTER_RECEIVED_END, AFTER_SENT_END, CLOSED, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.wire.hpack_static import Field
-
 
 _OF_HEADERS = frozenset((frames.HEADERS, CONTINUATION))
 
@@ -50,6 +57,8 @@ class Connection:
         self.bounds = bounds
         self.new_stream = new_stream
         self.streams: dict[int, Stream] = {}
+        self.max_streams = bounds.max_concurrent_streams
+        """That may be open at once; none any more once the last GOAWAY is sent."""
         self.last_stream_id = 0
         self.closed_streams = ClosedStreams()
         self.buffered_bytes = 0
@@ -60,6 +69,7 @@ class Connection:
         self._headers = HeaderFrames(self)
         self._control = ControlFrames(self, clock)
         self._data = DataFrames(self, clock)
+        self._plain_bytes = min(bounds.max_frame_bytes, bounds.header_list_bytes)
         self._resets = Budget(bounds.unanswered_resets, clock)
         self._faulty = Budget(bounds.faulty_streams, clock)
         self._greeted = False
@@ -82,11 +92,6 @@ class Connection:
     def greeted(self) -> bool:
         """True when the peer's preface, with its SETTINGS, is complete."""
         return self._control.settings_seen
-
-    @property
-    def accepts_streams(self) -> bool:
-        """False while there are too many streams, and at the end of a drain."""
-        return len(self.streams) < self.bounds.max_concurrent_streams and not self._control.going_away
 
     @property
     def finished(self) -> bool:
@@ -140,7 +145,7 @@ class Connection:
         """END_STREAM."""
         if stream.state == CLOSED:
             return
-        stream.state = TRANSITIONS[stream.state, RECEIVE_END]
+        stream.state = AFTER_RECEIVED_END[stream.state]
         if stream.state == CLOSED:
             self._close(stream, ours=False)
         else:
@@ -161,7 +166,7 @@ class Connection:
                 return 0
         if self._data.left:
             at = self._data.on_rest(data, at)
-        unpack, max_frame = FRAME_HEADER.unpack_from, self.bounds.max_frame_bytes
+        unpack, plain_bytes = FRAME_HEADER.unpack_from, self._plain_bytes
         headers, control, on_data = self._headers, self._control, self._data.on_frame
         while end - at >= HEADER_BYTES:
             word, flags, stream_id = unpack(data, at)
@@ -169,8 +174,8 @@ class Connection:
             stream_id &= STREAM_ID_MASK
             start = at + HEADER_BYTES
             stop = start + length
-            if length > max_frame:
-                raise ConnectionFault(FRAME_SIZE_ERROR, "a frame exceeds SETTINGS_MAX_FRAME_SIZE")
+            if length > plain_bytes:
+                self._check_size(kind, length)
             if stop > end and self._must_wait(kind, flags, length):
                 return at
             if headers.open or not control.settings_seen:
@@ -178,11 +183,15 @@ class Connection:
             try:
                 if kind == DATA:
                     on_data(flags, stream_id, data, start, length)
+                elif kind == RST_STREAM:
+                    control.on_reset(stream_id, length)
+                elif kind in _OF_HEADERS:
+                    headers.on_frame(kind, flags, stream_id, data[start:stop])
                 else:
-                    self._on_frame(kind, flags, stream_id, data[start:stop])
+                    control.on_frame(kind, flags, stream_id, data[start:stop])
             except StreamFault as fault:
                 self._reset_for(fault)
-            at = min(end, stop)
+            at = stop if stop < end else end
         self._wanted = HEADER_BYTES
         return at
 
@@ -195,26 +204,22 @@ class Connection:
         self._greeted = True
         return len(preface)
 
+    def _check_size(self, kind: int, length: int) -> None:
+        if length > self.bounds.max_frame_bytes:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a frame exceeds SETTINGS_MAX_FRAME_SIZE")
+        if kind != DATA:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
+
     def _must_wait(self, kind: int, flags: int, length: int) -> bool:
         """Whether a frame that is not all there is awaited whole."""
         if kind == DATA and not flags & PADDED:
             return False
-        if kind != DATA and length > self.bounds.header_list_bytes:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
         self._wanted = HEADER_BYTES + length
         return True
 
     def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
         self._control.check_first(kind, flags)
         self._headers.check_contiguous(kind, stream_id)
-
-    def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if len(payload) > self.bounds.header_list_bytes:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
-        if kind in _OF_HEADERS:
-            self._headers.on_frame(kind, flags, stream_id, payload)
-        else:
-            self._control.on_frame(kind, flags, stream_id, payload)
 
     def _reset_for(self, fault: StreamFault) -> None:
         if not self._faulty.spend():
@@ -228,7 +233,7 @@ class Connection:
 
     def sent_end(self, stream: Stream) -> None:
         """We have ended our side; what the peer may still send is of no use (8.1)."""
-        stream.state = TRANSITIONS[stream.state, SEND_END]
+        stream.state = AFTER_SENT_END[stream.state]
         if stream.state == CLOSED:
             self._close(stream, ours=False)
         else:
@@ -238,5 +243,6 @@ class Connection:
         stream.state = CLOSED
         del self.streams[stream.id]
         self.closed_streams.add(stream.id, ours=ours)
-        self.sender.forget(stream)
+        if stream.queue is not None:
+            self.sender.forget(stream)
         stream.closed()

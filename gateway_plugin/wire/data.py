@@ -57,7 +57,7 @@ class DataFrames:
         if stream is None:
             self._check_gone(stream_id)
             return
-        self._ends = bool(flags & END_STREAM)
+        self._ends = ends = bool(flags & END_STREAM)
         if stream.state not in TAKES_DATA:
             raise StreamFault(stream_id, STREAM_CLOSED, "DATA after the end of the stream")
         stream.receive_window -= length
@@ -65,8 +65,17 @@ class DataFrames:
             raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         if stream.body_left >= 0:
             self._count(stream, content - start)
-        self._stream = stream
-        self._hand_on(stream, data, start, min(end, content))
+        if self.left:
+            self._stream = stream
+            if end > start:
+                stream.data(data, start, end)
+            return
+        if content > start:
+            stream.data(data, start, content)
+        if ends:
+            self._connection.received_end(stream)
+        elif stream.receive_window <= self._low_stream_window:
+            self.replenish(stream)
 
     def on_rest(self, data: bytes, at: int) -> int:
         """More of a frame whose start came earlier; returns where it ends."""

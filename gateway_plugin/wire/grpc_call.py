@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway_plugin.calls import INTERNAL, OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway_plugin.wire.grpc_framing import (
     DEADLINE_EXCEEDED,
+    OK_TRAILERS,
     PREFIX,
     RESPONSE_HEADERS,
     http_refusal,
@@ -55,7 +56,7 @@ class GrpcCall(MessageStream):
     )
 
     def __init__(self, methods: Methods, call_later: CallLater, connection: Connection, stream_id: int) -> None:
-        super().__init__(connection, stream_id)
+        MessageStream.__init__(self, connection, stream_id)
         self._methods = methods
         self._call_later = call_later
         self._handler: CallHandler | None = None
@@ -76,7 +77,7 @@ class GrpcCall(MessageStream):
         sender = self.connection.sender
         if not self.answered:
             sender.headers(self, RESPONSE_HEADERS)
-        sender.data(self, PREFIX.pack(0, len(message)) + message)
+        sender.data(self, message, PREFIX.pack(0, len(message)))
 
     def finish(self, status: int = OK, text: str = "") -> None:
         """Ends the call; see `Call`."""
@@ -85,7 +86,7 @@ class GrpcCall(MessageStream):
         self.over = True
         sender = self.connection.sender
         if self.answered:
-            sender.finish(self, trailers(status, text))
+            sender.finish(self, trailers(status, text) if status or text else OK_TRAILERS)
         else:
             sender.headers(self, RESPONSE_HEADERS + trailers(status, text), end=True)
         if not self._inside:
@@ -111,7 +112,9 @@ class GrpcCall(MessageStream):
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")
-        self._leave()
+        self._inside = False
+        if self.over:
+            self._end()
 
     def headers_too_large(self) -> None:
         """Refused before anything was read."""
@@ -149,7 +152,7 @@ class GrpcCall(MessageStream):
         self._half_closed = True
         if self._refusal:
             self._refuse_http()
-        elif self.inside_message:
+        elif self._partial is not None:
             self.finish(INTERNAL, "the stream ended inside a message")
         elif not self.holding:
             self._tell_half_closed()
@@ -212,21 +215,18 @@ class GrpcCall(MessageStream):
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")
-        self._leave()
-
-    # Ends.
-
-    def _leave(self) -> None:
         self._inside = False
         if self.over:
             self._end()
+
+    # Ends.
 
     def _end(self) -> None:
         """Lets go of everything, and tells the handler; once, and not while one of its methods runs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.inside_message:
+        if self._partial is not None:
             self.drop_partial()
         if self._backlog is not None:
             self.connection.buffered_bytes -= self._backlog_bytes

@@ -44,7 +44,8 @@ class HeaderFrames:
         self._connection = connection
         self._decoder = Decoder(bounds.header_table_bytes, bounds.header_list_bytes)
         self._max_block_bytes = bounds.header_list_bytes
-        self._last: tuple[tuple[Field, ...], RequestHead] | None = None
+        self._last_fields: tuple[Field, ...] | None = None
+        self._last_head: RequestHead | None = None
         self.open = False
         """True between a HEADERS frame and the end of its block."""
         self._stream_id = 0
@@ -106,9 +107,10 @@ class HeaderFrames:
     def _request(self, stream_id: int, fields: tuple[Field, ...] | None, *, ends: bool) -> None:
         connection = self._connection
         connection.last_stream_id = stream_id
-        if not connection.accepts_streams:
+        if len(connection.streams) >= connection.max_streams:
             raise StreamFault(stream_id, REFUSED_STREAM, "no more streams here")
-        head = self._head(stream_id, fields) if fields is not None else None
+        # The decoder gives the same tuple for the same block.
+        head = self._last_head if fields is self._last_fields else self._head(stream_id, fields)
         if head is not None and ends and head.content_length > 0:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
         stream = connection.new_stream(connection, stream_id)
@@ -124,15 +126,14 @@ class HeaderFrames:
         if ends and stream.state != CLOSED:
             stream.half_closed()
 
-    def _head(self, stream_id: int, fields: tuple[Field, ...]) -> RequestHead:
-        # The decoder gives the same tuple for the same block.
-        if self._last is not None and self._last[0] is fields:
-            return self._last[1]
+    def _head(self, stream_id: int, fields: tuple[Field, ...] | None) -> RequestHead | None:
+        if fields is None:
+            return None
         try:
             head = read_head(fields)
         except MalformedError as error:
             raise StreamFault(stream_id, PROTOCOL_ERROR, str(error)) from None
-        self._last = (fields, head)
+        self._last_fields, self._last_head = fields, head
         return head
 
     def _trailers(self, stream_id: int, fields: tuple[Field, ...] | None, *, ends: bool) -> None:
