@@ -27,6 +27,7 @@ from gateway_plugin.wire.frames import (
     DATA,
     FRAME_HEADER,
     HEADER_BYTES,
+    HEADERS,
     PADDED,
     RST_STREAM,
     STREAM_ID_MASK,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.wire.hpack_static import Field
-
-_OF_HEADERS = frozenset((frames.HEADERS, CONTINUATION))
 
 
 class Connection:
@@ -69,6 +68,12 @@ class Connection:
         self._headers = HeaderFrames(self)
         self._control = ControlFrames(self, clock)
         self._data = DataFrames(self, clock)
+        self._on = {
+            DATA: self._data.on_frame,
+            HEADERS: self._headers.on_frame,
+            CONTINUATION: self._headers.on_continuation,
+            RST_STREAM: self._control.on_reset,
+        }
         self._plain_bytes = min(bounds.max_frame_bytes, bounds.header_list_bytes)
         self._resets = Budget(bounds.unanswered_resets, clock)
         self._faulty = Budget(bounds.faulty_streams, clock)
@@ -167,7 +172,7 @@ class Connection:
         if self._data.left:
             at = self._data.on_rest(data, at)
         unpack, plain_bytes = FRAME_HEADER.unpack_from, self._plain_bytes
-        headers, control, on_data = self._headers, self._control, self._data.on_frame
+        headers, control, on = self._headers, self._control, self._on
         while end - at >= HEADER_BYTES:
             word, flags, stream_id = unpack(data, at)
             length, kind = word >> 8, word & 0xFF
@@ -181,19 +186,15 @@ class Connection:
             if headers.open or not control.settings_seen:
                 self._check_order(kind, flags, stream_id)
             try:
-                if kind == DATA:
-                    on_data(flags, stream_id, data, start, length)
-                elif kind == RST_STREAM:
-                    control.on_reset(stream_id, length)
-                elif kind in _OF_HEADERS:
-                    headers.on_frame(kind, flags, stream_id, data[start:stop])
+                if kind in on:
+                    on[kind](flags, stream_id, data, start, length)
                 else:
                     control.on_frame(kind, flags, stream_id, data[start:stop])
             except StreamFault as fault:
                 self._reset_for(fault)
-            at = stop if stop < end else end
+            at = stop
         self._wanted = HEADER_BYTES
-        return at
+        return min(at, end)
 
     def _greet(self, data: bytes) -> int:
         preface = frames.PREFACE

@@ -66,7 +66,7 @@ class ControlFrames:
         if kind == frames.PRIORITY:
             check_priority(stream_id, payload)
 
-    def on_reset(self, stream_id: int, length: int) -> None:
+    def on_reset(self, _: int, stream_id: int, __: bytes, ___: int, length: int) -> None:
         """RST_STREAM, for whatever reason: apart, as Envoy ends most streams so."""
         if length != UINT32.size:
             raise ConnectionFault(FRAME_SIZE_ERROR, "a frame of a wrong length")

@@ -207,11 +207,12 @@ class GrpcCall(MessageStream):
             self.connection.replenish(self)
 
     def _tell_half_closed(self) -> None:
-        if self._handler is None or self.over:
+        handler = self._handler
+        if handler is None:
             return
         self._inside = True
         try:
-            self._handler.half_closed()
+            handler.half_closed()
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")

@@ -58,13 +58,11 @@ class HeaderFrames:
         if self.open and (kind != CONTINUATION or stream_id != self._stream_id):
             raise ConnectionFault(PROTOCOL_ERROR, "header block and other frames are mixed")
 
-    def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """HEADERS or CONTINUATION."""
-        if kind == CONTINUATION:
-            self._continue(flags, payload)
-            return
+    def on_frame(self, flags: int, stream_id: int, data: bytes, start: int, length: int) -> None:
+        """HEADERS; all of it is there."""
         if not stream_id % 2:
             raise ConnectionFault(PROTOCOL_ERROR, "HEADERS on a stream that no client can open")
+        payload = data[start : start + length]
         if flags & (PADDED | PRIORITY_FLAG):
             payload = _fragment(flags, stream_id, payload)
         ends = bool(flags & END_STREAM)
@@ -75,10 +73,11 @@ class HeaderFrames:
         self._block = bytearray(payload)
         self._continuations = 0
 
-    def _continue(self, flags: int, payload: bytes) -> None:
+    def on_continuation(self, flags: int, _: int, data: bytes, start: int, length: int) -> None:
+        """CONTINUATION of the open block; all of it is there."""
         if not self.open:
             raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-        self._block += payload
+        self._block += data[start : start + length]
         self._continuations += 1
         if self._continuations > self._connection.bounds.continuation_frames:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
