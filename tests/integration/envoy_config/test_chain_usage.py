@@ -93,7 +93,7 @@ async def engine(content_type: str, parts: list[bytes], wait_seconds: float = 0.
 async def finished(chain: Chain) -> FinishedExchange:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(await chain.log_entry())
-    found = next(entries_of(message))
+    found = next(entries_of(message.SerializeToString()))
     assert found is not None
     return found
 
