@@ -75,7 +75,6 @@ class Connection:
             RST_STREAM: self._control.on_reset,
         }
         self._plain_bytes = min(bounds.max_frame_bytes, bounds.header_list_bytes)
-        self._resets = Budget(bounds.unanswered_resets, clock)
         self._faulty = Budget(bounds.faulty_streams, clock)
         self._greeted = False
         self._rest = bytearray()
@@ -126,7 +125,7 @@ class Connection:
         """The connection is lost: ends all streams."""
         for stream in list(self.streams.values()):
             if stream.state != CLOSED:
-                self._close(stream, ours=True)
+                self.close(stream, ours=True)
 
     def drain(self) -> None:
         """No new streams; those that are open may finish (6.8)."""
@@ -140,7 +139,7 @@ class Connection:
         """Ends a stream at once."""
         if stream.state != CLOSED:
             self.sender.control(frames.rst_stream(stream.id, code))
-            self._close(stream, ours=True)
+            self.close(stream, ours=True)
 
     def replenish(self, stream: Stream) -> None:
         """The owner of a stream takes data again."""
@@ -152,15 +151,18 @@ class Connection:
             return
         stream.state = AFTER_RECEIVED_END[stream.state]
         if stream.state == CLOSED:
-            self._close(stream, ours=False)
+            self.close(stream, ours=False)
         else:
             stream.half_closed()
 
-    def received_reset(self, stream: Stream) -> None:
-        """RST_STREAM."""
-        if not stream.answered and not self._resets.spend():
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset before an answer")
-        self._close(stream, ours=False)
+    def close(self, stream: Stream, *, ours: bool) -> None:
+        """A stream is over; `ours` when the peer may not know."""
+        stream.state = CLOSED
+        del self.streams[stream.id]
+        self.closed_streams.add(stream.id, ours=ours)
+        if stream.queue is not None:
+            self.sender.forget(stream)
+        stream.closed()
 
     def _parse(self, data: bytes) -> int:
         """Takes all that is complete; returns where the rest starts."""
@@ -228,7 +230,7 @@ class Connection:
         self.sender.control(frames.rst_stream(fault.stream_id, fault.code))
         stream = self.streams.get(fault.stream_id)
         if stream is not None:
-            self._close(stream, ours=True)
+            self.close(stream, ours=True)
         else:
             self.closed_streams.add(fault.stream_id, ours=True)
 
@@ -236,14 +238,6 @@ class Connection:
         """We have ended our side; what the peer may still send is of no use (8.1)."""
         stream.state = AFTER_SENT_END[stream.state]
         if stream.state == CLOSED:
-            self._close(stream, ours=False)
+            self.close(stream, ours=False)
         else:
             self.reset(stream, NO_ERROR)
-
-    def _close(self, stream: Stream, *, ours: bool) -> None:
-        stream.state = CLOSED
-        del self.streams[stream.id]
-        self.closed_streams.add(stream.id, ours=ours)
-        if stream.queue is not None:
-            self.sender.forget(stream)
-        stream.closed()

@@ -34,6 +34,7 @@ class ControlFrames:
         self._pings = Budget(bounds.pings, clock)
         self._settings = Budget(bounds.settings_frames, clock)
         self._useless = Budget(bounds.empty_frames, clock)
+        self._resets = Budget(bounds.unanswered_resets, clock)
         self.settings_seen = False
         self.draining = False
         self.going_away = False
@@ -72,7 +73,9 @@ class ControlFrames:
             raise ConnectionFault(FRAME_SIZE_ERROR, "a frame of a wrong length")
         stream = self._streams.get(stream_id)
         if stream is not None:
-            self._connection.received_reset(stream)
+            if not stream.answered and not self._resets.spend():
+                raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset before an answer")
+            self._connection.close(stream, ours=False)
         else:
             self._check_not_idle(stream_id)
 

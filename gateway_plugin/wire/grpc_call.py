@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.calls import INTERNAL, OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway_plugin.wire.grpc_framing import (
+    CONTENT_TYPE,
     DEADLINE_EXCEEDED,
     OK_TRAILERS,
     PREFIX,
@@ -96,10 +97,11 @@ class GrpcCall(MessageStream):
 
     def opened(self, head: RequestHead) -> None:
         """Finds the method."""
-        self._refusal = http_refusal(head)
-        if self._refusal:
-            self.over = True
-            return
+        if head.content_type != CONTENT_TYPE or head.method != b"POST":
+            self._refusal = http_refusal(head)
+            if self._refusal:
+                self.over = True
+                return
         method = self._methods.get(head.path.decode("latin-1"))
         if method is None:
             self.finish(UNIMPLEMENTED, "no such method")
@@ -125,11 +127,11 @@ class GrpcCall(MessageStream):
         if self.holding:
             self._wait_in_backlog(message)
             return
-        assert self._handler is not None
+        handler, busy = self._handler, None
+        assert handler is not None
         self._inside = True
-        busy = None
         try:
-            busy = self._handler.received(message)
+            busy = handler.received(message)
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")
@@ -137,7 +139,7 @@ class GrpcCall(MessageStream):
             self._waiting = busy
             self.holding = True
             busy.add_done_callback(self._handler_is_free)
-        elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
+        elif self.queue is not None and self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
             self.holding = True
         self._inside = False
         if self.over:

@@ -165,28 +165,26 @@ class Encoder:
         self._order: list[Field] = []
         self._table_bytes = DEFAULT_TABLE_BYTES
         self._update = b""
-        self._known: dict[tuple[Field, ...], bytes] = {}
+        self.kept: dict[tuple[Field, ...], bytes] = {}
+        """Blocks that `encode` would make now and again."""
 
     def allow(self, table_bytes: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. A smaller table is acknowledged, never grown again; too small is 0."""
         if table_bytes < self._table_bytes:
             self._table_bytes = table_bytes if table_bytes >= self.NEEDED_BYTES else 0
             self._update = _integer_bytes(0x20, 0x1F, self._table_bytes)
+            self.kept.clear()
             if not self._table_bytes:
                 self._order.clear()
-                self._known.clear()
 
     def encode(self, fields: tuple[Field, ...]) -> bytes:
         """One header block."""
-        known = self._known.get(fields)
-        if known is not None and not self._update:
-            return known
         size = len(self._order)
         block = b"".join([self._encode(field) for field in fields])
         if len(self._order) != size:
-            self._known.clear()  # every index has moved
+            self.kept.clear()  # every index has moved
         elif len(block) == len(fields):
-            self._known[fields] = block  # indices only, so these are few
+            self.kept[fields] = block  # indices only, so these are few
         update, self._update = self._update, b""
         return update + block
 

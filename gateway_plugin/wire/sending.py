@@ -86,7 +86,7 @@ class Sender:
     def headers(self, stream: Stream, fields: tuple[Field, ...], *, end: bool = False) -> None:
         """HEADERS. Ours are far smaller than any frame may be."""
         stream.answered = True
-        block = self._encoder.encode(fields)
+        block = self._encoder.kept.get(fields) or self._encoder.encode(fields)
         flags = END_HEADERS | END_STREAM if end else END_HEADERS
         self._out += (FRAME_HEADER.pack(len(block) << 8 | HEADERS, flags, stream.id), block)
         if not self._asked:
