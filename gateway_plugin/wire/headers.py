@@ -91,7 +91,7 @@ class HeaderFrames:
     def _on_block(self, stream_id: int, block: bytes, *, ends: bool) -> None:
         connection = self._connection
         try:
-            fields = self._decoder.decode(block)
+            fields = self._decoder.kept.get(block) or self._decoder.decode(block)
         except HeaderListTooLargeError:
             fields = None
         if stream_id > connection.last_stream_id:
@@ -108,7 +108,7 @@ class HeaderFrames:
         connection.last_stream_id = stream_id
         if len(connection.streams) >= connection.max_streams:
             raise StreamFault(stream_id, REFUSED_STREAM, "no more streams here")
-        # The decoder gives the same tuple for the same block.
+        # What the decoder kept is the same tuple each time.
         head = self._last_head if fields is self._last_fields else self._head(stream_id, fields)
         if head is not None and ends and head.content_length > 0:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
