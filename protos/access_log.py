@@ -1,24 +1,29 @@
 """Envoy's gRPC access log: one finished HTTP exchange per entry, as plain values.
 
-An entry belongs to us when it carries the metadata that the ext_proc reply wrote; all others are foreign.
+An entry belongs to us when it carries the metadata that the ext_proc reply wrote; all others are foreign. Of an entry
+only that is read of which somebody asks (see `envoy_log.proto`). What comes again and again is read once: addresses,
+flags, statuses, names and counts are kept by the bytes they were read from, which say all of them.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
-from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage, StreamAccessLogsResponse
+from envoy.config.core.v3.address_pb2 import Address
+from envoy.data.accesslog.v3.accesslog_pb2 import ResponseFlags
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsResponse
 from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.wrappers_pb2 import UInt32Value
 
+from protos.encoding import struct, tag
+from protos.envoy_log_pb2 import AccessLog, Common, Entry, Time
 from protos.ext_proc import METADATA_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogCommon, HTTPAccessLogEntry
-    from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.struct_pb2 import Value
 
 METHOD_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 METHOD_NAME = "StreamAccessLogs"
@@ -32,12 +37,19 @@ _FIRST_BODY = "first_body_at_ms"
 
 _COUNT_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 _MAX_COUNT = 2.0**53
-_NO_FLAGS: frozenset[str] = frozenset()
-_NO_USAGE: Mapping[str, Value] = {}
+_NO_USAGE: Mapping[str, bytes] = {}
+_KEPT = 4096
+"""Of each kind: users, pods and counts that come lately."""
+_SHORT_TEXTS = {2 + length: tag(Value.DESCRIPTOR, "string_value") + bytes((length,)) for length in range(128)}
+_SHORT_STRUCTS = {2 + length: tag(Value.DESCRIPTOR, "struct_value") + bytes((length,)) for length in range(128)}
+"""What a Value of that many bytes begins with."""
+_NUMBER_BYTES = len(Value(number_value=1).SerializeToString())
+_BEFORE_COUNTS = {struct({name: 1.0})[:-_NUMBER_BYTES]: name for name in _COUNT_FIELDS}
+"""Counts by what stands before them in a Struct's bytes."""
 _CLIENT_LEFT = ("downstream_connection_termination", "downstream_remote_reset")
 _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
 
-__all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsMessage", "StreamAccessLogsResponse", "entries_of"]
+__all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsResponse", "entries_of"]
 
 
 class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
@@ -73,13 +85,15 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
 
 
-def entries_of(message: StreamAccessLogsMessage) -> Iterator[FinishedExchange | None]:
-    """Our finished exchanges; None stands for an entry that is foreign or not final."""
-    for entry in message.http_logs.log_entry:
-        yield _parse(entry)
+def entries_of(message: bytes) -> Iterator[FinishedExchange | None]:
+    """Our finished exchanges of a StreamAccessLogsMessage; None stands for an entry that is foreign or not final.
+
+    Raises DecodeError, also while it is gone through.
+    """
+    return map(_parse, AccessLog.FromString(message).http_logs.log_entry)
 
 
-def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
+def _parse(entry: Entry) -> FinishedExchange | None:
     common = entry.common_properties
     metadata = common.metadata.filter_metadata
     if METADATA_NAMESPACE not in metadata or common.access_log_type not in _DOWNSTREAM_END:
@@ -87,71 +101,115 @@ def _parse(entry: HTTPAccessLogEntry) -> FinishedExchange | None:
     # Every look at a part of a message makes an object for it, so that each part is looked at once. A field that a
     # Struct does not have is made then, empty, which is what it stands for.
     ours = metadata[METADATA_NAMESPACE].fields
-    charge_id = ours["charge_id"].string_value
+    charge_id = _text(ours["charge_id"])
     if not charge_id:
         return None
     usage = metadata[USAGE_NAMESPACE].fields if USAGE_NAMESPACE in metadata else _NO_USAGE
     streamed = _FIRST_BODY in usage
-    flags = _flags(common)
-    response, targets = entry.response, ours["targets"].string_value
+    flags, response = _flags(common.response_flags), entry.response
     return FinishedExchange(
         charge_id=charge_id,
-        user=ours["user"].string_value,
-        model=ours["model"].string_value,
-        status=response.response_code.value,
-        pod_address=_address(common),
-        duration_seconds=_seconds(
-            common.duration if common.HasField("duration") else common.time_to_last_downstream_tx_byte
-        ),
+        user=_kept_text(ours["user"]),
+        model=_kept_text(ours["model"]),
+        status=_status(response.response_code),
+        pod_address=_address(common.upstream_remote_address),
+        duration_seconds=_duration_seconds(common),
         ttft_seconds=_first_output_seconds(common, usage) if streamed else None,
         attempts=common.upstream_request_attempt_count,
-        client_aborted=not flags.isdisjoint(_CLIENT_LEFT),
+        client_aborted=bool(flags) and not flags.isdisjoint(_CLIENT_LEFT),
         response_bytes=response.response_body_bytes,
         streamed=streamed,
-        targets=tuple(targets.split(",")) if targets else (),
+        targets=_targets(ours["targets"]),
         flags=flags,
         details=response.response_code_details,
-        reserved_tokens=_count(ours["reserved_tokens"].number_value),
-        prompt_tokens_estimate=_count(ours["prompt_tokens_estimate"].number_value),
-        tokens=_tokens(usage[_TOKENS].struct_value.fields) if _TOKENS in usage else {},
+        reserved_tokens=_count(ours["reserved_tokens"]) or 0,
+        prompt_tokens_estimate=_count(ours["prompt_tokens_estimate"]) or 0,
+        tokens=_tokens(usage[_TOKENS]) if _TOKENS in usage else {},
     )
 
 
-def _flags(common: AccessLogCommon) -> frozenset[str]:
-    if not common.HasField("response_flags"):
-        return _NO_FLAGS
-    return frozenset([field.name for field, _ in common.response_flags.ListFields()])
+def _text(value: bytes) -> str:
+    """Of a Value; empty for one that is no text."""
+    if value[:2] == _SHORT_TEXTS.get(len(value)):
+        return value[2:].decode()
+    return Value.FromString(value).string_value
 
 
-def _count(value: float) -> int:
-    return int(value) if 0.0 <= value < _MAX_COUNT else 0
+_kept_text = lru_cache(_KEPT)(_text)
 
 
-def _tokens(usage: Mapping[str, Value]) -> dict[str, int]:
-    tokens = {}
-    for name in _COUNT_FIELDS:
-        if name in usage:
-            value = usage[name]
-            number = value.number_value
-            if 0 <= number < _MAX_COUNT and (number or value.HasField("number_value")):
-                tokens[name] = int(number)
-    return tokens
+@lru_cache(_KEPT)
+def _targets(value: bytes) -> tuple[str, ...]:
+    targets = _text(value)
+    return tuple(targets.split(",")) if targets else ()
 
 
-def _address(common: AccessLogCommon) -> str:
-    socket = common.upstream_remote_address.socket_address
-    address = socket.address
-    if not address:
+@lru_cache(_KEPT)
+def _count(value: bytes) -> int | None:
+    """Of a Value; None for one that cannot be a count."""
+    parsed = Value.FromString(value)
+    number = parsed.number_value
+    if 0.0 <= number < _MAX_COUNT and (number or parsed.HasField("number_value")):
+        return int(number)
+    return None
+
+
+@lru_cache(_KEPT)
+def _status(wrapped: bytes) -> int:
+    return UInt32Value.FromString(wrapped).value
+
+
+@lru_cache(_KEPT)
+def _flags(flags: bytes) -> frozenset[str]:
+    return frozenset([field.name for field, _ in ResponseFlags.FromString(flags).ListFields()])
+
+
+@lru_cache(_KEPT)
+def _address(address: bytes) -> str:
+    socket = Address.FromString(address).socket_address
+    if not socket.address:
         return ""
-    return f"[{address}]:{socket.port_value}" if ":" in address else f"{address}:{socket.port_value}"
+    host = f"[{socket.address}]" if ":" in socket.address else socket.address
+    return f"{host}:{socket.port_value}"
 
 
-def _first_output_seconds(common: AccessLogCommon, usage: Mapping[str, Value]) -> float:
+def _tokens(value: bytes) -> dict[str, int]:
+    """Of a Value, a Struct of numbers. As our Lua filter lets Envoy write it, no object need be made for it."""
+    end, at = len(value), 2
+    if value[:2] != _SHORT_STRUCTS.get(end):
+        return _plain_tokens(value)
+    tokens = {}
+    while at < end - _NUMBER_BYTES:
+        stop = at + 2 + value[at + 1]
+        number = stop - _NUMBER_BYTES
+        name = _BEFORE_COUNTS.get(value[at:number])
+        if name is None:
+            return _plain_tokens(value)
+        count = _count(value[number:stop])
+        if count is not None:
+            tokens[name] = count
+        at = stop
+    return tokens if at == end else _plain_tokens(value)
+
+
+def _plain_tokens(value: bytes) -> dict[str, int]:
+    fields = Value.FromString(value).struct_value.fields
+    counts = {name: _count(fields[name].SerializeToString()) for name in _COUNT_FIELDS if name in fields}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _duration_seconds(common: Common) -> float:
+    duration = _seconds(common.duration)
+    return duration if duration or common.HasField("duration") else _seconds(common.time_to_last_downstream_tx_byte)
+
+
+def _first_output_seconds(common: Common, usage: Mapping[str, bytes]) -> float:
     start, headers_seconds = common.start_time, _seconds(common.time_to_first_upstream_rx_byte)
-    elapsed = float(usage[_FIRST_BODY].number_value / 1e3 - start.seconds - start.nanos / 1e9)
+    first_body_ms = Value.FromString(usage[_FIRST_BODY]).number_value
+    elapsed = first_body_ms / 1e3 - start.seconds - start.nanos / 1e9
     # Whole milliseconds, and a clock that may be set meanwhile: what monotonic times exclude cannot be.
     return min(max(elapsed, headers_seconds), _seconds(common.time_to_last_downstream_tx_byte) or elapsed)
 
 
-def _seconds(duration: Duration) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)
+def _seconds(time: Time) -> float:
+    return time.seconds + time.nanos / 1e9

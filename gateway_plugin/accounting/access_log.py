@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.calls import INTERNAL
 from protos import access_log
-from protos.access_log import DecodeError, StreamAccessLogsMessage, StreamAccessLogsResponse, entries_of
+from protos.access_log import DecodeError, StreamAccessLogsResponse, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,11 +78,11 @@ class AccessLogCall:
     def received(self, message: bytes) -> asyncio.Future[None] | None:
         """Books a batch."""
         try:
-            batch = StreamAccessLogsMessage.FromString(message)
+            batch = entries_of(message)
         except DecodeError:
             self._call.finish(INTERNAL, "not a StreamAccessLogsMessage")
             return None
-        return self._service.book(entries_of(batch))
+        return self._service.book(batch)
 
     def half_closed(self) -> None:
         """Envoy goes; the answer is empty by contract."""

@@ -22,18 +22,24 @@ from gateway_plugin.wire.errors import (
     ConnectionFault,
     StreamFault,
 )
-from gateway_plugin.wire.frames import CONTINUATION, DATA, FRAME_HEADER, HEADER_BYTES, PADDED, STREAM_ID_MASK
+from gateway_plugin.wire.frames import (
+    CONTINUATION,
+    DATA,
+    FRAME_HEADER,
+    HEADER_BYTES,
+    HEADERS,
+    PADDED,
+    RST_STREAM,
+    STREAM_ID_MASK,
+)
 from gateway_plugin.wire.headers import HeaderFrames
 from gateway_plugin.wire.sending import Sender
-from gateway_plugin.wire.stream import CLOSED, RECEIVE_END, SEND_END, TRANSITIONS, Stream
+from gateway_plugin.wire.stream import AFTER_RECEIVED_END, AFTER_SENT_END, CLOSED, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.wire.hpack_static import Field
-
-
-_OF_HEADERS = frozenset((frames.HEADERS, CONTINUATION))
 
 
 class Connection:
@@ -50,6 +56,8 @@ class Connection:
         self.bounds = bounds
         self.new_stream = new_stream
         self.streams: dict[int, Stream] = {}
+        self.max_streams = bounds.max_concurrent_streams
+        """That may be open at once; none any more once the last GOAWAY is sent."""
         self.last_stream_id = 0
         self.closed_streams = ClosedStreams()
         self.buffered_bytes = 0
@@ -60,7 +68,13 @@ class Connection:
         self._headers = HeaderFrames(self)
         self._control = ControlFrames(self, clock)
         self._data = DataFrames(self, clock)
-        self._resets = Budget(bounds.unanswered_resets, clock)
+        self._on = {
+            DATA: self._data.on_frame,
+            HEADERS: self._headers.on_frame,
+            CONTINUATION: self._headers.on_continuation,
+            RST_STREAM: self._control.on_reset,
+        }
+        self._plain_bytes = min(bounds.max_frame_bytes, bounds.header_list_bytes)
         self._faulty = Budget(bounds.faulty_streams, clock)
         self._greeted = False
         self._rest = bytearray()
@@ -82,11 +96,6 @@ class Connection:
     def greeted(self) -> bool:
         """True when the peer's preface, with its SETTINGS, is complete."""
         return self._control.settings_seen
-
-    @property
-    def accepts_streams(self) -> bool:
-        """False while there are too many streams, and at the end of a drain."""
-        return len(self.streams) < self.bounds.max_concurrent_streams and not self._control.going_away
 
     @property
     def finished(self) -> bool:
@@ -116,7 +125,7 @@ class Connection:
         """The connection is lost: ends all streams."""
         for stream in list(self.streams.values()):
             if stream.state != CLOSED:
-                self._close(stream, ours=True)
+                self.close(stream, ours=True)
 
     def drain(self) -> None:
         """No new streams; those that are open may finish (6.8)."""
@@ -130,7 +139,7 @@ class Connection:
         """Ends a stream at once."""
         if stream.state != CLOSED:
             self.sender.control(frames.rst_stream(stream.id, code))
-            self._close(stream, ours=True)
+            self.close(stream, ours=True)
 
     def replenish(self, stream: Stream) -> None:
         """The owner of a stream takes data again."""
@@ -140,17 +149,20 @@ class Connection:
         """END_STREAM."""
         if stream.state == CLOSED:
             return
-        stream.state = TRANSITIONS[stream.state, RECEIVE_END]
+        stream.state = AFTER_RECEIVED_END[stream.state]
         if stream.state == CLOSED:
-            self._close(stream, ours=False)
+            self.close(stream, ours=False)
         else:
             stream.half_closed()
 
-    def received_reset(self, stream: Stream) -> None:
-        """RST_STREAM."""
-        if not stream.answered and not self._resets.spend():
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset before an answer")
-        self._close(stream, ours=False)
+    def close(self, stream: Stream, *, ours: bool) -> None:
+        """A stream is over; `ours` when the peer may not know."""
+        stream.state = CLOSED
+        del self.streams[stream.id]
+        self.closed_streams.add(stream.id, ours=ours)
+        if stream.queue is not None:
+            self.sender.forget(stream)
+        stream.closed()
 
     def _parse(self, data: bytes) -> int:
         """Takes all that is complete; returns where the rest starts."""
@@ -161,30 +173,30 @@ class Connection:
                 return 0
         if self._data.left:
             at = self._data.on_rest(data, at)
-        unpack, max_frame = FRAME_HEADER.unpack_from, self.bounds.max_frame_bytes
-        headers, control, on_data = self._headers, self._control, self._data.on_frame
+        unpack, plain_bytes = FRAME_HEADER.unpack_from, self._plain_bytes
+        headers, control, on = self._headers, self._control, self._on
         while end - at >= HEADER_BYTES:
             word, flags, stream_id = unpack(data, at)
             length, kind = word >> 8, word & 0xFF
             stream_id &= STREAM_ID_MASK
             start = at + HEADER_BYTES
             stop = start + length
-            if length > max_frame:
-                raise ConnectionFault(FRAME_SIZE_ERROR, "a frame exceeds SETTINGS_MAX_FRAME_SIZE")
+            if length > plain_bytes:
+                self._check_size(kind, length)
             if stop > end and self._must_wait(kind, flags, length):
                 return at
             if headers.open or not control.settings_seen:
                 self._check_order(kind, flags, stream_id)
             try:
-                if kind == DATA:
-                    on_data(flags, stream_id, data, start, length)
+                if kind in on:
+                    on[kind](flags, stream_id, data, start, length)
                 else:
-                    self._on_frame(kind, flags, stream_id, data[start:stop])
+                    control.on_frame(kind, flags, stream_id, data[start:stop])
             except StreamFault as fault:
                 self._reset_for(fault)
-            at = min(end, stop)
+            at = stop
         self._wanted = HEADER_BYTES
-        return at
+        return min(at, end)
 
     def _greet(self, data: bytes) -> int:
         preface = frames.PREFACE
@@ -195,12 +207,16 @@ class Connection:
         self._greeted = True
         return len(preface)
 
+    def _check_size(self, kind: int, length: int) -> None:
+        if length > self.bounds.max_frame_bytes:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a frame exceeds SETTINGS_MAX_FRAME_SIZE")
+        if kind != DATA:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
+
     def _must_wait(self, kind: int, flags: int, length: int) -> bool:
         """Whether a frame that is not all there is awaited whole."""
         if kind == DATA and not flags & PADDED:
             return False
-        if kind != DATA and length > self.bounds.header_list_bytes:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
         self._wanted = HEADER_BYTES + length
         return True
 
@@ -208,35 +224,20 @@ class Connection:
         self._control.check_first(kind, flags)
         self._headers.check_contiguous(kind, stream_id)
 
-    def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if len(payload) > self.bounds.header_list_bytes:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, "a frame other than DATA is too large")
-        if kind in _OF_HEADERS:
-            self._headers.on_frame(kind, flags, stream_id, payload)
-        else:
-            self._control.on_frame(kind, flags, stream_id, payload)
-
     def _reset_for(self, fault: StreamFault) -> None:
         if not self._faulty.spend():
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many faulty streams")
         self.sender.control(frames.rst_stream(fault.stream_id, fault.code))
         stream = self.streams.get(fault.stream_id)
         if stream is not None:
-            self._close(stream, ours=True)
+            self.close(stream, ours=True)
         else:
             self.closed_streams.add(fault.stream_id, ours=True)
 
     def sent_end(self, stream: Stream) -> None:
         """We have ended our side; what the peer may still send is of no use (8.1)."""
-        stream.state = TRANSITIONS[stream.state, SEND_END]
+        stream.state = AFTER_SENT_END[stream.state]
         if stream.state == CLOSED:
-            self._close(stream, ours=False)
+            self.close(stream, ours=False)
         else:
             self.reset(stream, NO_ERROR)
-
-    def _close(self, stream: Stream, *, ours: bool) -> None:
-        stream.state = CLOSED
-        del self.streams[stream.id]
-        self.closed_streams.add(stream.id, ours=ours)
-        self.sender.forget(stream)
-        stream.closed()

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 _DRAIN_PING = b"draining"
 _LENGTHS = {
     frames.PRIORITY: 5,
-    frames.RST_STREAM: 4,
     frames.PING: 8,
     frames.WINDOW_UPDATE: 4,
 }
 _OF_CONNECTION = (frames.SETTINGS, frames.PING, frames.GOAWAY)
-_OF_STREAM = (frames.PRIORITY, frames.RST_STREAM)
 
 
 class ControlFrames:
@@ -31,10 +29,12 @@ class ControlFrames:
 
     def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
         self._connection = connection
+        self._streams = connection.streams
         bounds = connection.bounds
         self._pings = Budget(bounds.pings, clock)
         self._settings = Budget(bounds.settings_frames, clock)
         self._useless = Budget(bounds.empty_frames, clock)
+        self._resets = Budget(bounds.unanswered_resets, clock)
         self.settings_seen = False
         self.draining = False
         self.going_away = False
@@ -43,7 +43,6 @@ class ControlFrames:
             frames.SETTINGS: self._on_settings,
             frames.PING: self._on_ping,
             frames.WINDOW_UPDATE: self._on_window_update,
-            frames.RST_STREAM: self._on_rst_stream,
             frames.GOAWAY: self._on_goaway,
         }
 
@@ -55,7 +54,7 @@ class ControlFrames:
             self.settings_seen = True
 
     def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """Any frame but DATA, HEADERS and CONTINUATION."""
+        """Any frame but DATA, HEADERS, CONTINUATION and RST_STREAM."""
         _check_shape(kind, stream_id, payload)
         handler = self._handlers.get(kind)
         if handler is not None:
@@ -67,6 +66,18 @@ class ControlFrames:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many frames without use")
         if kind == frames.PRIORITY:
             check_priority(stream_id, payload)
+
+    def on_reset(self, _: int, stream_id: int, __: bytes, ___: int, length: int) -> None:
+        """RST_STREAM, for whatever reason: apart, as Envoy ends most streams so."""
+        if length != UINT32.size:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "a frame of a wrong length")
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            if not stream.answered and not self._resets.spend():
+                raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset before an answer")
+            self._connection.close(stream, ours=False)
+        else:
+            self._check_not_idle(stream_id)
 
     def drain(self) -> None:
         """Announces the end, and asks for an echo: what the peer opened before it read that, comes before the echo."""
@@ -97,6 +108,7 @@ class ControlFrames:
         if flags & ACK:
             if payload == _DRAIN_PING and self.draining and not self.going_away:
                 self.going_away = True
+                self._connection.max_streams = 0
                 self._connection.sender.control(frames.goaway(self._connection.last_stream_id, 0))
             return
         if not self._pings.spend():
@@ -111,13 +123,6 @@ class ControlFrames:
         else:
             self._check_not_idle(stream_id)
 
-    def _on_rst_stream(self, _: int, stream_id: int, __: bytes) -> None:
-        stream = self._connection.streams.get(stream_id)
-        if stream is not None:
-            self._connection.received_reset(stream)
-        else:
-            self._check_not_idle(stream_id)
-
     def _on_goaway(self, _: int, __: int, payload: bytes) -> None:
         # A client that goes away opens no more streams; those that are open go on.
         if len(payload) < 2 * UINT32.size:
@@ -129,7 +134,7 @@ class ControlFrames:
 
 
 def _check_shape(kind: int, stream_id: int, payload: bytes) -> None:
-    if (kind in _OF_CONNECTION and stream_id) or (kind in _OF_STREAM and not stream_id):
+    if (kind in _OF_CONNECTION and stream_id) or (kind == frames.PRIORITY and not stream_id):
         raise ConnectionFault(PROTOCOL_ERROR, "a frame on the wrong kind of stream")
     if len(payload) != _LENGTHS.get(kind, len(payload)):
         if kind == frames.PRIORITY:

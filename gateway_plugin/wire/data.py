@@ -57,16 +57,20 @@ class DataFrames:
         if stream is None:
             self._check_gone(stream_id)
             return
-        self._ends = bool(flags & END_STREAM)
-        if stream.state not in TAKES_DATA:
-            raise StreamFault(stream_id, STREAM_CLOSED, "DATA after the end of the stream")
+        self._ends = ends = bool(flags & END_STREAM)
+        if stream.state not in TAKES_DATA or stream.receive_window < length or stream.body_left >= 0:
+            self._check(stream, length, content - start)
         stream.receive_window -= length
-        if stream.receive_window < 0:
-            raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
-        if stream.body_left >= 0:
-            self._count(stream, content - start)
-        self._stream = stream
-        self._hand_on(stream, data, start, min(end, content))
+        if self.left:
+            self._stream = stream
+            self._hand_on(stream, data, start, end)
+            return
+        if content > start:
+            stream.data(data, start, content)
+        if ends:
+            self._connection.received_end(stream)
+        elif stream.receive_window <= self._low_stream_window:
+            self.replenish(stream)
 
     def on_rest(self, data: bytes, at: int) -> int:
         """More of a frame whose start came earlier; returns where it ends."""
@@ -91,10 +95,15 @@ class DataFrames:
         self._connection.sender.control(frames.window_update(0, self._full_window - self._window))
         self._window = self._full_window
 
-    def _count(self, stream: Stream, content: int) -> None:
-        stream.body_left -= content
-        if stream.body_left < 0 or (self._ends and stream.body_left):
-            raise StreamFault(stream.id, PROTOCOL_ERROR, "content-length and DATA differ")
+    def _check(self, stream: Stream, length: int, content: int) -> None:
+        if stream.state not in TAKES_DATA:
+            raise StreamFault(stream.id, STREAM_CLOSED, "DATA after the end of the stream")
+        if stream.receive_window < length:
+            raise StreamFault(stream.id, FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
+        if stream.body_left >= 0:
+            stream.body_left -= content
+            if stream.body_left < 0 or (self._ends and stream.body_left):
+                raise StreamFault(stream.id, PROTOCOL_ERROR, "content-length and DATA differ")
 
     def _hand_on(self, stream: Stream, data: bytes, start: int, stop: int) -> None:
         if stop > start and stream.state != CLOSED:

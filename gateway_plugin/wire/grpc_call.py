@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.calls import INTERNAL, OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED
 from gateway_plugin.wire.grpc_framing import (
+    CONTENT_TYPE,
     DEADLINE_EXCEEDED,
+    OK_TRAILERS,
     PREFIX,
     RESPONSE_HEADERS,
     http_refusal,
@@ -55,7 +57,7 @@ class GrpcCall(MessageStream):
     )
 
     def __init__(self, methods: Methods, call_later: CallLater, connection: Connection, stream_id: int) -> None:
-        super().__init__(connection, stream_id)
+        MessageStream.__init__(self, connection, stream_id)
         self._methods = methods
         self._call_later = call_later
         self._handler: CallHandler | None = None
@@ -76,7 +78,7 @@ class GrpcCall(MessageStream):
         sender = self.connection.sender
         if not self.answered:
             sender.headers(self, RESPONSE_HEADERS)
-        sender.data(self, PREFIX.pack(0, len(message)) + message)
+        sender.data(self, message, PREFIX.pack(0, len(message)))
 
     def finish(self, status: int = OK, text: str = "") -> None:
         """Ends the call; see `Call`."""
@@ -85,7 +87,7 @@ class GrpcCall(MessageStream):
         self.over = True
         sender = self.connection.sender
         if self.answered:
-            sender.finish(self, trailers(status, text))
+            sender.finish(self, trailers(status, text) if status or text else OK_TRAILERS)
         else:
             sender.headers(self, RESPONSE_HEADERS + trailers(status, text), end=True)
         if not self._inside:
@@ -95,10 +97,11 @@ class GrpcCall(MessageStream):
 
     def opened(self, head: RequestHead) -> None:
         """Finds the method."""
-        self._refusal = http_refusal(head)
-        if self._refusal:
-            self.over = True
-            return
+        if head.content_type != CONTENT_TYPE or head.method != b"POST":
+            self._refusal = http_refusal(head)
+            if self._refusal:
+                self.over = True
+                return
         method = self._methods.get(head.path.decode("latin-1"))
         if method is None:
             self.finish(UNIMPLEMENTED, "no such method")
@@ -111,7 +114,9 @@ class GrpcCall(MessageStream):
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")
-        self._leave()
+        self._inside = False
+        if self.over:
+            self._end()
 
     def headers_too_large(self) -> None:
         """Refused before anything was read."""
@@ -122,11 +127,11 @@ class GrpcCall(MessageStream):
         if self.holding:
             self._wait_in_backlog(message)
             return
-        assert self._handler is not None
+        handler, busy = self._handler, None
+        assert handler is not None
         self._inside = True
-        busy = None
         try:
-            busy = self._handler.received(message)
+            busy = handler.received(message)
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")
@@ -134,7 +139,7 @@ class GrpcCall(MessageStream):
             self._waiting = busy
             self.holding = True
             busy.add_done_callback(self._handler_is_free)
-        elif self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
+        elif self.queue is not None and self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
             self.holding = True
         self._inside = False
         if self.over:
@@ -149,7 +154,7 @@ class GrpcCall(MessageStream):
         self._half_closed = True
         if self._refusal:
             self._refuse_http()
-        elif self.inside_message:
+        elif self._partial is not None:
             self.finish(INTERNAL, "the stream ended inside a message")
         elif not self.holding:
             self._tell_half_closed()
@@ -204,29 +209,27 @@ class GrpcCall(MessageStream):
             self.connection.replenish(self)
 
     def _tell_half_closed(self) -> None:
-        if self._handler is None or self.over:
+        handler = self._handler
+        if handler is None:
             return
         self._inside = True
         try:
-            self._handler.half_closed()
+            handler.half_closed()
         except Exception:
             logger.exception("a call failed")
             self.finish(INTERNAL, "internal error")
-        self._leave()
-
-    # Ends.
-
-    def _leave(self) -> None:
         self._inside = False
         if self.over:
             self._end()
+
+    # Ends.
 
     def _end(self) -> None:
         """Lets go of everything, and tells the handler; once, and not while one of its methods runs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.inside_message:
+        if self._partial is not None:
             self.drop_partial()
         if self._backlog is not None:
             self.connection.buffered_bytes -= self._backlog_bytes

@@ -35,7 +35,8 @@ _MAX_TEXT_BYTES = 1024
 _UNESCAPED = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNIT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
+CONTENT_TYPE = b"application/grpc"
+_CONTENT_TYPES = (CONTENT_TYPE, b"application/grpc+proto")
 
 
 def trailers(status: int, text: str) -> tuple[Field, ...]:
@@ -48,8 +49,6 @@ def trailers(status: int, text: str) -> tuple[Field, ...]:
 
 def http_refusal(head: RequestHead) -> bytes:
     """The HTTP status for a request that is not gRPC; empty for gRPC."""
-    if head.content_type == _CONTENT_TYPES[0] and head.method == b"POST":
-        return b""
     if head.content_type.partition(b";")[0].strip() not in _CONTENT_TYPES:
         return b"415"
     return b"" if head.method == b"POST" else b"405"

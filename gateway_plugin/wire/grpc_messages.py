@@ -21,7 +21,7 @@ class MessageStream(Stream):
     __slots__ = ("_needed", "_partial", "over")
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
-        super().__init__(connection, stream_id)
+        Stream.__init__(self, connection, stream_id)
         self.over = False
         """True when no message is wanted any more."""
         self._partial: bytearray | None = None
@@ -47,11 +47,6 @@ class MessageStream(Stream):
                     start = stop
                     continue
             start = self._gather(buffer, start, end)
-
-    @property
-    def inside_message(self) -> bool:
-        """True when part of a message is there."""
-        return self._partial is not None
 
     def keep(self, size: int) -> bool:
         """Counts what this connection keeps; false when that is too much, and the stream is over."""

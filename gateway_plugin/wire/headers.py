@@ -44,7 +44,8 @@ class HeaderFrames:
         self._connection = connection
         self._decoder = Decoder(bounds.header_table_bytes, bounds.header_list_bytes)
         self._max_block_bytes = bounds.header_list_bytes
-        self._last: tuple[tuple[Field, ...], RequestHead] | None = None
+        self._last_fields: tuple[Field, ...] | None = None
+        self._last_head: RequestHead | None = None
         self.open = False
         """True between a HEADERS frame and the end of its block."""
         self._stream_id = 0
@@ -57,13 +58,11 @@ class HeaderFrames:
         if self.open and (kind != CONTINUATION or stream_id != self._stream_id):
             raise ConnectionFault(PROTOCOL_ERROR, "header block and other frames are mixed")
 
-    def on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """HEADERS or CONTINUATION."""
-        if kind == CONTINUATION:
-            self._continue(flags, payload)
-            return
+    def on_frame(self, flags: int, stream_id: int, data: bytes, start: int, length: int) -> None:
+        """HEADERS; all of it is there."""
         if not stream_id % 2:
             raise ConnectionFault(PROTOCOL_ERROR, "HEADERS on a stream that no client can open")
+        payload = data[start : start + length]
         if flags & (PADDED | PRIORITY_FLAG):
             payload = _fragment(flags, stream_id, payload)
         ends = bool(flags & END_STREAM)
@@ -74,10 +73,11 @@ class HeaderFrames:
         self._block = bytearray(payload)
         self._continuations = 0
 
-    def _continue(self, flags: int, payload: bytes) -> None:
+    def on_continuation(self, flags: int, _: int, data: bytes, start: int, length: int) -> None:
+        """CONTINUATION of the open block; all of it is there."""
         if not self.open:
             raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-        self._block += payload
+        self._block += data[start : start + length]
         self._continuations += 1
         if self._continuations > self._connection.bounds.continuation_frames:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
@@ -91,7 +91,7 @@ class HeaderFrames:
     def _on_block(self, stream_id: int, block: bytes, *, ends: bool) -> None:
         connection = self._connection
         try:
-            fields = self._decoder.decode(block)
+            fields = self._decoder.kept.get(block) or self._decoder.decode(block)
         except HeaderListTooLargeError:
             fields = None
         if stream_id > connection.last_stream_id:
@@ -106,9 +106,10 @@ class HeaderFrames:
     def _request(self, stream_id: int, fields: tuple[Field, ...] | None, *, ends: bool) -> None:
         connection = self._connection
         connection.last_stream_id = stream_id
-        if not connection.accepts_streams:
+        if len(connection.streams) >= connection.max_streams:
             raise StreamFault(stream_id, REFUSED_STREAM, "no more streams here")
-        head = self._head(stream_id, fields) if fields is not None else None
+        # What the decoder kept is the same tuple each time.
+        head = self._last_head if fields is self._last_fields else self._head(stream_id, fields)
         if head is not None and ends and head.content_length > 0:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
         stream = connection.new_stream(connection, stream_id)
@@ -124,15 +125,14 @@ class HeaderFrames:
         if ends and stream.state != CLOSED:
             stream.half_closed()
 
-    def _head(self, stream_id: int, fields: tuple[Field, ...]) -> RequestHead:
-        # The decoder gives the same tuple for the same block.
-        if self._last is not None and self._last[0] is fields:
-            return self._last[1]
+    def _head(self, stream_id: int, fields: tuple[Field, ...] | None) -> RequestHead | None:
+        if fields is None:
+            return None
         try:
             head = read_head(fields)
         except MalformedError as error:
             raise StreamFault(stream_id, PROTOCOL_ERROR, str(error)) from None
-        self._last = (fields, head)
+        self._last_fields, self._last_head = fields, head
         return head
 
     def _trailers(self, stream_id: int, fields: tuple[Field, ...] | None, *, ends: bool) -> None:

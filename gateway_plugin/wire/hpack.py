@@ -38,22 +38,23 @@ class Decoder:
         self._table_bytes = 0
         self._fields = list(_STATIC)  # dynamic entries follow, the newest first
         self._changes = 0
-        self._blocks: dict[bytes, tuple[Field, ...]] = {}
+        self.kept: dict[bytes, tuple[Field, ...]] = {}
+        """What `decode` gives for some blocks now; whoever looks here first is spared a call."""
         self._strings: dict[bytes, bytes] = {}
 
     def decode(self, block: bytes) -> tuple[Field, ...]:
         """The fields of a whole block, in order. Equal blocks may give the same tuple."""
-        known = self._blocks.get(block)
+        known = self.kept.get(block)
         if known is not None:
             return known
         changes = self._changes
         found = self._decode(block)
         if self._changes != changes:
-            self._blocks.clear()
+            self.kept.clear()
         elif len(block) <= _REMEMBERED_BYTES:
-            if len(self._blocks) >= _REMEMBERED:
-                self._blocks.clear()
-            self._blocks[block] = found
+            if len(self.kept) >= _REMEMBERED:
+                self.kept.clear()
+            self.kept[block] = found
         return found
 
     def _decode(self, block: bytes) -> tuple[Field, ...]:
@@ -165,28 +166,29 @@ class Encoder:
         self._order: list[Field] = []
         self._table_bytes = DEFAULT_TABLE_BYTES
         self._update = b""
-        self._known: dict[tuple[Field, ...], bytes] = {}
+        self.kept: dict[tuple[Field, ...], bytes] = {}
+        """What `encode` gives for some fields now; whoever looks here first is spared a call."""
 
     def allow(self, table_bytes: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. A smaller table is acknowledged, never grown again; too small is 0."""
         if table_bytes < self._table_bytes:
             self._table_bytes = table_bytes if table_bytes >= self.NEEDED_BYTES else 0
             self._update = _integer_bytes(0x20, 0x1F, self._table_bytes)
+            self.kept.clear()
             if not self._table_bytes:
                 self._order.clear()
-                self._known.clear()
 
     def encode(self, fields: tuple[Field, ...]) -> bytes:
         """One header block."""
-        known = self._known.get(fields)
-        if known is not None and not self._update:
+        known = self.kept.get(fields)
+        if known is not None:
             return known
         size = len(self._order)
         block = b"".join([self._encode(field) for field in fields])
         if len(self._order) != size:
-            self._known.clear()  # every index has moved
+            self.kept.clear()  # every index has moved
         elif len(block) == len(fields):
-            self._known[fields] = block  # indices only, so these are few
+            self.kept[fields] = block  # indices only, so these are few
         update, self._update = self._update, b""
         return update + block
 

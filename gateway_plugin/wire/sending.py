@@ -55,8 +55,8 @@ class Sender:
         self._frame_bytes = DEFAULT_FRAME
         self._queued_bytes = 0
         self._blocked: OrderedDict[int, Stream] = OrderedDict()
-        self._ending: dict[int, Stream] = {}
-        """Streams of which all but the trailers has left."""
+        self._ending: list[Stream] = []
+        """Streams of which all but the trailers has left, and those that were closed since."""
 
     def hold(self) -> None:
         """The caller promises a `take` in this turn of the loop: nobody need be asked for it."""
@@ -65,9 +65,10 @@ class Sender:
     def take(self) -> bytes:
         """Everything to be written, in order."""
         if self._ending:
-            ending, self._ending = self._ending, {}
-            for stream in ending.values():
-                self._end(stream)
+            ending, self._ending = self._ending, []
+            for stream in ending:
+                if stream.state != CLOSED:
+                    self._end(stream)
         self._asked = False
         out, self._out = self._out, []
         return b"".join(out)
@@ -85,25 +86,27 @@ class Sender:
     def headers(self, stream: Stream, fields: tuple[Field, ...], *, end: bool = False) -> None:
         """HEADERS. Ours are far smaller than any frame may be."""
         stream.answered = True
-        block = self._encoder.encode(fields)
+        block = self._encoder.kept.get(fields) or self._encoder.encode(fields)
         flags = END_HEADERS | END_STREAM if end else END_HEADERS
-        self.control(FRAME_HEADER.pack(len(block) << 8 | HEADERS, flags, stream.id) + block)
+        self._out += (FRAME_HEADER.pack(len(block) << 8 | HEADERS, flags, stream.id), block)
+        if not self._asked:
+            self._ask()
         if end:
             self._connection.sent_end(stream)
 
-    def data(self, stream: Stream, payload: bytes) -> None:
-        """DATA: now if the windows allow, else later."""
-        size = len(payload)
+    def data(self, stream: Stream, payload: bytes, before: bytes = b"") -> None:
+        """DATA: now if the windows allow, else later. `before` is the beginning of the same frame."""
+        size = len(before) + len(payload)
         if stream.queue is None and size <= self._frame_bytes and size <= stream.send_window and size <= self._window:
             stream.send_window -= size
             self._window -= size
-            self._out += (FRAME_HEADER.pack(size << 8, 0, stream.id), payload)
+            self._out += (FRAME_HEADER.pack(size << 8, 0, stream.id), before, payload)
             if not self._asked:
                 self._ask()
             return
         if stream.queue is None:
             stream.queue = deque()
-        stream.queue.append(memoryview(payload))
+        stream.queue.append(memoryview(before + payload))
         self._count(stream, size)
         if self._queued_bytes > self._connection.bounds.buffered_bytes:
             self._connection.reset(stream, ENHANCE_YOUR_CALM)
@@ -121,13 +124,12 @@ class Sender:
             return
         stream.trailers = trailers
         if stream.queue is None:
-            self._ending[stream.id] = stream
+            self._ending.append(stream)
             if not self._asked:
                 self._ask()
 
     def forget(self, stream: Stream) -> None:
         """Drops what is queued for a stream that is over."""
-        self._ending.pop(stream.id, None)
         if stream.queue is not None:
             stream.queue = None
             self._count(stream, -stream.queued_bytes)

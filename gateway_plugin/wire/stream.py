@@ -46,7 +46,9 @@ TRANSITIONS: Final[dict[tuple[int, int], int]] = {
 }
 
 
-TAKES_DATA = frozenset(state for state, what in TRANSITIONS if what == RECEIVE_DATA)
+AFTER_RECEIVED_END: Final = {state: after for (state, what), after in TRANSITIONS.items() if what == RECEIVE_END}
+AFTER_SENT_END: Final = {state: after for (state, what), after in TRANSITIONS.items() if what == SEND_END}
+TAKES_DATA: Final = frozenset(state for state, what in TRANSITIONS if what == RECEIVE_DATA)
 """The states in which the peer may send DATA."""
 
 

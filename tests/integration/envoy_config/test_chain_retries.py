@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from aiohttp import web
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
 from gateway_plugin.accounting.verdicts import failure_of, passed_over
-from protos.access_log import FinishedExchange, StreamAccessLogsMessage, entries_of
+from protos.access_log import FinishedExchange, entries_of
 from routing.circuit import Failure
 from tests.integration.envoy_config.conftest import Pod
 
@@ -64,7 +65,7 @@ def target(chain: Chain, *addresses: str) -> None:
 async def entry_of(chain: Chain) -> FinishedExchange:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(await chain.log_entry())
-    (entry,) = entries_of(message)
+    (entry,) = entries_of(message.SerializeToString())
     assert entry is not None
     return entry
 

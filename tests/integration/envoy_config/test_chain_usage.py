@@ -112,7 +112,7 @@ async def engine_of_short_answers(answer: bytes, length: int) -> AsyncIterator[s
 async def finished(chain: Chain) -> FinishedExchange:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(await chain.log_entry())
-    found = next(entries_of(message))
+    found = next(entries_of(message.SerializeToString()))
     assert found is not None
     return found
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
 from gateway_plugin.accounting.accountant import Accountant, charged_tokens, tpot_seconds
 from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.metrics import Metrics
-from protos.access_log import FinishedExchange, StreamAccessLogsMessage, entries_of
+from protos.access_log import FinishedExchange, entries_of
 from ratelimit import LimitDefaults, MemoryStore, Settlement, StoreUnavailable, UserRecord
 from routing.circuit import Failure
 from routing.pods import PodTable
@@ -157,7 +158,7 @@ def test_entries_are_parsed():
     log.response.response_code.value = 200
     log.response.response_code_details = "upstream_reset_after_response_started{protocol_error}"
     log.response.response_body_bytes = 77
-    (parsed,) = entries_of(message)
+    (parsed,) = entries_of(message.SerializeToString())
     assert parsed == FinishedExchange(
         charge_id="c",
         user="kim",
@@ -195,7 +196,7 @@ def test_the_first_output_is_the_first_token(noted: float | None, expected: floa
     log.common_properties.start_time.seconds, log.common_properties.start_time.nanos = 1_700_000_000, 500_000_000
     log.common_properties.time_to_first_upstream_rx_byte.nanos = 250_000_000
     log.common_properties.time_to_last_downstream_tx_byte.seconds = 2
-    (parsed,) = entries_of(message)
+    (parsed,) = entries_of(message.SerializeToString())
     assert parsed is not None
     assert parsed.ttft_seconds == (expected and pytest.approx(expected, abs=1e-6))
     assert parsed.tokens == {}
@@ -205,7 +206,7 @@ def test_only_a_stream_has_a_time_to_first_token():
     message = StreamAccessLogsMessage()
     log = log_entry(message, charge_id="c")
     log.common_properties.time_to_first_upstream_rx_byte.seconds = 3
-    (parsed,) = entries_of(message)
+    (parsed,) = entries_of(message.SerializeToString())
     assert parsed is not None
     assert parsed.ttft_seconds is None
 
@@ -215,7 +216,7 @@ def test_foreign_and_unfinished_entries_are_none():
     message.http_logs.log_entry.add()
     log_entry(message, user="kim")
     log_entry(message, charge_id="c").common_properties.access_log_type = 5  # a periodic report
-    assert list(entries_of(message)) == [None, None, None]
+    assert list(entries_of(message.SerializeToString())) == [None, None, None]
 
 
 async def test_failures_teach_the_health_of_the_pods_that_were_met(office: Office):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.struct_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.access_log import FinishedExchange, StreamAccessLogsMessage, entries_of
+from protos.access_log import DecodeError, FinishedExchange, _plain_tokens, _text, _tokens, entries_of
+from protos.encoding import field
+from protos.envoy_log_pb2 import AccessLog
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NAMES = ("user", "model", "targets", "strategy")
@@ -18,6 +24,16 @@ OURS = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, TEXT) | dict.from
 USAGE = st.none() | st.dictionaries(st.sampled_from((*TOKENS, "odd")), NUMBERS | TEXT)
 SECONDS = st.none() | st.floats(0.0, 1000.0)
 ADDRESS = st.sampled_from(["", "10.0.0.1", "fd00::1"])
+AS_BYTES = {
+    (FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE),
+    (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_ENUM),
+}
+
+
+def value_of(content: dict[str, Any]) -> Value:
+    value = Value()
+    value.struct_value.update(content)
+    return value
 
 
 def counted(value: Any) -> int | None:
@@ -40,15 +56,15 @@ def test_what_is_put_into_an_entry_is_read(
     common.metadata.filter_metadata["gateway_plugin"].update({"charge_id": "c", **ours})
     if usage is not None:
         common.metadata.filter_metadata["gateway_plugin.usage"].update({"tokens": usage})
-    for seconds, field in ((duration, common.duration), (last_byte, common.time_to_last_downstream_tx_byte)):
+    for seconds, part in ((duration, common.duration), (last_byte, common.time_to_last_downstream_tx_byte)):
         if seconds is not None:
-            field.FromNanoseconds(int(seconds * 1e9))
+            part.FromNanoseconds(int(seconds * 1e9))
     common.upstream_remote_address.socket_address.address = address
     common.upstream_remote_address.socket_address.port_value = 80
     common.response_flags.downstream_remote_reset = left
     took = duration if duration is not None else last_byte or 0.0
     targets = ours.get("targets", "")
-    (parsed,) = entries_of(StreamAccessLogsMessage.FromString(message.SerializeToString()))
+    (parsed,) = entries_of(message.SerializeToString())
     assert parsed is not None
     assert abs(parsed.duration_seconds - took) < 1e-6
     assert parsed == FinishedExchange(
@@ -67,3 +83,38 @@ def test_what_is_put_into_an_entry_is_read(
         prompt_tokens_estimate=counted(ours.get("prompt_tokens_estimate")) or 0,
         tokens={name: count for name in TOKENS if (count := counted((usage or {}).get(name))) is not None},
     )
+
+
+KINDS = NUMBERS | TEXT | st.none() | st.booleans() | st.floats() | st.just([1.0]) | st.just({"prompt_tokens": 1.0})
+VALUES = st.dictionaries(st.sampled_from((*TOKENS, "odd")) | TEXT, KINDS).map(value_of) | st.builds(Value)
+
+
+@given(VALUES, st.binary(max_size=4), st.integers(0, 60))
+def test_counts_are_read_as_by_protobuf_whatever_their_bytes(value: Value, more: bytes, cut: int):
+    fields = value.struct_value.fields
+    numbers = {name: fields[name].number_value for name in TOKENS if fields[name].HasField("number_value")}
+    wanted = {name: int(number) for name, number in numbers.items() if 0 <= number < 2**53}
+    assert _tokens(value.SerializeToString()) == wanted
+    content = value.struct_value.SerializeToString()
+    for odd in (content[:-cut], content + more, more + content):
+        framed = field(b"\x2a", odd)
+        with suppress(DecodeError):
+            assert _tokens(framed) == _plain_tokens(framed)
+
+
+@given(VALUES | TEXT.map(lambda text: Value(string_value=text * 10)))
+def test_text_is_read_as_by_protobuf(value: Value):
+    assert _text(value.SerializeToString()) == value.string_value
+
+
+def test_our_view_has_the_numbers_and_forms_of_envoys():
+    pairs = [(AccessLog.DESCRIPTOR, StreamAccessLogsMessage.DESCRIPTOR)]
+    for ours, envoys in pairs:
+        for part in ours.fields:
+            theirs = envoys.fields_by_name[part.name]
+            assert part.number == theirs.number
+            assert part.is_repeated == theirs.is_repeated
+            same = part.type == theirs.type or (part.type, theirs.type) in AS_BYTES
+            assert same, part.full_name
+            if part.message_type is not None and part.type == theirs.type:
+                pairs.append((part.message_type, theirs.message_type))

@@ -116,7 +116,7 @@ def test_the_decoder_remembers_little_of_a_hostile_peer():
     decoder = Decoder(4096, 65_536)
     for i in range(5000):
         decoder.decode(b"\x00\x03" + b"%03d" % (i % 1000) + b"\x7f\x81\x01" + b"v" * 256)
-    kept = sum(len(block) for block in decoder._blocks)
+    kept = sum(len(block) for block in decoder.kept)
     assert kept <= 64 * 512
 
 

@@ -91,6 +91,7 @@ def test_header_blocks_in_parts_and_trailers():
         (data(0, b"x"), errors.PROTOCOL_ERROR),
         (RST(1, 8), errors.PROTOCOL_ERROR),
         (RST(0, 8), errors.PROTOCOL_ERROR),
+        (frames.frame(frames.RST_STREAM, 0, 1, bytes(3)), errors.FRAME_SIZE_ERROR),
         (frames.window_update(1, 5), errors.PROTOCOL_ERROR),
         (frames.window_update(0, 0), errors.PROTOCOL_ERROR),
         (frames.window_update(0, 2**31 - 1), errors.FLOW_CONTROL_ERROR),

@@ -115,7 +115,7 @@ def test_what_is_remembered_is_bounded_and_never_stale():
     for i in range(1000):
         decoder.decode(b"\x00\x01a\x04%04d" % i)
         decoder.decode(b"\x00\x01a" + bytes([0x80 | len(coded(i))]) + coded(i))
-    assert len(decoder._blocks) <= 64
+    assert len(decoder.kept) <= 64
     assert len(decoder._strings) <= 64
 
 
@@ -138,6 +138,6 @@ def _seconds(decoder: Decoder, block: bytes, *, forget: bool = False) -> float:
     started = time.perf_counter()
     for _ in range(100):
         if forget:
-            decoder._blocks.clear()
+            decoder.kept.clear()
         decoder.decode(block)
     return (time.perf_counter() - started) / 100
