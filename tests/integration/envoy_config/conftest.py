@@ -156,7 +156,9 @@ class Plugin:
         return ext_proc.CommonResponse(header_mutation=_mutation(names), clear_route_cache=True)
 
     def _metadata(self) -> dict[str, Any]:
-        chosen = {"strategy": "random", "pods": self.pods, "targets": self.target} if self.target else {}
+        chosen: dict[str, Any] = {}
+        if self.target:
+            chosen = {"strategy": "random", "pods": self.pods, "targets": self.target}
         if self.hide_pod:
             chosen["hide_pod"] = True
         return {"gateway_plugin": {"request_id": "r1", "user": "ann", "model": MODEL, "charge_id": "c1", **chosen}}
