@@ -42,11 +42,29 @@ def finish(axes: Axes, xlabel: str, ylabel: str, title: str = "", *, legend: boo
     if title:
         axes.set_title(title, color=GREY, fontsize=10)
     axes.tick_params(colors=GREY, which="both")
+    _write_plain_numbers(axes)
     axes.grid(color=GREY, alpha=0.25, which="both", linewidth=0.5)
     for spine in axes.spines.values():
         spine.set_color(GREY)
     if legend:
         axes.legend(frameon=False, labelcolor=GREY, fontsize=8)
+
+
+def _write_plain_numbers(axes: Axes) -> None:
+    """On logarithmic axes: 0.5 and 2,000 rather than powers of ten; 2 and 5 between these where there is room."""
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            least, most = axis.get_view_interval()
+            axis.set_major_formatter(_plain_number)
+            axis.set_minor_formatter(_two_or_five if most < 1000 * least else "")
+
+
+def _plain_number(value: float, _: float) -> str:
+    return f"{value:,.12g}"
+
+
+def _two_or_five(value: float, _: float) -> str:
+    return _plain_number(value, 0.0) if f"{value:e}"[0] in "25" else ""
 
 
 def save(figure: Figure, path: Path) -> Path:
