@@ -108,12 +108,6 @@ class Books:
         own = float(self.cells.inflight_requests[row])
         return own + self.cells.inflight_requests_elsewhere[row] if self.has_elsewhere else own
 
-    def busy_ratio_of(self, row: int, now: float) -> float:
-        """`busy_ratio` of one row."""
-        running = now - self.cells.busy_since_seconds[row] if self.cells.inflight_requests[row] > 0 else 0.0
-        window = self.busy_seconds.window_seconds
-        return min(self.busy_seconds.total(row, now) + running, window) / window
-
     def backlog_tokens(self, rows: IntColumn, rate: FloatColumn) -> FloatColumn:
         """Prefill work that is queued or under way now, at the given tokens per second."""
         columns = self.columns

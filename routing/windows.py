@@ -63,11 +63,6 @@ class RowWindow:
         totals: FloatColumn = self._values[rows].sum(axis=1)
         return totals
 
-    def total(self, row: int, now: float) -> float:
-        """The sum of one row."""
-        self._turn(now)
-        return float(self._values[row].sum())
-
     def _turn(self, now: float) -> None:
         bucket = int(now / self._bucket_seconds)
         if bucket <= self._bucket:

@@ -232,7 +232,7 @@ def test_windows_sum_what_is_younger_than_their_oldest_bucket(added: list[tuple[
     oldest = (int(now / 5.0) - 11) * 5.0
     for row in range(3):
         expected = sum(value for at, value, seconds in known if at == row and int(seconds / 5.0) * 5.0 >= oldest)
-        assert window.total(row, now) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+        assert window.totals(np.array([row]), now)[0] == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 def test_counters_decay_and_forget():
