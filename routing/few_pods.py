@@ -1,7 +1,7 @@
 """What a policy sees of few candidates: plain lists, where `PodView` has columns.
 
-numpy takes about as long for one pod as for a hundred, and ten times as long as Python does for one. Every property has
-the name and the meaning of the view's; item i of every list is the pod of `rows[i]`.
+numpy takes about as long for one pod as for a hundred, and ten times as long as Python does for one. What strategies
+ask for has the name and the meaning of the view's; item i of every list is the pod of `rows[i]`.
 """
 
 from __future__ import annotations
@@ -68,16 +68,8 @@ class FewPods:
         return counts
 
     @property
-    def known_inflight_requests(self) -> list[float]:
-        return [self._books.requests_of(row) for row in self.rows]
-
-    @property
     def fewest_inflight_requests(self) -> float:
         return min(self.inflight_requests)
-
-    @property
-    def most_inflight_requests(self) -> float:
-        return max(self.inflight_requests)
 
     @property
     def inflight_prompt_tokens(self) -> list[float]:
@@ -98,21 +90,8 @@ class FewPods:
     def prefill_is_measured(self) -> list[bool]:
         return [not math.isnan(rate) for rate in self._read(self._cells.prefill_tokens_per_second)]
 
-    @property
-    def prefill_backlog_tokens(self) -> list[float]:
-        return self.backlog_tokens(self.prefill_tokens_per_second)
-
-    @property
-    def prefill_backlog_seconds(self) -> list[float]:
-        rates = self.prefill_tokens_per_second
-        return [tokens / rate for tokens, rate in zip(self.backlog_tokens(rates), rates, strict=True)]
-
-    @property
-    def mean_backlog_tokens(self) -> float:
-        return sum(self.prefill_backlog_tokens) / len(self.rows)
-
     def backlog_tokens(self, rates: Sequence[float]) -> list[float]:
-        """`prefill_backlog_tokens` at these tokens per second."""
+        """The view's `prefill_backlog_tokens`, at these tokens per second."""
         now, left, at = self._now_seconds, self._cells.prefill_backlog_tokens, self._cells.prefill_backlog_at_seconds
         return [
             tokens if (tokens := left[row] - (now - at[row]) * rate) > 0.0 else 0.0
@@ -188,11 +167,6 @@ class FewPods:
             else math.nan
             for row in self.rows
         ]
-
-    @property
-    def kv_capacity_tokens(self) -> list[float]:
-        capacities = self._cells.kv_capacity_tokens
-        return [tokens if (tokens := capacities[row]) == tokens else DEFAULT_KV_CAPACITY_TOKENS for row in self.rows]
 
     @property
     def ttft_seconds(self) -> list[float]:
