@@ -24,8 +24,9 @@ from gateway_plugin.api.explain import explain_router
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.api.users import users_router
 from gateway_plugin.api.users_rest import users_rest_router
+from gateway_plugin.discovery.discovery_error import DiscoveryError
 from gateway_plugin.discovery.node import EndpointsError
-from gateway_plugin.discovery.source import DiscoveryError, new_discovery
+from gateway_plugin.discovery.source import new_discovery
 from gateway_plugin.engines.collector import EngineCollector
 from gateway_plugin.engines.health_checks import HealthChecks
 from gateway_plugin.engines.health_collector import HealthCollector

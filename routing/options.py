@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from routing.policy import RoutingRequest
-
+NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 OPTIONS: Mapping[str, float] = {
     # prefix-cache: share of the prompt below which a match is not worth following; a few words are in all prompts
     "minMatchRatio": 0.1,
@@ -31,9 +31,9 @@ OPTIONS: Mapping[str, float] = {
 }
 
 
-def option(request: RoutingRequest, name: str) -> float:
-    """The number that holds for a request."""
-    value = request.config.get(name)
+def option(config: Mapping[str, Any], name: str) -> float:
+    """The number that holds under a profile's `routingConfig`."""
+    value = config.get(name)
     return OPTIONS[name] if value is None else float(value)
 
 

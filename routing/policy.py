@@ -7,10 +7,11 @@ and `settled`, which the router calls.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from routing.options import NO_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from routing.few_pods import FewPods
     from routing.spec import PodSpec
     from routing.view import PodView
-
-NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):

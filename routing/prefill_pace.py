@@ -19,7 +19,7 @@ each counts the whole time, so that it depends on the load as much as on the pod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -27,10 +27,10 @@ import numpy as np
 from routing.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from routing.books import Books
-    from routing.columns import FloatColumn, IntColumn
+    from routing.cells import Cells
+    from routing.columns import Columns, FloatColumn, IntColumn
 
 # What is believed before it is known weighs as one request of so many tokens: of a model's pods what their engines
 # say, of one pod what the others have shown.
@@ -55,10 +55,24 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     """When its work was expected to be computed."""
 
 
+class Queues(Protocol):
+    """The prefill queues that lessons set right: the books."""
+
+    clock: Callable[[], float]
+    columns: Columns
+    cells: Cells
+
+    def rate_of(self, row: int) -> float: ...
+
+    def backlog_of(self, row: int, now: float, rate: float) -> float: ...
+
+    def set_backlog(self, row: int, tokens: float, now: float) -> None: ...
+
+
 class PrefillPace:
     """What first tokens teach about the rows of some books."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Queues) -> None:
         self._books = books
         self._rows_by_model: dict[int, IntColumn] = {}
 

@@ -24,8 +24,7 @@ from typing import Any
 
 import msgspec
 
-from routing.options import wrong_option
-from routing.policy import NO_CONFIG
+from routing.options import NO_CONFIG, wrong_option
 
 DEFAULT_PROFILE = "default"
 AUTO = "auto"

@@ -15,7 +15,7 @@ from routing.chooser import Chooser
 from routing.few_pods import FEW_PODS
 from routing.lease import Work, booked
 from routing.output_estimates import OutputEstimates
-from routing.policies import ALIASES, all_policies
+from routing.policies.every import ALIASES, all_policies
 from routing.prefix_index import PrefixIndex
 from routing.prefix_keys import PrefixKeys
 from routing.strategies import Strategies

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from simulator.driver import EngineDriver
 from simulator.engine import Engine
-from simulator.faults import FaultHandlers, failing, is_inference
+from simulator.fault_handlers import FaultHandlers, failing, is_inference
 from simulator.generating import GeneratingHandlers, json_response
 from simulator.managing import ManagingHandlers
 from simulator.openai_requests import ApiError

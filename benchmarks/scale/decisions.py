@@ -26,7 +26,7 @@ from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Admission, LimitDefaults, MemoryStore, UserRecord
 from routing.pods import PodTable
-from routing.policies import ALIASES
+from routing.policies.every import ALIASES
 from routing.policy import RoutingRequest
 from routing.prefix_keys import prefix_keys, prefix_seed
 from routing.router import Router

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway_plugin.discovery.discovery_error import DiscoveryError
 from gateway_plugin.discovery.file import FileDiscovery
 
 if TYPE_CHECKING:
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
 
     from gateway_plugin.settings import Settings
     from routing.spec import ClusterState
-
-
-class DiscoveryError(ValueError):
-    """Discovery cannot start; the text says what to correct."""
 
 
 class Discovery(Protocol):

@@ -38,7 +38,7 @@ class LeastLatency(Policy):
         """Seconds in the queue, of prefill, and of decoding."""
         slowness = np.where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
         seconds_per_token = slowness / pods.prefill_tokens_per_second
-        slowdown = 1.0 + option(request, "decodeShare") * pods.inflight_requests
+        slowdown = 1.0 + option(request.config, "decodeShare") * pods.inflight_requests
         return {
             "queue": pods.prefill_backlog_tokens * seconds_per_token,
             "prefill": np.where(np.isnan(pods.ttft_seconds), np.nan, request.prompt_tokens * seconds_per_token),
@@ -47,7 +47,7 @@ class LeastLatency(Policy):
 
     def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
         """As `terms`."""
-        per_request = option(request, "decodeShare")
+        per_request = option(request.config, "decodeShare")
         decode_seconds = request.output_tokens * DEFAULT_TPOT_SECONDS
         rates = pods.prefill_tokens_per_second
         return [

@@ -43,7 +43,7 @@ class PrefixCache(Policy):
         inflight = pods.inflight_requests
         load = inflight / (1.0 + pods.most_inflight_requests)
         ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
-        chosen = (inflight <= _bound(pods, request)) & (ratio >= option(request, "minMatchRatio"))
+        chosen = (inflight <= _bound(pods, request)) & (ratio >= option(request.config, "minMatchRatio"))
         return {
             "match": np.where(chosen, -ratio, 1.0),
             "load": np.where(chosen, _LOAD_WEIGHT * load, load),
@@ -53,7 +53,7 @@ class PrefixCache(Policy):
     def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
         """As `terms`."""
         inflight, bound = pods.inflight_requests, _bound(pods, request)
-        busiest, least = 1.0 + max(inflight), option(request, "minMatchRatio")
+        busiest, least = 1.0 + max(inflight), option(request.config, "minMatchRatio")
         prompt_tokens = max(1.0, request.prompt_tokens)
         costs = []
         for requests, matched, preference in zip(
@@ -66,7 +66,7 @@ class PrefixCache(Policy):
 
     def branch(self, pods: PodView | FewPods, position: int, request: RoutingRequest) -> str:
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
-        least = option(request, "minMatchRatio") * max(1.0, request.prompt_tokens)
+        least = option(request.config, "minMatchRatio") * max(1.0, request.prompt_tokens)
         if pods.matched_tokens[position] >= least and pods.inflight_requests[position] <= _bound(pods, request):
             return "prefix_match"
         return "prefix_match_skipped" if pods.best_match_tokens >= least else "least_request_fallback"
@@ -74,8 +74,8 @@ class PrefixCache(Policy):
 
 def _bound(pods: PodView | FewPods, request: RoutingRequest) -> float:
     return (
-        option(request, "loadBoundFactor") * pods.fewest_inflight_requests
-        + option(request, "loadBoundRequests") / pods.holders
+        option(request.config, "loadBoundFactor") * pods.fewest_inflight_requests
+        + option(request.config, "loadBoundRequests") / pods.holders
     )
 
 

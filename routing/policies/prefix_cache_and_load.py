@@ -59,7 +59,7 @@ class PrefixCacheAndLoad(Policy):
         prefill = own_tokens / pods.prefill_tokens_per_second
         uncached_share = 1.0 - np.minimum(matched / max(1.0, request.prompt_tokens), 1.0)
         kv_ratio = np.minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
-        barrier = option(request, "kvBarrierSeconds")
+        barrier = option(request.config, "kvBarrierSeconds")
         return {
             "queued_prefill": pods.prefill_backlog_seconds,
             "own_prefill": prefill * _price(request, pods.mean_backlog_tokens),
@@ -75,7 +75,7 @@ class PrefixCacheAndLoad(Policy):
         mean_tpot = mean_known([work[3] for work in works])
         best, holders = pods.best_match_tokens, pods.holders
         unheld_tokens, prompt_tokens = max(request.prompt_tokens - best, 0.0), max(request.prompt_tokens, 1.0)
-        decode_seconds, barrier = _decode_seconds(request), option(request, "kvBarrierSeconds")
+        decode_seconds, barrier = _decode_seconds(request), option(request.config, "kvBarrierSeconds")
         costs = []
         for (rate, backlog, requests, tpot, kv_ratio), matched, preference in zip(
             works, pods.matched_tokens, cold_preferences(pods, request), strict=True
@@ -105,4 +105,4 @@ def _price(request: RoutingRequest, mean_backlog_tokens: float) -> float:
 def _decode_seconds(request: RoutingRequest) -> float:
     """What each request in flight adds to this one's decoding, on a pod of mean speed."""
     output_tokens = max(request.output_tokens, _MIN_OUTPUT_TOKENS)
-    return output_tokens * DEFAULT_TPOT_SECONDS * option(request, "decodeShare")
+    return output_tokens * DEFAULT_TPOT_SECONDS * option(request.config, "decodeShare")

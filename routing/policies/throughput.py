@@ -30,7 +30,7 @@ class Throughput(Policy):
 
     def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
         """Weighted tokens, ended and in flight."""
-        prompt, output = option(request, "promptTokenWeight"), option(request, "outputTokenWeight")
+        prompt, output = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
         return {
             "ended": prompt * pods.window_prompt_tokens + output * pods.window_output_tokens,
             "inflight": prompt * pods.inflight_prompt_tokens + output * pods.inflight_output_tokens,
@@ -38,7 +38,7 @@ class Throughput(Policy):
 
     def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
         """As `terms`."""
-        weight, output_weight = option(request, "promptTokenWeight"), option(request, "outputTokenWeight")
+        weight, output_weight = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
         return [
             weight * ended + output_weight * ended_output + (weight * prompt + output_weight * output)
             for ended, ended_output, prompt, output in zip(

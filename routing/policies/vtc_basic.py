@@ -85,5 +85,5 @@ class VtcBasic(Policy):
 
 
 def _weighted(request: RoutingRequest, prompt_tokens: float, output_tokens: float) -> float:
-    prompt, output = option(request, "promptTokenWeight"), option(request, "outputTokenWeight")
+    prompt, output = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
     return prompt * prompt_tokens + output * output_tokens

@@ -22,8 +22,8 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
 
+from gateway_plugin.discovery.discovery_error import DiscoveryError
 from gateway_plugin.discovery.kubernetes.objects import Failure, decode_failure
-from gateway_plugin.discovery.source import DiscoveryError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

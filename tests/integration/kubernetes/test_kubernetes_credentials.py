@@ -10,9 +10,9 @@ import pytest
 import trustme
 from kubernetes.aio.config import incluster_config
 
+from gateway_plugin.discovery.discovery_error import DiscoveryError
 from gateway_plugin.discovery.kubernetes.api import Api, ApiRefusedError, ApiUnreachableError
 from gateway_plugin.discovery.kubernetes.objects import decode_page
-from gateway_plugin.discovery.source import DiscoveryError
 from tests.fake_kubernetes import FakeServer, pod, running
 
 if TYPE_CHECKING:

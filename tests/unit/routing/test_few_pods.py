@@ -13,7 +13,7 @@ from routing.chooser import Chooser, few_costs
 from routing.circuit import Failure
 from routing.few_pods import FEW_PODS, FewPods
 from routing.pods import PodTable
-from routing.policies import all_policies
+from routing.policies.every import all_policies
 from routing.policy import RoutingRequest
 from routing.prefix_keys import keys_of
 from routing.rendezvous import draws, draws_of_few

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from routing.lease import Work
 from routing.pods import PodTable
-from routing.policies import all_policies
+from routing.policies.every import all_policies
 from routing.policies.session_affinity import token_of
 from routing.policy import Outcome, Policy, RoutingRequest
 from routing.router import Router
