@@ -27,6 +27,9 @@ lint: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+house: $(READY)  ## count rooms, arrows, circles, names that stand twice, and the way of a request
+	@$(BIN)/python -m tests.house $(LISTS)
+
 format: $(READY)
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)

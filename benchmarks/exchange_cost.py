@@ -87,7 +87,7 @@ class Bench:
         self._pods = pods
         self._begin = next(iter(app.processor.methods().values()))
         self._log = next(iter(app.access_log.methods().values()))(Envoy())
-        self._requests = [_messages(number, with_user=with_user, stream=stream) for number in range(OPEN_CALLS)]
+        self._requests = [messages_of(number, with_user=with_user, stream=stream) for number in range(OPEN_CALLS)]
         self._stream = stream
         self._row = 0
 
@@ -139,7 +139,8 @@ def _measured(spent: list[float], profile: cProfile.Profile | None) -> Iterator[
     spent.append(time.process_time() - began)
 
 
-def _messages(number: int, *, with_user: bool, stream: bool) -> tuple[bytes, bytes]:
+def messages_of(number: int, *, with_user: bool, stream: bool) -> tuple[bytes, bytes]:
+    """What Envoy sends of one request: its headers, its body."""
     headers, content = ProcessingRequest(), ProcessingRequest()
     values = _HEADERS | ({"user": f"user-{number % USERS}"} if with_user else {})
     for name, value in values.items():
