@@ -33,12 +33,20 @@ from gateway_plugin.engines.health_collector import HealthCollector
 from gateway_plugin.engines.scraper import Scraper
 from gateway_plugin.extproc.exchange import Services
 from gateway_plugin.extproc.service import Bounds, ExternalProcessor
+from gateway_plugin.extproc.uploads import UploadBounds
 from gateway_plugin.grpc_health import GrpcHealth
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.intent.identity import IdentityRules
 from gateway_plugin.limiting import Limiting
 from gateway_plugin.listeners import GrpcListener, HttpListener, StartError, address, grpc_listener
-from gateway_plugin.metrics import LimiterCollector, Metrics, PrefixIndexCollector, WaitingCollector
+from gateway_plugin.metrics import (
+    Exchanges,
+    ExchangesCollector,
+    LimiterCollector,
+    Metrics,
+    PrefixIndexCollector,
+    WaitingCollector,
+)
 from gateway_plugin.model_service import ModelService
 from gateway_plugin.peers.post import new_charge_id, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
@@ -101,6 +109,7 @@ class App:
         self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
         self.metrics.registry.register(HealthCollector(self.pods, self.health_checks.outcomes))
         self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
+        self.metrics.registry.register(ExchangesCollector(self._open_exchanges))
         if settings.queue_length:
             self.metrics.registry.register(WaitingCollector(self.processor.waiting.lengths, self.pods.models))
         resilient = self.limiter.resilient
@@ -205,6 +214,13 @@ class App:
             await asyncio.wait_for(processor.idle.wait(), settings.drain_seconds)
         if settings.accounting == "access_log":
             await asyncio.sleep(max(0.0, processor.last_end_seconds + _LOG_SECONDS - time.perf_counter()))
+
+    def _open_exchanges(self) -> list[Exchanges]:
+        processor, settings = self.processor, self.settings
+        return [
+            Exchanges("working", processor.working, settings.max_inflight_exchanges),
+            Exchanges("uploading", len(processor.uploads), settings.max_uploads),
+        ]
 
     def _services(self) -> Services:
         return Services(
@@ -317,6 +333,7 @@ def _tls(settings: Settings) -> TlsFiles | None:
 def _bounds(settings: Settings) -> Bounds:
     return Bounds(
         max_exchanges=settings.max_inflight_exchanges,
+        uploads=UploadBounds(settings.max_uploads, settings.max_uploads_per_source, settings.upload_seconds),
         max_queue_length=settings.queue_length,
         max_wait_seconds=settings.queue_seconds,
         ends_calls=settings.release == "access_log",

@@ -7,7 +7,7 @@ or prompt is ever a label. Names that AIBrix's dashboards use are kept where the
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -109,6 +109,33 @@ class InFlightCollector(Collector):
         """As of now."""
         total = sum(self._by_model().values())
         yield GaugeMetricFamily("gateway_in_flight_requests", "Open HTTP exchanges.", value=total)
+
+
+class Exchanges(NamedTuple):
+    """How many exchanges are in one state, and how many may be; 0: no bound."""
+
+    state: str
+    number: int
+    maximum: int
+
+
+class ExchangesCollector(Collector):
+    """What the bounds of the process count, read when somebody asks."""
+
+    def __init__(self, read: Callable[[], Iterable[Exchanges]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """As of now."""
+        states = list(self._read())
+        for name, text, values in (
+            ("gateway_exchanges", "Open exchanges: at work, or uploading a body.", [one.number for one in states]),
+            ("gateway_exchanges_max", "As many as may be; 0: no bound.", [one.maximum for one in states]),
+        ):
+            gauge = GaugeMetricFamily(name, text, labels=["state"])
+            for one, value in zip(states, values, strict=True):
+                gauge.add_metric([one.state], value)
+            yield gauge
 
 
 class PrefixIndexCollector(Collector):

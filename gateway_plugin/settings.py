@@ -79,7 +79,19 @@ class Settings(BaseModel):
         description="what frees a pod's place: the end of the gRPC stream, held for each request in flight, or the log",
     )
     max_inflight_exchanges: int = Field(
-        20_000, description="requests in flight per process; more are answered 503 overloaded; 0: no bound", ge=0
+        20_000,
+        description="requests at work per process; more are answered 503 overloaded; those that wait for their bodies"
+        " have bounds of their own; 0: no bound",
+        ge=0,
+    )
+    max_uploads: int = Field(
+        10_000, description="requests per process that wait for their bodies, at about 10 KB each; 0: no bound", ge=0
+    )
+    max_uploads_per_source: int = Field(
+        2_000, description="the same of one source address, which may be a proxy's or a node's; 0: no bound", ge=0
+    )
+    upload_seconds: Seconds = Field(
+        120.0, description="for a request's body to arrive; then 408. Envoy's own deadline in `envoy-config`, too"
     )
     max_inflight_per_pod: int = Field(
         0, description="requests in flight per pod; when all pods have as many: 503 overloaded; 0: no bound", ge=0

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway_plugin.calls import INTERNAL, UNAVAILABLE
-from gateway_plugin.extproc.exchange import HEADERS, HELD, WAITING, Exchange
+from gateway_plugin.extproc.exchange import BODY, HEADERS, HELD, WAITING, Exchange
 from gateway_plugin.extproc.steps import Admit, Identify, WaitForRoom
 from gateway_plugin.intent import rejections
 from protos.ext_proc import DecodeError
@@ -37,7 +37,7 @@ _QUESTIONS = (Admit, Identify, WaitForRoom)
 class ProcessCall:
     """One call and its exchange."""
 
-    __slots__ = ("_asked", "_busy", "_call", "_exchange", "_finished", "_processor")
+    __slots__ = ("_asked", "_busy", "_call", "_exchange", "_finished", "_processor", "_uploading")
 
     def __init__(self, call: Call, processor: ExternalProcessor) -> None:
         self._call = call
@@ -46,13 +46,16 @@ class ProcessCall:
         self._asked: asyncio.Future[Answer] | None = None
         self._busy: asyncio.Future[None] | None = None
         self._finished = False
+        self._uploading = False
         if processor.refuses_calls:
             call.finish(UNAVAILABLE, "draining")
 
     def received(self, message: bytes) -> asyncio.Future[None] | None:
         """Answers now, or when the returned future is done."""
         exchange = self._exchange
-        if exchange.phase is HEADERS and self._processor.is_full:
+        if self._uploading:
+            self._end_upload()
+        if (exchange.phase is HEADERS or exchange.phase is BODY) and self._processor.is_full:
             return self._run(exchange.refused, rejections.overloaded("the gateway is full"))
         return self._run(exchange.receive, message)
 
@@ -66,6 +69,8 @@ class ProcessCall:
         if asked is not None and not asked.cancel():
             # Answered in this very turn of the loop: what was admitted must be known to be given back.
             self._answered_too_late(asked)
+        if self._uploading:
+            self._end_upload()
         self._set_idle()
         exchange, processor = self._exchange, self._processor
         if exchange.phase is WAITING:
@@ -84,6 +89,11 @@ class ProcessCall:
         """No pod had room in time."""
         self._run(self._exchange.refused, rejections.overloaded("no pod had room in time"))
 
+    def upload_timed_out(self) -> None:
+        """The body did not come in time."""
+        self._uploading = False
+        self._run(self._exchange.refused, rejections.upload_timed_out())
+
     def _run(self, first: Callable[[A], Step | None], of: A) -> asyncio.Future[None] | None:
         """Takes steps until one is a reply, or one must wait. Whatever fails is answered."""
         try:
@@ -100,12 +110,23 @@ class ProcessCall:
         return None
 
     def _say(self, reply: Reply) -> None:
-        self._call.send(reply.message)
         exchange = self._exchange
+        if exchange.phase is BODY and not self._begin_upload():
+            reply = exchange.refused(rejections.too_many_uploads())
+        self._call.send(reply.message)
         may_end = self._processor.bounds.ends_calls and exchange.phase is HELD and not exchange.follows_response
         if reply.final or may_end:
             self._finished = True
             self._call.finish()
+
+    def _begin_upload(self) -> bool:
+        """The body is asked for with this reply; from now on the exchange waits and does not work."""
+        self._uploading = self._processor.uploads.enter(self._exchange.source, self)
+        return self._uploading
+
+    def _end_upload(self) -> None:
+        self._uploading = False
+        self._processor.uploads.leave(self)
 
     def _ask(self, step: Admit | Identify | WaitForRoom) -> Step | None:
         """The next step, or None when the answer comes later."""

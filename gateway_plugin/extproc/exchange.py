@@ -169,6 +169,11 @@ class Exchange:
         return self._forward.charge_id if self._forward is not None else ""
 
     @property
+    def source(self) -> str:
+        """The address that the request came from, as Envoy saw it."""
+        return self._intent.source if self._intent is not None else ""
+
+    @property
     def follows_response(self) -> bool:
         """Whether it wants to see what the pod answers."""
         return self._response is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway_plugin.extproc.call import ProcessCall
 from gateway_plugin.extproc.parking import Parking
 from gateway_plugin.extproc.services import NOTHING_LEFT
+from gateway_plugin.extproc.uploads import UploadBounds, Uploads
 from gateway_plugin.extproc.waiting import WaitingRoom
 from protos import ext_proc
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 # A pod that another replica, or discovery, made room on is found at the latest after this.
 _WAKE_SECONDS = 0.05
+_WAKES_PER_EXPIRY = 10
+
+
+_NO_UPLOAD_BOUNDS = UploadBounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ class Bounds:
     """How much one process takes on; 0 is no bound."""
 
     max_exchanges: int = 0
+    uploads: UploadBounds = _NO_UPLOAD_BOUNDS
+    """Of exchanges whose bodies are still on their way; these are not counted above."""
     max_queue_length: int = 0
     """Requests of one model that wait for a pod with room; 0: none may wait."""
     max_wait_seconds: float = 2.0
@@ -54,6 +62,7 @@ class ExternalProcessor:
         self.limiter = limiter
         self.bounds = bounds
         self.parked = Parking(services.clock, self.exchange_ended)
+        self.uploads = Uploads(bounds.uploads, services.clock)
         self.waiting = WaitingRoom(
             services.router.has_room,
             lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
@@ -76,19 +85,27 @@ class ExternalProcessor:
         return self._open_calls + len(self.parked)
 
     @property
+    def working(self) -> int:
+        """Open exchanges that do not wait for their clients to send a body."""
+        return self._open_calls + len(self.parked) - len(self.uploads)
+
+    @property
     def is_full(self) -> bool:
-        """Whether one more exchange would be too many; the one that asks is counted already."""
-        return self._open_calls + len(self.parked) > self._max_exchanges
+        """Whether there is too much work; the exchange that asks is counted already."""
+        return self.working > self._max_exchanges
 
     def methods(self) -> Methods:
         """What a transport serves."""
         return {f"/{ext_proc.METHOD_SERVICE}/{ext_proc.METHOD_NAME}": self._begin}
 
     async def run(self) -> None:
-        """Until cancelled: resumes those who wait, also when it was another replica that made room."""
-        while True:
+        """Until cancelled: resumes those who wait, also when it was another replica that made room, and sends those
+        home whose bodies do not come."""
+        for wake in itertools.count():
             await asyncio.sleep(_WAKE_SECONDS)
             self.waiting.freed()
+            if not wake % _WAKES_PER_EXPIRY:
+                self.uploads.expire()
 
     def _begin(self, call: Call) -> ProcessCall:
         if not self._open_calls:

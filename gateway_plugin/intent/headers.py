@@ -70,7 +70,7 @@ def wanted_headers(rules: Rules) -> frozenset[str]:
     """The headers that `read_intent` looks at under these rules."""
     identity = rules.identity
     unused = set() if identity.api_keys or identity.bearer_token else {"authorization"}
-    return WANTED_HEADERS - (unused if identity.anonymous == "limit" else unused | {"x-forwarded-for"})
+    return WANTED_HEADERS - unused
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +90,8 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     content_type: str
     content_encoding: str
+    source: str = ""
+    """The address of whom Envoy spoke with."""
     source_user: str = ""
     """Stands for the source address, where those without a user are limited by it."""
 
@@ -149,6 +151,7 @@ def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], s
     kind = endpoint_of(path) if get(":method") == "POST" else None
     selector = get("external-filter")
     session = get("x-session-id") or get("x-aibrix-session-key", "")
+    source = _source(headers)
     return Intent(
         kind=kind,
         path=path,
@@ -162,13 +165,14 @@ def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], s
         request_id=request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id(),
         content_type=get("content-type", ""),
         content_encoding=get("content-encoding", "").strip().lower(),
-        source_user=_source(headers) if rules.identity.anonymous == "limit" else "",
+        source=source,
+        source_user=ANONYMOUS_PREFIX + (source or "unknown") if rules.identity.anonymous == "limit" else "",
     )
 
 
 def _source(headers: Mapping[str, str]) -> str:
     # The last address is the one that Envoy saw itself; those before it are hearsay.
-    return ANONYMOUS_PREFIX + (headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or "unknown")
+    return headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
 
 
 def _selector(text: str, rules: Rules) -> Selector | None:

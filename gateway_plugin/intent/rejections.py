@@ -126,6 +126,16 @@ def overloaded(what: str) -> ApiError:
     )
 
 
+def too_many_uploads() -> ApiError:
+    """503: more request bodies are on their way than may be waited for, in all or from one address."""
+    return overloaded("too many requests wait for their bodies")
+
+
+def upload_timed_out() -> ApiError:
+    """408: the client did not send all of its body in time."""
+    return ApiError(408, "the request body did not arrive in time", reason="upload_timeout", code="request_timeout")
+
+
 def limiter_unavailable() -> ApiError:
     """503: the limits of this user cannot be checked now."""
     return ApiError(

@@ -130,3 +130,25 @@ def test_what_is_refused_is_no_finished_exchange():
     exchange.receive(headers())
     exchange.receive(body(b"{}"))
     assert exchange.end().finished is None
+
+
+def test_the_place_of_the_pod_tells_how_often_envoy_tried():
+    attempts = {}
+    for place in (0, 1):
+        bench = Following()
+        exchange = bench.answered()
+        assert exchange._forward is not None
+        assert exchange._forward.booking is not None
+        targets = tuple(pod.address for pod in exchange._forward.booking.pods)
+        assert len(targets) == 2
+        exchange.receive(response(pod=targets[place], end=True))
+        entry = finished(exchange)
+        assert (entry.targets, entry.pod_address) == (targets, targets[place])
+        attempts[place] = entry.attempts
+    assert attempts == {0: 1, 1: 2}
+
+
+def test_a_pod_that_was_no_candidate_tells_of_one_try():
+    exchange = Following().answered()
+    exchange.receive(response(pod="10.0.0.99:8000", end=True))
+    assert finished(exchange).attempts == 1

@@ -85,6 +85,45 @@ def test_header_blocks_in_parts_and_trailers():
 
 
 @pytest.mark.parametrize(
+    ("length", "content", "trailers", "ends", "code"),
+    [
+        ("", b"x", [("x-checksum", "1")], True, None),
+        ("1", b"x", [("x-checksum", "1")], True, None),
+        ("", b"x", [("x-checksum", "1")], False, errors.PROTOCOL_ERROR),
+        ("2", b"x", [("x-checksum", "1")], True, errors.PROTOCOL_ERROR),
+        ("", b"x", [(":path", "/other")], True, errors.PROTOCOL_ERROR),
+        ("", b"x", [("connection", "close")], True, errors.PROTOCOL_ERROR),
+    ],
+    ids=["plain", "after all of the content", "without an end", "too early", "pseudo header", "of the connection"],
+)
+def test_trailers_end_a_stream_well_or_not(
+    length: str, content: bytes, trailers: list[tuple[str, str]], ends: bool, code: int | None
+):
+    peer = Peer().greet()
+    fields = [*GRPC, ("content-length", length)] if length else GRPC
+    peer.send(peer.headers(1, fields), data(1, content), peer.headers(1, trailers, end=ends))
+    if code is None:
+        assert peer.events[-1] == ("half_closed", 1)
+        assert resets_of(peer) == []
+    else:
+        assert ("half_closed", 1) not in peer.events
+        assert resets_of(peer) == [(1, code)]
+
+
+def test_trailers_after_the_end_are_no_second_end():
+    peer = Peer().greet()
+    peer.send(peer.headers(1, end=True), peer.headers(1, [("x-checksum", "1")], end=True))
+    assert resets_of(peer) == [(1, errors.STREAM_CLOSED)]
+    assert peer.events.count(("half_closed", 1)) == 1
+
+
+def test_trailers_that_are_too_large_end_the_stream_all_the_same():
+    peer = Peer(Bounds(header_list_bytes=300)).greet()
+    peer.send(peer.headers(1), data(1, b"x"), peer.headers(1, [("x-checksum", "1" * 280)], end=True))
+    assert peer.events[-1] == ("half_closed", 1)
+
+
+@pytest.mark.parametrize(
     ("sent", "code"),
     [
         (data(1), errors.PROTOCOL_ERROR),  # idle
@@ -244,6 +283,43 @@ def test_the_connection_window_is_shared_fairly():
     assert {i: len(b) for i, b in sent(peer).items()} == {1: 65_535}
     peer.send(frames.window_update(0, 65_536))
     assert {i: len(b) for i, b in sent(peer).items()} == {1: 32_768, 3: 32_768}
+
+
+def test_messages_that_leave_at_once_use_up_the_window_of_the_connection():
+    peer = Peer().greet({WINDOW: 2**20})
+    peer.send(*(peer.headers(number) for number in (1, 3, 5, 7)))
+    sender = peer.connection.sender
+    for stream in list(peer.connection.streams.values()):
+        sender.headers(stream, ((b":status", b"200"),))
+    one, three, five, seven = peer.connection.streams.values()
+    sender.data(one, bytes(16_384))
+    sender.data(three, bytes(16_384))
+    sender.data(five, bytes(16_384))
+    sender.data(one, bytes(16_383))
+    assert {i: len(b) for i, b in sent(peer).items()} == {1: 32_767, 3: 16_384, 5: 16_384}, "all of 65,535 bytes"
+    sender.data(seven, b"x")
+    assert sent(peer) == {}, "not a byte more"
+    peer.send(frames.window_update(0, 3))
+    assert sent(peer) == {7: b"x"}
+    sender.data(one, b"ab")
+    assert sent(peer) == {1: b"ab"}, "two were left"
+    sender.data(one, b"y")
+    assert sent(peer) == {}
+
+
+def test_what_leaves_late_uses_up_both_windows():
+    peer = Peer().greet({WINDOW: 2**20})
+    peer.send(peer.headers(1))
+    (stream,) = peer.connection.streams.values()
+    sender = peer.connection.sender
+    sender.headers(stream, ((b":status", b"200"),))
+    sender.data(stream, bytes(80_000))
+    assert len(sent(peer)[1]) == 65_535
+    peer.send(frames.window_update(0, 14_466))
+    assert len(sent(peer)[1]) == 14_465, "all that was queued"
+    sender.data(stream, b"ab")
+    assert sent(peer) == {1: b"a"}, "of the window one byte was left"
+    assert stream.send_window == 2**20 - 80_001
 
 
 def sent(peer: Peer) -> dict[int, bytes]:

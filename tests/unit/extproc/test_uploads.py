@@ -1,0 +1,138 @@
+"""Who waits for a body: counted apart from work, by source, and not for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_plugin.extproc.uploads import UploadBounds, Uploads
+from tests.unit.extproc.bench import body, headers
+from tests.unit.extproc.test_calls import Process, status_of
+
+
+class Upload:
+    def __init__(self) -> None:
+        self.timed_out = False
+
+    def upload_timed_out(self) -> None:
+        self.timed_out = True
+
+
+def uploads_at(now: list[float], **bounds: Any) -> Uploads:
+    return Uploads(UploadBounds(**bounds), lambda: now[0])
+
+
+def test_a_source_has_a_bound_below_that_of_all():
+    uploads = uploads_at([0.0], total=5, per_source=3)
+    entered = [uploads.enter("10.0.0.1", Upload()) for _ in range(5)]
+    assert entered == [True, True, True, False, False]
+    assert [uploads.enter("10.0.0.2", Upload()) for _ in range(3)] == [True, True, False]
+    assert len(uploads) == 5
+
+
+def test_without_a_source_only_the_bound_of_all_counts():
+    uploads = uploads_at([0.0], total=3, per_source=1)
+    assert [uploads.enter("", Upload()) for _ in range(4)] == [True, True, True, False]
+
+
+def test_zero_is_no_bound():
+    now = [0.0]
+    uploads = uploads_at(now)
+    assert all(uploads.enter("10.0.0.1", Upload()) for _ in range(100))
+    now[0] = 1e9
+    uploads.expire()
+    assert len(uploads) == 100
+
+
+def test_who_takes_too_long_is_told_and_makes_room():
+    now = [0.0]
+    uploads = uploads_at(now, per_source=2, seconds=10.0)
+    early, late = Upload(), Upload()
+    uploads.enter("10.0.0.1", early)
+    now[0] = 5.0
+    uploads.enter("10.0.0.1", late)
+    now[0] = 9.9
+    uploads.expire()
+    assert (early.timed_out, late.timed_out) == (False, False)
+    now[0] = 10.0
+    uploads.expire()
+    assert (early.timed_out, late.timed_out, len(uploads)) == (True, False, 1)
+    assert uploads.enter("10.0.0.1", Upload())
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from("abc"))))
+def test_counts_are_those_of_who_waits(moves: list[tuple[bool, int, str]]):
+    uploads = uploads_at([0.0], total=4, per_source=2)
+    guests = [Upload() for _ in range(5)]
+    inside: dict[int, str] = {}
+    for enters, number, source in moves:
+        if not enters:
+            uploads.leave(guests[number])
+            inside.pop(number, None)
+        elif number not in inside:
+            may = len(inside) < 4 and Counter(inside.values())[source] < 2
+            assert uploads.enter(source, guests[number]) is may
+            if may:
+                inside[number] = source
+    assert len(uploads) == len(inside)
+
+
+async def test_who_still_sends_its_body_is_no_work():
+    process = Process(max_exchanges=1)
+    half_sent = []
+    for _ in range(5):
+        half_sent.append(process.begin())
+        half_sent[-1][1].received(headers())
+    assert (process.processor.working, len(process.processor.uploads)) == (0, 5)
+    call, handler = process.ask()
+    assert status_of(call) == 0, "waiting does not fill the gateway"
+    assert process.processor.working == 1
+    half_sent[0][1].received(body())
+    assert status_of(half_sent[0][0]) == 503, "a body makes work of it, and there is too much"
+    half_sent.pop(0)[1].ended()
+    handler.ended()
+    half_sent[0][1].received(body())
+    assert status_of(half_sent[0][0]) == 0
+    for _, handler in half_sent:
+        handler.ended()
+    assert (process.processor.working, len(process.processor.uploads), process.inflight()) == (0, 0, 0)
+
+
+async def test_one_source_cannot_take_all_places():
+    process = Process(uploads=UploadBounds(total=10, per_source=2))
+
+    def sent(source: str) -> int:
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for=f"1.2.3.4, {source}"))
+        return status_of(call)
+
+    assert [sent("10.9.9.9") for _ in range(3)] == [0, 0, 503]
+    assert sent("10.9.9.8") == 0, "others are not concerned"
+
+
+async def test_a_body_that_does_not_come_is_408_and_gives_everything_back():
+    process = Process(uploads=UploadBounds(seconds=1.0))
+    now = [0.0]
+    process.processor.uploads._clock = lambda: now[0]
+    call, handler = process.begin()
+    handler.received(headers())
+    now[0] = 1.0
+    process.processor.uploads.expire()
+    assert status_of(call) == 408
+    assert b"request_timeout" in call.sent[-1].immediate_response.body
+    assert call.status == (0, "")
+    handler.ended()
+    assert (process.processor.working, len(process.processor.uploads)) == (0, 0)
+
+
+async def test_a_client_that_leaves_while_it_uploads_leaves_nothing():
+    process = Process(uploads=UploadBounds(per_source=1))
+    for _ in range(3):
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for="10.9.9.9"))
+        assert status_of(call) == 0
+        handler.ended()
+    assert len(process.processor.uploads) == 0
