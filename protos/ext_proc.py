@@ -131,6 +131,20 @@ def shared(set_headers: Mapping[str, str], metadata: Mapping[str, Json]) -> Shar
     return Shared(_mutation(set_headers, ()), struct(metadata))
 
 
+def shared_of_pods(base: Shared, header: str, targets: str, entries: Iterable[bytes]) -> Shared:
+    """The same, naming pods: their addresses in a header and as `targets`, and in `pods` what `pod_entry` says of
+    each. An address may come twice."""
+    pods = b"".join(entries)
+    named = struct({"targets": targets}) + before_struct("pods", len(pods)) + pods
+    return Shared(base.set_headers + _mutation({header: targets}, ()), base.metadata + named)
+
+
+@lru_cache(MAX_KEPT)
+def pod_entry(address: str, name: str) -> bytes:
+    """One pod of the metadata's `pods`."""
+    return struct({address: name})
+
+
 def parsed(message: bytes) -> ProcessingRequest:
     """Any message; raises DecodeError."""
     return ProcessingRequest.FromString(message)

@@ -49,7 +49,10 @@ class Chooser:
         """At most `count` distinct pods, best first. `pods` must not be empty."""
         if len(pods) <= FEW_PODS:
             return self._choose_of_few(policy, pods, request, count)
-        costs = policy.costs(pods, request)
+        return self.rank(policy, pods, request, policy.costs(pods, request), count)
+
+    def rank(self, policy: Policy, pods: PodView, request: RoutingRequest, costs: FloatColumn, count: int) -> Choice:
+        """As `choose`, of costs that have been asked for."""
         if math.isnan(np.add.reduce(costs)):
             unknown = np.isnan(costs)
             if unknown.all():

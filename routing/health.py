@@ -150,6 +150,8 @@ class PodHealth:
         if self.all_well:
             return Offer(rows, None)
         known = rows.tolist()
+        if self._sick.isdisjoint(known) and self._asleep.isdisjoint(known):
+            return Offer(rows, None)
         awake = [row for row in known if row not in self._asleep] or known
         sick = [row for row in awake if row in self._sick]
         ejected = self._worst(sick, len(awake))

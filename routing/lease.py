@@ -38,6 +38,8 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     """Under which its outcome is waited for; empty when it is not."""
     released: bool = False
     """True once the request is over."""
+    moved: bool = False
+    """Whether another pod took the request over: first tokens then say nothing of its place in a queue."""
     releases: deque[tuple[float, str]] | None = None
     """Told of the release: when, and the charge id."""
 
@@ -54,12 +56,30 @@ class Lease(msgspec.Struct, eq=False, gc=False):
         books = self.books
         now = books.clock()
         if books.cells.incarnation[self.row] == self.incarnation:
-            self._give_back(now)
+            self._take_off(now)
+            self._count(1.0, now)
         if self.releases is not None:
             self.releases.append((now, self.charge_id))
         return True
 
-    def _give_back(self, now: float) -> None:
+    def move(self, row: int) -> None:
+        """The request went on to another row's pod, which is booked from now on; after the release, only counted."""
+        if row == self.row:
+            return
+        books, now = self.books, self.books.clock()
+        self.moved = True
+        if self.released:
+            if self.current:
+                self._count(-1.0, now)
+            self.row, self.incarnation = row, books.cells.incarnation[row]
+            self._count(1.0, now)
+            return
+        if self.current:
+            self._take_off(now)
+        there = booked(books, row, self.work, now)
+        self.row, self.incarnation, self.place = row, there.incarnation, there.place
+
+    def _take_off(self, now: float) -> None:
         books, row, work = self.books, self.row, self.work
         cells = books.cells
         cells.inflight_requests[row] = inflight = cells.inflight_requests[row] - 1
@@ -71,8 +91,10 @@ class Lease(msgspec.Struct, eq=False, gc=False):
             books.busy_seconds.add_interval(row, cells.busy_since_seconds[row], now)
         if now < self.place.done_at_seconds:
             books.drop_prefill(row, work.uncached_tokens, self.place, now)
-        books.prompt_tokens.add(row, work.prompt_tokens, now)
-        books.output_tokens.add(row, work.output_tokens, now)
+
+    def _count(self, times: float, now: float) -> None:
+        self.books.prompt_tokens.add(self.row, times * self.work.prompt_tokens, now)
+        self.books.output_tokens.add(self.row, times * self.work.output_tokens, now)
 
     def correct(self, prompt_tokens: float, output_tokens: float) -> None:
         """Puts real token counts in place of the expected ones, once, after the release."""
@@ -83,7 +105,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
 
     def first_token_after(self, seconds: float) -> None:
         """Teaches how long after the booking the pod came to this request's first token; any time later, and once."""
-        if self.current:
+        if self.current and not self.moved:
             self.books.pace.first_token(self.row, self.place, seconds)
 
     def __repr__(self) -> str:

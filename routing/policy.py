@@ -70,11 +70,7 @@ class Policy:
 
     def costs(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
         """One cost per candidate; lower is better, NaN is "I know nothing of this pod"."""
-        terms = iter(self.terms(pods, request).values())
-        total = next(terms)
-        for term in terms:
-            total = total + term
-        return total
+        return sum_of(self.terms(pods, request))
 
     def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
         """`costs` of few candidates, without numpy where a policy knows how; only here a division by zero may raise."""
@@ -91,3 +87,9 @@ class Policy:
 
     def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
         """A booked request ended, and Envoy said how."""
+
+
+def sum_of(terms: Mapping[str, FloatColumn]) -> FloatColumn:
+    """The costs that some terms add up to."""
+    first, *rest = terms.values()
+    return sum(rest, start=first)

@@ -16,6 +16,7 @@ from routing.few_pods import FEW_PODS
 from routing.lease import Work, booked
 from routing.output_estimates import OutputEstimates
 from routing.policies.every import ALIASES, all_policies
+from routing.policy import sum_of
 from routing.prefix_index import PrefixIndex
 from routing.prefix_keys import PrefixKeys
 from routing.strategies import Strategies
@@ -44,6 +45,8 @@ __all__ = [
     "Settled",
     "UnknownModelError",
 ]
+
+_PROBE = "probe"
 
 
 class Router:
@@ -93,7 +96,10 @@ class Router:
     def has_room(self, model: str) -> bool:
         """Whether a pod of the model may take one more request."""
         rows = self._pods.ready_rows().get(model)
-        return rows is not None and len(self._with_room(self._offered(rows)[0])) > 0
+        if rows is None:
+            return False
+        view, probe = self._with_room(*self._offered(rows))
+        return probe is not None or len(view) > 0
 
     def book(
         self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: Selector | None = None
@@ -101,14 +107,15 @@ class Router:
         """Chooses pods and books the request on the first; raises as `check` does, and SaturatedError."""
         now_seconds = self._clock()
         self._unsettled.end_silent(now_seconds)
-        view, probe = self._offered(self._ready(request.model, selector))
-        if self._max_inflight_per_pod != math.inf:
-            view = self._with_room(view)
-            if not len(view):
+        view, probe = self._with_room(*self._offered(self._ready(request.model, selector)))
+        if not len(view):
+            if probe is None:
                 raise SaturatedError(request.model)
-        self._match(view, policy, request)
-        choice = self._chooser.choose(policy, view, request, self._candidates)
-        rows, branch, matched_tokens = self._chosen(view, choice, probe)
+            rows, branch, matched_tokens = [probe], _PROBE, 0.0
+        else:
+            self._match(view, policy, request)
+            choice = self._chooser.choose(policy, view, request, self._candidates)
+            rows, branch, matched_tokens = self._chosen(view, choice, probe)
         if selector is not None:
             # After the last candidate Envoy would take any pod: the client's filter holds for retries, too.
             rows = (rows * self._candidates)[: max(len(rows), self._candidates)]
@@ -134,15 +141,15 @@ class Router:
         if probe is None:
             return rows, choice.branch, view.matched_at(choice.positions[0])
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
-        return [probe, *rows][: max(2, self._candidates)], "probe", 0.0
+        return [probe, *rows][: max(2, self._candidates)], _PROBE, 0.0
 
     def explain(self, policy: Policy, request: RoutingRequest, selector: Selector | None = None) -> list[Candidate]:
         """Every candidate as `book` would see it now, best first, and then those not offered; changes nothing."""
         ready = self._ready(request.model, selector)
         view, probe = self._offered(ready)
         self._match(view, policy, request)
-        choice = self._chooser.choose(policy, view, request, len(view))
-        terms = policy.terms(view, request)
+        terms = policy.terms(view, request)  # once: some draw lots for them
+        choice = self._chooser.rank(policy, view, request, sum_of(terms), len(view))
         first = [] if probe is None else [self._beside(probe, place=1)]
         chosen = [
             Candidate(
@@ -161,6 +168,12 @@ class Router:
     def _beside(self, row: int, place: int | None = None) -> Candidate:
         """A pod of which no strategy was asked."""
         return Candidate(self._pods.spec(row), place, self._pods.health.describe(row))
+
+    def goes_on_at(self, booking: Booking, address: str) -> None:
+        """Envoy went on to another candidate, which answers: the booking moves there."""
+        row = self._pods.row_of(address)
+        if row is not None:
+            booking.lease.move(row)
 
     def settle(
         self,
@@ -206,8 +219,13 @@ class Router:
         offer = health.offer(rows)
         return self._pods.view_of(offer.rows), offer.probe
 
-    def _with_room(self, view: PodView) -> PodView:
-        return view.only(view.known_inflight_requests < self._max_inflight_per_pod)
+    def _with_room(self, view: PodView, probe: int | None) -> tuple[PodView, int | None]:
+        """Of those offered, the ones that may take one more request; a pod on probation is no exception."""
+        if self._max_inflight_per_pod == math.inf:
+            return view, probe
+        if probe is not None and self._pods.books.requests_of(probe) >= self._max_inflight_per_pod:
+            probe = None
+        return view.only(view.known_inflight_requests < self._max_inflight_per_pod), probe
 
     def _match(self, view: PodView, policy: Policy, request: RoutingRequest) -> None:
         if not policy.needs_prefix or not request.prefix:

@@ -86,6 +86,8 @@ class Unsettled:
         if pending is None:
             return False
         prompt, cached, output = settled.prompt_tokens, settled.cached_tokens, settled.output_tokens
+        if settled.succeeded and row is not None:
+            pending.lease.move(row)
         if prompt or output:
             pending.lease.correct(prompt, output)
         if settled.succeeded and settled.ttft_seconds is not None and row == pending.lease.row:

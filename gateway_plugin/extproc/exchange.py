@@ -216,11 +216,14 @@ class Exchange:
         kind = ext_proc.kind_of(parsed)
         if self._response is not None and self._forward is not None:
             if kind == "response_headers":
-                return self._response.headers(parsed, self._forward)
+                reply = self._response.headers(parsed, self._forward)
+                if self._forward.booking is not None and self._response.pod_address:
+                    self._services.router.goes_on_at(self._forward.booking, self._response.pod_address)
+                return reply
             if kind == "response_body":
                 return self._response.body(parsed)
-        reply = ext_proc.empty_reply(kind)
-        return Reply(reply) if reply is not None else None
+        empty = ext_proc.empty_reply(kind)
+        return Reply(empty) if empty is not None else None
 
     def _on_headers(self, headers: RequestHeaders) -> Step:
         services = self._services

@@ -98,11 +98,19 @@ def _shared(
     model: str, route: str, strategy: str, pods: tuple[tuple[str, str], ...], exposes_pod: bool
 ) -> ext_proc.Shared:
     """What is the same for all requests of a model that are sent to the same pods: half of the work of a reply."""
+    base = _base(model, route, strategy if pods else "", exposes_pod)
+    if not pods:
+        return base
+    targets = ",".join([address for address, _ in pods])
+    return ext_proc.shared_of_pods(base, _TARGET, targets, [ext_proc.pod_entry(*pod) for pod in dict.fromkeys(pods)])
+
+
+@lru_cache(maxsize=_MAX_SHARED)
+def _base(model: str, route: str, strategy: str, exposes_pod: bool) -> ext_proc.Shared:
+    """What does not depend on the pods: of many of them, hardly two requests name the same ones in the same order."""
     headers, metadata = {"model": route}, cast("dict[str, Json]", {"model": model})
-    if pods:
-        targets = ",".join(address for address, _ in pods)
-        headers |= {"routing-strategy": strategy, _TARGET: targets}
-        metadata |= {"strategy": strategy, "targets": targets, "pods": dict(pods)}
+    if strategy:
+        headers["routing-strategy"] = metadata["strategy"] = strategy
     if not exposes_pod:
         metadata["hide_pod"] = True
     return ext_proc.shared(headers, metadata)

@@ -47,7 +47,8 @@ class FollowedResponse:
         self._tells_client = tells_client
         self._restores = False
         self._status = 0
-        self._pod_address = ""
+        self.pod_address = ""
+        """Who answers, as soon as that is known."""
         self._streamed = False
         self._complete = False
         self._reader: UsageReader | None = None
@@ -59,7 +60,7 @@ class FollowedResponse:
         headers = ext_proc.response_headers_of(message, _WANTED)
         status = headers.get(":status", "")
         self._status = int(status) if status.isdecimal() else 0
-        self._pod_address = ext_proc.upstream_address_of(message)
+        self.pod_address = ext_proc.upstream_address_of(message)
         self._streamed = headers.get("content-type", "").lower().startswith("text/event-stream")
         self._complete = ext_proc.response_ends_with_headers(message)
         reader = reader_for(headers.get("content-type", ""), headers.get("content-encoding", ""))
@@ -67,7 +68,7 @@ class FollowedResponse:
             self._reader = reader if self._tokens_matter else None
             self._restores = self._restorer is not None and reader is not None
         mode = Mode.STREAMED_RESPONSE if self._reader is not None or self._restores else None
-        told = forward.headers_for_client(self._pod_address) if self._tells_client else {}
+        told = forward.headers_for_client(self.pod_address) if self._tells_client else {}
         removed = [name for name in CONTROL_HEADERS if name not in told] if self._tells_client else []
         if self._restores:
             removed.append("content-length")  # it changes with the name
@@ -97,10 +98,10 @@ class FollowedResponse:
             user=forward.user,
             model=forward.model,
             status=self._status,
-            pod_address=self._pod_address,
+            pod_address=self.pod_address,
             duration_seconds=self._clock() - self._started_seconds,
             ttft_seconds=self._first_byte_seconds if self._streamed else None,
-            attempts=1 + targets.index(self._pod_address) if self._pod_address in targets else 1,
+            attempts=1 + targets.index(self.pod_address) if self.pod_address in targets else 1,
             client_aborted=not self._status or (self._reader is not None and not self._complete),
             response_bytes=self._bytes,
             streamed=self._streamed,

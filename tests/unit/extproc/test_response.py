@@ -152,3 +152,17 @@ def test_a_pod_that_was_no_candidate_tells_of_one_try():
     exchange = Following().answered()
     exchange.receive(response(pod="10.0.0.99:8000", end=True))
     assert finished(exchange).attempts == 1
+
+
+def test_a_retried_request_is_booked_on_the_pod_that_answers():
+    bench = Following()
+    exchange = bench.answered()
+    booked = [spec.address for spec in bench.pods.specs([0, 1]) if bench.pods.view("m").inflight_requests.any()]
+    view = bench.pods.view("m")
+    first = int(view.inflight_requests.argmax())
+    other = booked[1 - first]
+    exchange.receive(response(pod=other))
+    assert bench.pods.view("m").inflight_requests.tolist()[1 - first] == 1.0
+    assert bench.pods.view("m").inflight_requests.sum() == 1.0
+    exchange.end()
+    assert bench.pods.view("m").inflight_requests.sum() == 0.0

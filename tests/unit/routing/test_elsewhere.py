@@ -217,3 +217,20 @@ def test_replicas_know_the_same_queue_but_for_the_age_of_their_news(bookings):
         ears[1 - speaker].hear("m", str(speaker), Report(sequence, own_work(tables[speaker])["m"]))
         queues = [float(pods.view("m").prefill_backlog_seconds[0]) for pods in tables]
         assert queues[0] == pytest.approx(queues[1], abs=NEWS_AGE_SECONDS + 1e-3)
+
+
+def test_of_requests_that_have_ended_again_nothing_joins_the_queue():
+    clock = Clock()
+    pods = table(clock, pod(1))
+    elsewhere = Elsewhere(pods)
+    elsewhere.hear("m", "b", Report(1, (work(pod(1), 1, total=1),)))
+    before = float(pods.columns.booked_requests_since_poll[0])
+    elsewhere.hear("m", "b", Report(2, (work(pod(1), 2, total=9),)))
+    assert pods.columns.booked_requests_since_poll[0] - before == 2, "eight were booked, two are still in flight"
+
+
+def test_of_an_unknown_replica_no_more_is_taken_over_than_it_believes_to_be_left():
+    clock = Clock()
+    pods = table(clock, pod(1))
+    Elsewhere(pods).hear("m", "b", Report(1, (work(pod(1), 1, 5000.0, backlog=300.0),)))
+    assert pods.columns.prefill_queued_tokens[0] == 300.0

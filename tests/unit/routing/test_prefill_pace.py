@@ -151,3 +151,34 @@ LESSONS = st.lists(
 def test_few_pods_learn_what_many_do(lessons: list[tuple[float, float, float]]):
     columns = np.array(lessons).T
     assert rates_of_few(*columns.tolist()) == pytest.approx(rates(*columns).tolist(), rel=1e-12)
+
+
+def test_a_first_token_that_comes_after_a_later_ones_teaches_nothing():
+    queues = Queues([1000.0])
+    first, second = (queues.table.book(0, Work(1000.0, 1000.0, 1.0)) for _ in range(2))
+    for lease in (first, second):
+        lease.release()
+    second.first_token_after(2.0)
+    known = queues.learned(0)
+    squares = float(queues.table.columns.pace_tokens_squared[0])
+    first.first_token_after(60.0)
+    assert queues.learned(0) == known
+    assert queues.table.columns.pace_tokens_squared[0] == squares
+
+
+def test_work_of_which_more_is_taken_back_than_is_left_leaves_an_empty_queue():
+    queues = Queues([1000.0])
+    queues.table.book(0, Work(10.0, 10.0, 1.0))
+    queues.table.books.booked_elsewhere(0, 0, -500.0)
+    assert queues.table.books.columns.prefill_backlog_tokens[0] == 0.0
+    assert queues.table.view("m").prefill_backlog_tokens[0] == 0.0
+
+
+def test_two_first_tokens_of_one_step_are_one_lesson():
+    queues = Queues([1000.0])
+    first, second = (queues.table.book(0, Work(1000.0, 1000.0, 1.0)) for _ in range(2))
+    for lease in (first, second):
+        lease.release()
+        lease.first_token_after(2.0)
+        squares = float(queues.table.columns.pace_tokens_squared[0])
+    assert squares == 1000.0**2
