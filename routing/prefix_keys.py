@@ -26,6 +26,8 @@ MAX_BLOCKS = 512
 """The first 4,080 KiB of a prompt, about a million tokens."""
 
 _BLOCK_ENDS = tuple(accumulate(FIRST_BLOCK_BYTES << i // BLOCKS_PER_SIZE for i in range(MAX_BLOCKS)))
+MAX_KEY_BYTES = _BLOCK_ENDS[-1]
+"""What lies behind is not named."""
 _BLOCKS = tuple(map(slice, (0, *_BLOCK_ENDS), _BLOCK_ENDS))
 _TOKENS = tuple(end / BYTES_PER_TOKEN for end in _BLOCK_ENDS)
 

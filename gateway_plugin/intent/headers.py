@@ -12,7 +12,7 @@ from gateway_plugin.intent import rejections
 from gateway_plugin.intent.identity import Claim, IdentityRules, read_claim
 from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
 from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
-from gateway_plugin.openai.prompt import Prompt, read_json_prompt
+from gateway_plugin.openai.prompt import NO_PROMPT, read_json_prompt
 from gateway_plugin.openai.rewriting import with_model
 from routing.selector import SelectorError, parse_selector
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway_plugin.openai.head import RequestHead
+    from gateway_plugin.openai.prompt import Prompt
     from routing.selector import Selector
 
 WANTED_HEADERS = frozenset(
@@ -117,7 +118,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
         assert self.kind is not None
         if self.kind is _MULTIPART:
             self._check_multipart()
-            return read_multipart_head(self.content_type, body), Prompt(b"", "", None)
+            return read_multipart_head(self.content_type, body), NO_PROMPT
         if self.content_type not in _JSON_TYPES:
             self._check_json()
         return read_json_prompt(self.kind, body)

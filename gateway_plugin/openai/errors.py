@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+_BODY_ERROR = {"x-error-request-body-processing": "true"}
 _TYPES = {401: "authentication_error", 429: "rate_limit_error", 503: "overloaded_error"}
 
 
@@ -50,3 +51,8 @@ def error_body(status: int, message: str, *, code: str | None = None, param: str
     """The JSON document of an error."""
     error = {"message": message, "type": error_type(status), "param": param, "code": code}
     return msgspec.json.encode({"error": error})
+
+
+def bad_body(message: str, param: str | None = None) -> ApiError:
+    """400 for a body that cannot be used."""
+    return ApiError(400, message, reason="bad_body", param=param, headers=_BODY_ERROR)

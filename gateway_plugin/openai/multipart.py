@@ -9,7 +9,8 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 from gateway_plugin.openai.errors import ApiError
-from gateway_plugin.openai.head import RequestHead, missing_model
+from gateway_plugin.openai.head import RequestHead
+from gateway_plugin.openai.values import missing_model
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -1,8 +1,8 @@
 """Another model's name in a body: in requests that used an alias, and back in their responses.
 
-Requests: fields stay the bytes they were, in their order; only the top level is written anew. Responses: every member
-`"model": "<name>"` is replaced as it streams by. Text that a model wrote cannot pose as one, because quotes inside of
-JSON strings stand behind backslashes. Of a member that is split over chunks the first part waits for the next chunk.
+Requests: all but the name stays the bytes it was. Responses: every member `"model": "<name>"` is replaced as it streams
+by. Text that a model wrote cannot pose as one, because quotes inside of JSON strings stand behind backslashes. Of a
+member that is split over chunks the first part waits for the next chunk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 
 import msgspec
 
+from gateway_plugin.openai.members import with_value
+
 _KEY = b'"model"'
 _SPACES = rb"[ \t\r\n]{0,16}"
 # Longest blank on both sides of the colon.
@@ -18,10 +20,8 @@ _MAX_SPACES = 32
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """A JSON body, asking for another model."""
-    fields: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(fields)
+    """A JSON body that was read before, asking for another model."""
+    return with_value(body, "model", msgspec.json.encode(model))
 
 
 class NameRestorer:

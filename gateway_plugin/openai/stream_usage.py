@@ -7,8 +7,14 @@ limit would have nothing to count. The option is added to the body as bytes; not
 from __future__ import annotations
 
 import msgspec
+from msgspec import Raw
 
+from gateway_plugin.openai.errors import bad_body
+from gateway_plugin.openai.members import with_value
+
+_MAX_OPTIONS_BYTES = 4096
 _OPTION = b'"stream_options":{"include_usage":true}'
+_TRUE = Raw(b"true")
 
 
 class _Options(msgspec.Struct):
@@ -24,18 +30,19 @@ def asks_for_usage(stream_options: bytes) -> bool:
 
 
 def with_usage(body: bytes, stream_options: bytes) -> bytes:
-    """The body, asking for usage; `stream_options` is what it says now, empty for nothing."""
+    """The body, asking for usage; `stream_options` is what it says now, empty for nothing. Raises ApiError 400."""
     if stream_options:
-        return _reencoded(body)
+        return with_value(body, "stream_options", _asking(stream_options))
     start = body.index(b"{") + 1
-    return b"".join((body[:start], _OPTION, b",", body[start:]))
+    return b"".join((memoryview(body)[:start], _OPTION, b",", memoryview(body)[start:]))
 
 
-def _reencoded(body: bytes) -> bytes:
-    # The body's own options must stay, and a key must not stand twice: parsers differ in which one wins.
-    fields: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    options = msgspec.json.decode(fields.get("stream_options", b"null"))
-    fields["stream_options"] = msgspec.Raw(
-        msgspec.json.encode((options if isinstance(options, dict) else {}) | {"include_usage": True})
-    )
-    return msgspec.json.encode(fields)
+def _asking(stream_options: bytes) -> bytes:
+    """The client's own options stay, and no name stands twice: parsers differ in which one wins."""
+    if len(stream_options) > _MAX_OPTIONS_BYTES:
+        raise bad_body(f"'stream_options' is longer than {_MAX_OPTIONS_BYTES} bytes", param="stream_options")
+    try:
+        options = msgspec.json.decode(stream_options, type=dict[str, Raw] | None) or {}
+    except msgspec.MsgspecError:
+        raise bad_body("'stream_options': expected an object", param="stream_options") from None
+    return msgspec.json.encode(options | {"include_usage": _TRUE})

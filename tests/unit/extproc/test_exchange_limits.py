@@ -21,13 +21,13 @@ def test_a_user_is_admitted_before_a_pod_is_booked():
     step = exchange.receive(body())
     assert isinstance(step, Admit)
     assert (step.admission.user, step.admission.model, step.admission.charge_id) == ("lgy", "m", "id-1")
-    assert step.admission.tokens == 8 + 128, "the prompt's bytes / 4, and what models usually generate"
+    assert step.admission.tokens == 9 + 128, "the prompt's bytes / 4, and what models usually generate"
     assert bench.inflight() == 0
     step = exchange.admitted(ADMITTED)
     assert "target-pod" in mutation(step)[0]
     assert bench.inflight() == 1
     metadata = reply(step).message.dynamic_metadata.fields["gateway_plugin"].struct_value
-    assert (metadata["user"], metadata["reserved_tokens"], metadata["prompt_tokens_estimate"]) == ("lgy", 40, 8)
+    assert (metadata["user"], metadata["reserved_tokens"], metadata["prompt_tokens_estimate"]) == ("lgy", 40, 9)
     assert dict(metadata["headers"]) == {
         "x-ratelimit-limit-requests": "3",
         "x-ratelimit-remaining-requests": "2",

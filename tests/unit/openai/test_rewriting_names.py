@@ -18,13 +18,11 @@ FORM = "multipart/form-data; boundary=xyz"
 def test_the_rest_of_a_request_stays_as_it_was():
     body = b'{ "model" : "gpt-4o", "messages":[{"role":"user","content":"\\u00e9 \\"model\\":\\"gpt-4o\\""}],"n": 1.0 }'
     changed = with_model(body, 'a"b')
-    assert json.loads(changed) == json.loads(body) | {"model": 'a"b'}
-    assert b'[{"role":"user","content":"\\u00e9 \\"model\\":\\"gpt-4o\\""}]' in changed
-    assert b'"n":1.0' in changed
+    assert changed == body.replace(b'"gpt-4o"', b'"a\\"b"', 1)
 
 
-def test_a_key_that_stands_twice_is_written_once():
-    assert with_model(b'{"model":"a","model":"b","x":{"model":"c"}}', "m") == b'{"model":"m","x":{"model":"c"}}'
+def test_only_the_top_level_is_written_anew():
+    assert with_model(b'{"x":{"model":"c"},"model" :\t"b" }', "m") == b'{"x":{"model":"c"},"model" :\t"m" }'
 
 
 def test_a_form():

@@ -1,0 +1,82 @@
+"""Single values of a body, read as leniently as engines read them: a number or a truth in quotes is one.
+
+Engines validate with pydantic, which coerces. Whatever they would refuse is read here as "nothing said", and is theirs
+to refuse; only a value that would leave it open how a request is counted is refused at once.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import Raw
+from xxhash import xxh3_128_hexdigest
+
+from gateway_plugin.openai.errors import ApiError, bad_body
+
+MAX_MODEL_BYTES = 1024
+MAX_COUNT = 10**9
+_MAX_SALT_BYTES = 1024
+_MAX_NUMBER_BYTES = 64
+_NUMBER_BEGINS = re.compile(rb'"?[ \t]*\+?[0-9]')
+_TRUE = frozenset({b"true", b"1", b"1.0", b'"true"', b'"t"', b'"yes"', b'"y"', b'"on"', b'"1"'})
+_FALSE = frozenset({b"null", b"false", b"0", b"0.0", b'"false"', b'"f"', b'"no"', b'"n"', b'"off"', b'"0"'})
+_TEXT = msgspec.json.Decoder(str)
+
+
+def model_name(value: Raw) -> str:
+    """The `model` of a body; raises ApiError 400."""
+    if len(value) > MAX_MODEL_BYTES:
+        raise bad_body(f"'model' is longer than {MAX_MODEL_BYTES} bytes", param="model")
+    if bytes(value) in (b"", b"null", b'""'):
+        raise missing_model()
+    try:
+        return _TEXT.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise bad_body("'model': expected a string", param="model") from None
+
+
+def missing_model() -> ApiError:
+    """400 for a body that names no model."""
+    headers = {"x-error-no-model-in-request": "true"}
+    return ApiError(400, "'model' is a required property", reason="no_model", param="model", headers=headers)
+
+
+def flag(value: Raw, name: str) -> bool:
+    """True or false in all forms that pydantic takes; raises ApiError 400 for anything else."""
+    if not value:
+        return False
+    text = bytes(value) if len(value) <= _MAX_NUMBER_BYTES else b"?"
+    if text in _FALSE:
+        return False
+    if text in _TRUE:
+        return True
+    lower = text.lower()
+    if lower not in _FALSE and lower not in _TRUE:
+        raise bad_body(f"'{name}': expected a boolean", param=name)
+    return lower in _TRUE
+
+
+def count(value: Raw) -> int | None:
+    """A number from 1, at most `MAX_COUNT`, rounded down; None for all else."""
+    if not value:
+        return None
+    if len(value) > _MAX_NUMBER_BYTES:
+        return MAX_COUNT if _NUMBER_BEGINS.match(value) else None
+    try:
+        number = float(bytes(value).strip(b'"'))
+    except ValueError:
+        return None
+    return int(min(number, MAX_COUNT)) if number >= 1 else None
+
+
+def salt(value: Raw) -> str:
+    """A `cache_salt`: equal texts give equal ones, and others others."""
+    if not value:
+        return ""
+    if len(value) > _MAX_SALT_BYTES:
+        return xxh3_128_hexdigest(value)
+    try:
+        return _TEXT.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "" if bytes(value) == b"null" else bytes(value).decode("latin-1")
