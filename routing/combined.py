@@ -19,15 +19,16 @@ drops out: its terms are 0, its weight goes to the others. When none knows any, 
 
 from __future__ import annotations
 
+from math import nan
+from statistics import median
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from routing.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
     from routing.policy import Outcome, RoutingRequest
     from routing.spec import PodSpec
@@ -45,19 +46,28 @@ class Combined(Policy):
         self.needs_prefix = any(policy.needs_prefix for policy in weights)
         self.needs_body = any(policy.needs_body for policy in weights)
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
-        """Each strategy's weighted share, by its name."""
+    @property
+    def term_names(self) -> tuple[str, ...]:  # type: ignore[override]  # as many as there are parts
+        """The strategies' names."""
+        return tuple(policy.name for policy in self._weights)
+
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
+        """Each strategy's weighted share."""
         costs = {policy: policy.costs(pods, request) for policy in self._weights}
-        known = {policy: not np.isnan(column).all() for policy, column in costs.items()}
+        known = {policy: any(cost == cost for cost in column) for policy, column in costs.items()}
         total = sum(weight for policy, weight in self._weights.items() if known[policy])
         if not total:
-            return {policy.name: np.full(len(pods), np.nan) for policy in costs}
-        return {
-            policy.name: self._weights[policy] / total * _shares(column, policy.scale)
-            if known[policy]
-            else np.zeros(len(pods))
+            return [(nan,) * len(costs)] * len(pods)
+        columns = [
+            _shares(column, policy.scale, self._weights[policy] / total) if known[policy] else [0.0] * len(pods)
             for policy, column in costs.items()
-        }
+        ]
+        return list(zip(*columns, strict=True))
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """That of the strategy that weighs most."""
+        heaviest = max(self._weights, key=self._weights.__getitem__)
+        return heaviest.scan(pods, request)
 
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
         """All parts learn of it."""
@@ -74,10 +84,13 @@ class Combined(Policy):
         return f"<Combined {parts}>"
 
 
-def _shares(costs: FloatColumn, scale: float) -> FloatColumn:
-    lowest = np.fmin.reduce(costs)
+def _shares(costs: list[float], scale: float, weight: float) -> list[float]:
+    """Weighted; at least one cost must be known."""
+    lowest = min(cost for cost in costs if cost == cost)
     # A policy may forbid pods by an infinite cost: then the excess is infinite, or 0 when all are forbidden.
-    excess = np.subtract(costs, lowest, out=np.zeros_like(costs), where=costs != lowest)
-    shares = 1.0 - scale / (scale + excess)
-    unknown = np.isnan(shares)
-    return np.where(unknown, np.nanmedian(shares), shares) if unknown.any() else shares
+    shares = [weight * (1.0 - scale / (scale + (cost - lowest))) if cost != lowest else 0.0 for cost in costs]
+    known = [share for share in shares if share == share]
+    if len(known) == len(shares):
+        return shares
+    middle = median(known)
+    return [share if share == share else middle for share in shares]

@@ -16,8 +16,8 @@ from routing.options import NO_CONFIG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.spec import PodSpec
     from routing.view import PodView
 
@@ -64,20 +64,23 @@ class Policy:
     scale: float = 1.0
     """The excess over the cheapest pod that counts as half of the worst, in the policy's own unit; for combinations."""
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
-        """The cost's summands by name, all in one unit; what `/debug/route` shows."""
+    term_names: tuple[str, ...] = ("cost",)
+    """What `/debug/route` calls the cost's summands."""
+
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
+        """The formula: of each candidate the cost's summands, all in one unit, in the order of `term_names`."""
         raise NotImplementedError
 
-    def costs(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+    def costs(self, pods: Candidates, request: RoutingRequest) -> list[float]:
         """One cost per candidate; lower is better, NaN is "I know nothing of this pod"."""
-        return sum_of(self.terms(pods, request))
+        return list(map(sum, self.terms(pods, request)))
 
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """`costs` of few candidates, without numpy where a policy knows how; only here a division by zero may raise."""
-        costs: list[float] = self.costs(pods.view, request).tolist()
-        return costs
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """Of many pods: a rough cost, for the choice of those that are worth the formula; lower is better."""
+        del request
+        return pods.inflight_requests
 
-    def branch(self, pods: PodView | FewPods, position: int, request: RoutingRequest) -> str:
+    def branch(self, pods: Candidates, position: int, request: RoutingRequest) -> str:
         """Why the pod at this position won, as a metric label: one of few, fixed values."""
         del pods, position, request
         return self.name
@@ -87,9 +90,3 @@ class Policy:
 
     def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
         """A booked request ended, and Envoy said how."""
-
-
-def sum_of(terms: Mapping[str, FloatColumn]) -> FloatColumn:
-    """The costs that some terms add up to."""
-    first, *rest = terms.values()
-    return sum(rest, start=first)

@@ -6,19 +6,21 @@ What becomes of a booking until its request is settled: see `routing.unsettled`.
 from __future__ import annotations
 
 import math
+import random
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
+from routing.candidates import Candidates
 from routing.chooser import Chooser
-from routing.few_pods import FEW_PODS
 from routing.lease import Work, booked
 from routing.output_estimates import OutputEstimates
 from routing.policies.every import ALIASES, all_policies
-from routing.policy import sum_of
+from routing.policies.prefix_cache import first_unknown
 from routing.prefix_index import PrefixIndex
 from routing.prefix_keys import PrefixKeys
+from routing.shortlist import MAX_PRICED, shortlist
 from routing.strategies import Strategies
 from routing.unsettled import SILENCE_SECONDS, Settled, Unsettled
 
@@ -60,7 +62,9 @@ class Router:
         self.prefixes = PrefixIndex(clock)
         self._pods = pods
         self._clock = clock
-        self._chooser = Chooser(rng)
+        # For a few numbers, Python's own generator takes a tenth of numpy's time.
+        self._draw = random.Random(int(rng.integers(2**63))).random
+        self._chooser = Chooser(self._draw)
         self._candidates = candidates
         self._max_inflight_per_pod = max_inflight_per_pod or math.inf
         self._strategies = Strategies(all_policies(clock, rng), ALIASES)
@@ -113,9 +117,9 @@ class Router:
                 raise SaturatedError(request.model)
             rows, branch, matched_tokens = [probe], _PROBE, 0.0
         else:
-            self._match(view, policy, request)
-            choice = self._chooser.choose(policy, view, request, self._candidates)
-            rows, branch, matched_tokens = self._chosen(view, choice, probe)
+            priced = Candidates(self._priced(view, policy, request))
+            choice = self._chooser.choose(policy, priced, request, self._candidates)
+            rows, branch, matched_tokens = self._chosen(priced, choice, probe)
         if selector is not None:
             # After the last candidate Envoy would take any pod: the client's filter holds for retries, too.
             rows = (rows * self._candidates)[: max(len(rows), self._candidates)]
@@ -135,11 +139,11 @@ class Router:
             raise
         return Booking(pods, lease, branch, matched_tokens)
 
-    def _chosen(self, view: PodView, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:
+    def _chosen(self, pods: Candidates, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:
         """Rows, best first, the branch, and what the first of them is believed to have cached."""
-        rows = [view.rows.item(position) for position in choice.positions]
+        rows = [pods.rows[position] for position in choice.positions]
         if probe is None:
-            return rows, choice.branch, view.matched_at(choice.positions[0])
+            return rows, choice.branch, pods.matched_tokens[choice.positions[0]]
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
         return [probe, *rows][: max(2, self._candidates)], _PROBE, 0.0
 
@@ -148,21 +152,22 @@ class Router:
         ready = self._ready(request.model, selector)
         view, probe = self._offered(ready)
         self._match(view, policy, request)
-        terms = policy.terms(view, request)  # once: some draw lots for them
-        choice = self._chooser.rank(policy, view, request, sum_of(terms), len(view))
+        pods = Candidates(view)
+        terms = policy.terms(pods, request)  # once: some draw lots for them
+        choice = self._chooser.rank(policy, pods, request, list(map(sum, terms)), len(view))
         first = [] if probe is None else [self._beside(probe, place=1)]
         chosen = [
             Candidate(
-                pod=self._pods.spec(int(view.rows[position])),
+                pod=self._pods.spec(pods.rows[position]),
                 place=place,
-                health=self._pods.health.describe(int(view.rows[position])),
-                cost=float(choice.costs[position]),
-                terms={name: float(values[position]) for name, values in terms.items()},
-                matched_tokens=float(view.matched_tokens[position]),
+                health=self._pods.health.describe(pods.rows[position]),
+                cost=choice.costs[position],
+                terms=dict(zip(policy.term_names, terms[position], strict=True)),
+                matched_tokens=pods.matched_tokens[position],
             )
             for place, position in enumerate(choice.positions, start=1 + len(first))
         ]
-        offered = {probe, *view.rows.tolist()}
+        offered = {probe, *pods.rows}
         return first + chosen + [self._beside(row) for row in ready.tolist() if row not in offered]
 
     def _beside(self, row: int, place: int | None = None) -> Candidate:
@@ -227,10 +232,18 @@ class Router:
             probe = None
         return view.only(view.known_inflight_requests < self._max_inflight_per_pod), probe
 
+    def _priced(self, view: PodView, policy: Policy, request: RoutingRequest) -> PodView:
+        """Of those offered, the ones that the strategy's formula is asked for."""
+        self._match(view, policy, request)
+        if len(view) <= MAX_PRICED:
+            return view
+        cold_block = first_unknown(view, request) if policy.needs_prefix else None
+        return shortlist(view, policy.scan(view, request), cold_block, self._draw)
+
     def _match(self, view: PodView, policy: Policy, request: RoutingRequest) -> None:
         if not policy.needs_prefix or not request.prefix:
             return
-        if len(view.rows) <= FEW_PODS:
+        if len(view) <= MAX_PRICED:
             view.set_matched(self.prefixes.matched_tokens(request.prefix, request.prefix_tokens, view.rows))
         else:
             matched = self.prefixes.matched_blocks(request.prefix, view.rows)

@@ -1,8 +1,6 @@
-"""What a policy sees: the ready pods of one model, as columns of one moment.
+"""Ready pods as columns of one moment: what is scanned of hundreds, where `Candidates` reads a few dozen.
 
-Fancy indexing copies, so a view's columns do not change under a policy. Polled numbers are corrected by what was booked
-since the poll, or a whole interval's arrivals would go to the pod that looked idle at its beginning; those older than
-`stale_after_seconds` read as NaN: unknown, never idle.
+Fancy indexing copies, so a view's columns do not change under who reads them.
 """
 
 from __future__ import annotations
@@ -27,7 +25,16 @@ DEFAULT_KV_CAPACITY_TOKENS = 131_072.0
 class PodView:
     """Candidates of one request. Position i of every column is the pod of `rows[i]`; rows are in stable order."""
 
-    __slots__ = ("_matched", "best_match_tokens", "books", "holders", "rows", "stale_after_seconds")
+    __slots__ = (
+        "_matched",
+        "_positions",
+        "best_match_tokens",
+        "books",
+        "holders",
+        "rows",
+        "stale_after_seconds",
+        "whole",
+    )
 
     def __init__(self, books: Books, rows: IntColumn, stale_after_seconds: float) -> None:
         self.books = books
@@ -39,6 +46,9 @@ class PodView:
         """The longest match of any pod."""
         self.holders = 1
         """How many pods hold the longest match; 1 when nobody holds anything."""
+        self.whole = self
+        """All pods that the request could go to, where this is a shortlist of them."""
+        self._positions: IntColumn | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,6 +56,15 @@ class PodView:
     def only(self, chosen: BoolColumn) -> PodView:
         """The candidates for which it is true."""
         return PodView(self.books, self.rows[chosen], self.stale_after_seconds)
+
+    def shortlist(self, positions: IntColumn) -> PodView:
+        """The pods at these positions, which keep what is known of all: the match, places, means."""
+        few = PodView(self.books, self.rows[positions], self.stale_after_seconds)
+        few.whole, few._positions = self, positions
+        if self._matched is not None:
+            few._matched = self.matched_tokens[positions].tolist()
+        few.best_match_tokens, few.holders = self.best_match_tokens, self.holders
+        return few
 
     @property
     def matched_tokens(self) -> FloatColumn:
@@ -87,18 +106,9 @@ class PodView:
 
     @property
     def place(self) -> FloatColumn:
-        """0 for the first pod, 1 for the last."""
-        return np.arange(len(self.rows)) / max(len(self.rows) - 1, 1)
-
-    @property
-    def fewest_inflight_requests(self) -> float:
-        """Of any pod."""
-        return float(self.inflight_requests.min())
-
-    @property
-    def most_inflight_requests(self) -> float:
-        """Of any pod."""
-        return float(self.inflight_requests.max())
+        """0 for the first pod of all, 1 for the last."""
+        positions = np.arange(len(self.rows)) if self._positions is None else self._positions
+        return positions / max(len(self.whole) - 1, 1)
 
     @property
     def inflight_requests(self) -> FloatColumn:
@@ -162,19 +172,6 @@ class PodView:
         return self.books.output_tokens.totals(self.rows, self.books.clock())
 
     @property
-    def engine_requests(self) -> FloatColumn:
-        """Requests in the engine, running or waiting: the last poll, and what was booked since."""
-        columns = self.books.columns
-        polled = columns.running_requests[self.rows] + where_unknown(columns.waiting_requests[self.rows], 0.0)
-        known = self._fresh(polled) + columns.booked_requests_since_poll[self.rows]
-        return known + self.books.mirror.requests(self.rows) if self.books.has_elsewhere else known
-
-    @property
-    def waiting_requests(self) -> FloatColumn:
-        """Requests in the engine's queue at the last poll."""
-        return self._fresh(self.books.columns.waiting_requests[self.rows])
-
-    @property
     def kv_usage_ratio(self) -> FloatColumn:
         """Share of the KV cache in use: the last poll, and what was booked since; may exceed 1."""
         columns = self.books.columns
@@ -201,24 +198,6 @@ class PodView:
         return where_unknown(columns.tpot_seconds[self.rows], columns.engine_tpot_seconds[self.rows])
 
     @property
-    def relative_tpot(self) -> FloatColumn:
-        """Each pod's time per output token as a multiple of the candidates' mean; 1 where it is not known.
-
-        Measured times already contain the batch they were measured in, so only their differences tell of the pod.
-        """
-        return _relative(self.tpot_seconds)
-
-    @property
-    def relative_ttft(self) -> FloatColumn:
-        """The same of the time to first token."""
-        return _relative(self.ttft_seconds)
-
-    @property
-    def prefill_is_measured(self) -> BoolColumn:
-        """Whether first tokens or the engine's own metrics tell the speed of prefill."""
-        return ~np.isnan(self.books.columns.prefill_tokens_per_second[self.rows])
-
-    @property
     def address_hash(self) -> HashColumn:
         """A hash of each pod's address, the same on every replica."""
         return self.books.columns.address_hash[self.rows]
@@ -226,9 +205,3 @@ class PodView:
     def _fresh(self, values: FloatColumn) -> FloatColumn:
         age = self.books.clock() - self.books.columns.polled_at_seconds[self.rows]
         return np.where(age <= self.stale_after_seconds, values, np.nan)
-
-
-def _relative(values: FloatColumn) -> FloatColumn:
-    known = values[~np.isnan(values)]
-    mean = known.mean() if len(known) else 0.0
-    return where_unknown(values / mean, 1.0) if mean else np.ones(len(values))

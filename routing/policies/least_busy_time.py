@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -27,16 +27,17 @@ class LeastBusyTime(Policy):
 
     name = "least-busy-time"
     scale = 0.5
+    term_names = ("busy_ratio", "tie")
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """The busy share, and the tie-break."""
         del request
-        return {"busy_ratio": pods.busy_ratio, "tie": _TIE_WEIGHT * pods.inflight_requests}
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
-        del request
         return [
-            busy + _TIE_WEIGHT * requests
+            (busy, _TIE_WEIGHT * requests)
             for busy, requests in zip(pods.busy_ratio, pods.inflight_requests, strict=True)
         ]
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By the busy share."""
+        del request
+        return pods.busy_ratio

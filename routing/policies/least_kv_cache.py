@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -25,13 +25,14 @@ class LeastKvCache(Policy):
     name = "least-kv-cache"
     needs_body = True
     scale = 0.5
+    term_names = ("kv_usage_ratio",)
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """KV usage, corrected by what was booked since the poll."""
         del request
-        return {"kv_usage_ratio": pods.kv_usage_ratio}
+        return list(zip(pods.kv_usage_ratio))
 
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By usage."""
         del request
         return pods.kv_usage_ratio

@@ -14,14 +14,12 @@ from __future__ import annotations
 from math import nan
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from routing.options import option
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -33,28 +31,19 @@ class LeastLatency(Policy):
 
     name = "least-latency"
     needs_body = True
+    term_names = ("queue", "prefill", "decode")
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Seconds in the queue, of prefill, and of decoding."""
-        slowness = np.where(pods.prefill_is_measured, 1.0, pods.relative_ttft)
-        seconds_per_token = slowness / pods.prefill_tokens_per_second
-        slowdown = 1.0 + option(request.config, "decodeShare") * pods.inflight_requests
-        return {
-            "queue": pods.prefill_backlog_tokens * seconds_per_token,
-            "prefill": np.where(np.isnan(pods.ttft_seconds), np.nan, request.prompt_tokens * seconds_per_token),
-            "decode": request.output_tokens * DEFAULT_TPOT_SECONDS * pods.relative_tpot * slowdown,
-        }
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
         per_request = option(request.config, "decodeShare")
         decode_seconds = request.output_tokens * DEFAULT_TPOT_SECONDS
         rates = pods.prefill_tokens_per_second
         return [
-            (backlog + request.prompt_tokens) * ((1.0 if measured else ttft_ratio) / rate)
-            + decode_seconds * tpot_ratio * (1.0 + per_request * requests)
-            if ttft == ttft
-            else nan
+            (
+                backlog * (token_seconds := (1.0 if measured else ttft_ratio) / rate),
+                request.prompt_tokens * token_seconds if ttft == ttft else nan,
+                decode_seconds * tpot_ratio * (1.0 + per_request * requests),
+            )
             for backlog, rate, measured, ttft, ttft_ratio, tpot_ratio, requests in zip(
                 pods.backlog_tokens(rates),
                 rates,
@@ -66,3 +55,8 @@ class LeastLatency(Policy):
                 strict=True,
             )
         ]
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By the queue, and what decoding beside others costs."""
+        per_request = option(request.config, "decodeShare") * request.output_tokens * DEFAULT_TPOT_SECONDS
+        return pods.prefill_backlog_seconds + per_request * pods.inflight_requests

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 from routing.policy import Policy
 
 if TYPE_CHECKING:
-    from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
+    from routing.candidates import Candidates
     from routing.policy import RoutingRequest
-    from routing.view import PodView
 
 
 class LeastRequest(Policy):
@@ -22,13 +20,9 @@ class LeastRequest(Policy):
 
     name = "least-request"
     scale = 16.0
+    term_names = ("inflight_requests",)
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Open requests per pod."""
         del request
-        return {"inflight_requests": pods.inflight_requests}
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
-        del request
-        return pods.inflight_requests
+        return list(zip(pods.inflight_requests))

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -30,23 +28,26 @@ class LeastUtilization(Policy):
 
     name = "least-utilization"
     scale = 0.5
+    term_names = ("utilization",)
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """The maximum: it has no summands."""
         del request
-        running = pods.engine_requests / MAX_RUNNING_REQUESTS
-        waiting = pods.waiting_requests / SATURATED_WAITING_REQUESTS
-        return {"utilization": np.fmax(np.fmax(running, pods.kv_usage_ratio), waiting)}
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
-        del request
         return [
-            _larger_known(_larger_known(running / MAX_RUNNING_REQUESTS, kv_ratio), waiting / SATURATED_WAITING_REQUESTS)
+            (
+                _larger_known(
+                    _larger_known(running / MAX_RUNNING_REQUESTS, kv_ratio), waiting / SATURATED_WAITING_REQUESTS
+                ),
+            )
             for running, kv_ratio, waiting in zip(
                 pods.engine_requests, pods.kv_usage_ratio, pods.waiting_requests, strict=True
             )
         ]
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By KV usage, which rises with everything else."""
+        del request
+        return pods.kv_usage_ratio
 
 
 def _larger_known(first: float, second: float) -> float:

@@ -8,13 +8,15 @@ between replicas. Never degrades. Reference: Mitzenmacher 2001.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
     from routing.policy import RoutingRequest
     from routing.view import PodView
@@ -24,14 +26,18 @@ class PowerOfTwo(Policy):
     """The better of two."""
 
     name = "power-of-two"
+    term_names = ("inflight_requests",)
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Open requests of the two drawn pods."""
         del request
-        drawn = self._rng.choice(len(pods), size=min(2, len(pods)), replace=False, shuffle=False)
-        cost = np.full(len(pods), np.inf)
-        cost[drawn] = pods.inflight_requests[drawn]
-        return {"inflight_requests": cost}
+        drawn = self._rng.choice(len(pods), size=min(2, len(pods)), replace=False, shuffle=False).tolist()
+        return [(requests if position in drawn else inf,) for position, requests in enumerate(pods.inflight_requests)]
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """Any are as good to draw from."""
+        del request
+        return pods.nothing

@@ -14,15 +14,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from routing.options import option
 from routing.policy import Policy
-from routing.rendezvous import draws, draws_of_few
+from routing.rendezvous import draws_of_few
 
 if TYPE_CHECKING:
-    from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
+    from routing.candidates import Candidates
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -37,34 +34,24 @@ class PrefixCache(Policy):
     needs_body = True
     needs_prefix = True
     scale = 0.5
+    term_names = ("match", "load", "preference")
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """The match (or its absence), the load, and the preference for cold prompts."""
-        inflight = pods.inflight_requests
-        load = inflight / (1.0 + pods.most_inflight_requests)
-        ratio = pods.matched_tokens / max(1.0, request.prompt_tokens)
-        chosen = (inflight <= _bound(pods, request)) & (ratio >= option(request.config, "minMatchRatio"))
-        return {
-            "match": np.where(chosen, -ratio, 1.0),
-            "load": np.where(chosen, _LOAD_WEIGHT * load, load),
-            "preference": cold_preference(pods, request) * _DRAW_WEIGHT,
-        }
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
         inflight, bound = pods.inflight_requests, _bound(pods, request)
         busiest, least = 1.0 + max(inflight), option(request.config, "minMatchRatio")
         prompt_tokens = max(1.0, request.prompt_tokens)
-        costs = []
+        terms: list[tuple[float, ...]] = []
         for requests, matched, preference in zip(
             inflight, pods.matched_tokens, cold_preferences(pods, request), strict=True
         ):
             load, ratio = requests / busiest, matched / prompt_tokens
             chosen = requests <= bound and ratio >= least
-            costs.append((_LOAD_WEIGHT * load - ratio if chosen else 1.0 + load) + preference * _DRAW_WEIGHT)
-        return costs
+            match, load = (-ratio, load * _LOAD_WEIGHT) if chosen else (1.0, load)
+            terms.append((match, load, preference * _DRAW_WEIGHT))
+        return terms
 
-    def branch(self, pods: PodView | FewPods, position: int, request: RoutingRequest) -> str:
+    def branch(self, pods: Candidates, position: int, request: RoutingRequest) -> str:
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
         least = option(request.config, "minMatchRatio") * max(1.0, request.prompt_tokens)
         if pods.matched_tokens[position] >= least and pods.inflight_requests[position] <= _bound(pods, request):
@@ -72,25 +59,20 @@ class PrefixCache(Policy):
         return "prefix_match_skipped" if pods.best_match_tokens >= least else "least_request_fallback"
 
 
-def _bound(pods: PodView | FewPods, request: RoutingRequest) -> float:
+def _bound(pods: Candidates, request: RoutingRequest) -> float:
     return (
         option(request.config, "loadBoundFactor") * pods.fewest_inflight_requests
         + option(request.config, "loadBoundRequests") / pods.holders
     )
 
 
-def cold_preference(pods: PodView, request: RoutingRequest) -> FloatColumn:
+def cold_preferences(pods: Candidates, request: RoutingRequest) -> list[float]:
     """0 to 1 per pod, by the first block that no pod holds; zeros when there is none."""
-    block = _first_unknown(pods, request)
-    return pods.nothing if block is None else 1.0 - draws(pods.address_hash, block)
-
-
-def cold_preferences(pods: FewPods, request: RoutingRequest) -> list[float]:
-    """The same of few pods."""
-    block = _first_unknown(pods, request)
+    block = first_unknown(pods, request)
     return pods.nothing if block is None else [1.0 - draw for draw in draws_of_few(pods.address_hash, block)]
 
 
-def _first_unknown(pods: PodView | FewPods, request: RoutingRequest) -> int | None:
+def first_unknown(pods: Candidates | PodView, request: RoutingRequest) -> int | None:
+    """The first block of the prompt that no pod holds."""
     known = bisect_right(request.prefix_tokens, pods.best_match_tokens)
     return request.prefix[known] if known < len(request.prefix) else None

@@ -22,18 +22,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from routing.few_pods import mean_known
-from routing.formulas import where_unknown
+from routing.candidates import mean_known
 from routing.options import option
 from routing.policies.least_latency import DEFAULT_TPOT_SECONDS
-from routing.policies.prefix_cache import cold_preference, cold_preferences
+from routing.policies.prefix_cache import cold_preferences
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -51,45 +48,42 @@ class PrefixCacheAndLoad(Policy):
     name = "prefix-cache-and-load"
     needs_body = True
     needs_prefix = True
+    term_names = ("queued_prefill", "own_prefill", "decode", "kv_barrier", "preference")
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
-        matched, best = pods.matched_tokens, pods.best_match_tokens
-        own_tokens = max(request.prompt_tokens - best, 0.0) + (best - matched) / pods.holders
-        prefill = own_tokens / pods.prefill_tokens_per_second
-        uncached_share = 1.0 - np.minimum(matched / max(1.0, request.prompt_tokens), 1.0)
-        kv_ratio = np.minimum(where_unknown(pods.kv_usage_ratio, 0.0), _MAX_KV_RATIO)
-        barrier = option(request.config, "kvBarrierSeconds")
-        return {
-            "queued_prefill": pods.prefill_backlog_seconds,
-            "own_prefill": prefill * _price(request, pods.mean_backlog_tokens),
-            "decode": _decode_seconds(request) * pods.relative_tpot * pods.inflight_requests,
-            "kv_barrier": barrier * uncached_share * kv_ratio / (1.0 - kv_ratio),
-            "preference": _PREFERENCE_SHARE * prefill * cold_preference(pods, request),
-        }
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
         works = pods.works()
-        price = _price(request, sum([work[1] for work in works]) / len(works))
+        price = _price(request, pods.mean_backlog_tokens([work[1] for work in works]))
         mean_tpot = mean_known([work[3] for work in works])
         best, holders = pods.best_match_tokens, pods.holders
         unheld_tokens, prompt_tokens = max(request.prompt_tokens - best, 0.0), max(request.prompt_tokens, 1.0)
         decode_seconds, barrier = _decode_seconds(request), option(request.config, "kvBarrierSeconds")
-        costs = []
+        terms: list[tuple[float, ...]] = []
         for (rate, backlog, requests, tpot, kv_ratio), matched, preference in zip(
             works, pods.matched_tokens, cold_preferences(pods, request), strict=True
         ):
-            own_tokens = unheld_tokens + (best - matched) / holders
-            cost = (backlog + own_tokens * (price + _PREFERENCE_SHARE * preference)) / rate
-            cost += decode_seconds * requests * (tpot / mean_tpot if mean_tpot and tpot == tpot else 1.0)
+            own_seconds = (unheld_tokens + (best - matched) / holders) / rate
+            slowness = tpot / mean_tpot if mean_tpot and tpot == tpot else 1.0
+            pressure = 0.0
             if kv_ratio and matched < prompt_tokens:
                 used = kv_ratio if kv_ratio < _MAX_KV_RATIO else _MAX_KV_RATIO  # noqa: FURB136 - min() is slower
-                cost += barrier * (1.0 - matched / prompt_tokens) * used / (1.0 - used)
-            costs.append(cost)
-        return costs
+                pressure = barrier * (1.0 - matched / prompt_tokens) * used / (1.0 - used)
+            terms.append(
+                (
+                    backlog / rate,
+                    own_seconds * price,
+                    decode_seconds * requests * slowness,
+                    pressure,
+                    own_seconds * _PREFERENCE_SHARE * preference,
+                )
+            )
+        return terms
 
-    def branch(self, pods: PodView | FewPods, position: int, request: RoutingRequest) -> str:
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By the queue, and what decoding beside others costs."""
+        return pods.prefill_backlog_seconds + _decode_seconds(request) * pods.inflight_requests
+
+    def branch(self, pods: Candidates, position: int, request: RoutingRequest) -> str:
         """Whether the best match won, a lesser one, or nobody had any."""
         del request
         best = pods.best_match_tokens

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -20,13 +20,14 @@ class Random(Policy):
     """Every pod costs the same."""
 
     name = "random"
+    term_names = ("none",)
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Zeros."""
         del request
-        return {"none": pods.nothing}
+        return [(0.0,)] * len(pods)
 
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """Any are as good."""
         del request
         return pods.nothing

@@ -17,8 +17,8 @@ from routing.policy import Policy
 from routing.rendezvous import draws, draws_of_few
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -35,27 +35,28 @@ class SessionAffinity(Policy):
 
     name = "session-affinity"
     scale = 0.1
+    term_names = ("draw", "pin")
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """The draw, and the pin of a pod that the session names by its token."""
         if not request.session:
-            return {"draw": pods.nothing, "pin": pods.nothing}
-        pinned = pods.address_hash == _token_value(request.session)
-        return {
-            "draw": -draws(pods.address_hash, xxh64_intdigest(request.session.encode())),
-            "pin": np.where(pinned, _PIN, 0.0),
-        }
+            return [(0.0, 0.0)] * len(pods)
+        token, addresses = _token_value(request.session), pods.address_hash
+        return [
+            (-draw, _PIN if address == token else 0.0)
+            for address, draw in zip(addresses, draws_of_few(addresses, _key(request.session)), strict=True)
+        ]
 
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By the draw; the named pod first."""
         if not request.session:
             return pods.nothing
-        token, key = _token_value(request.session), xxh64_intdigest(request.session.encode())
         addresses = pods.address_hash
-        return [
-            (_PIN if address == token else 0.0) - draw
-            for address, draw in zip(addresses, draws_of_few(addresses, key), strict=True)
-        ]
+        return np.where(addresses == _token_value(request.session), _PIN, -draws(addresses, _key(request.session)))
+
+
+def _key(session: str) -> int:
+    return xxh64_intdigest(session.encode())
 
 
 def _token_value(session: str) -> int:

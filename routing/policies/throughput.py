@@ -15,8 +15,8 @@ from routing.options import option
 from routing.policy import Policy
 
 if TYPE_CHECKING:
+    from routing.candidates import Candidates
     from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
     from routing.policy import RoutingRequest
     from routing.view import PodView
 
@@ -27,20 +27,13 @@ class Throughput(Policy):
     name = "throughput"
     needs_body = True
     scale = 10_000.0
+    term_names = ("ended", "inflight")
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Weighted tokens, ended and in flight."""
-        prompt, output = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
-        return {
-            "ended": prompt * pods.window_prompt_tokens + output * pods.window_output_tokens,
-            "inflight": prompt * pods.inflight_prompt_tokens + output * pods.inflight_output_tokens,
-        }
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
         weight, output_weight = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
         return [
-            weight * ended + output_weight * ended_output + (weight * prompt + output_weight * output)
+            (weight * ended + output_weight * ended_output, weight * prompt + output_weight * output)
             for ended, ended_output, prompt, output in zip(
                 pods.window_prompt_tokens,
                 pods.window_output_tokens,
@@ -49,3 +42,9 @@ class Throughput(Policy):
                 strict=True,
             )
         ]
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """By what ended and what is in flight, unweighted."""
+        del request
+        ended = pods.window_prompt_tokens + pods.window_output_tokens
+        return ended + pods.inflight_prompt_tokens + pods.inflight_output_tokens

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from routing.options import option
 from routing.policy import Policy
 from routing.token_counters import TokenCounters
@@ -24,11 +22,9 @@ from routing.token_counters import TokenCounters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from routing.columns import FloatColumn
-    from routing.few_pods import FewPods
+    from routing.candidates import Candidates
     from routing.policy import Outcome, RoutingRequest
     from routing.spec import PodSpec
-    from routing.view import PodView
 
 # A burst of a few dozen requests tells nothing of who floods.
 LIGHT_TOKENS = 64_000.0
@@ -41,26 +37,18 @@ class VtcBasic(Policy):
     name = "vtc-basic"
     needs_body = True
     scale = 0.5
+    term_names = ("fairness", "load")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._served = TokenCounters(clock)
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, FloatColumn]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """What the user took beyond the pod's place, and the load."""
-        inflight = pods.inflight_requests
-        load = inflight / (inflight + _HALF_LOAD_REQUESTS)
-        position, contention = self._standing(request.user, len(pods))
-        if not contention:
-            return {"fairness": pods.nothing, "load": load}
-        return {"fairness": contention * np.maximum(position - pods.place, 0.0), "load": load}
-
-    def few_costs(self, pods: FewPods, request: RoutingRequest) -> list[float]:
-        """As `terms`."""
         loads = [requests / (requests + _HALF_LOAD_REQUESTS) for requests in pods.inflight_requests]
         position, contention = self._standing(request.user, len(pods))
         if not contention:
-            return loads
-        return [contention * max(position - place, 0.0) + load for place, load in zip(pods.place, loads, strict=True)]
+            return [(0.0, load) for load in loads]
+        return [(contention * max(position - place, 0.0), load) for place, load in zip(pods.place, loads, strict=True)]
 
     def _standing(self, user: str, pods: int) -> tuple[float, float]:
         """The user's position and the contention; zeros without a user or a choice."""

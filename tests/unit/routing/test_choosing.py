@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from routing.candidates import Candidates
 from routing.chooser import Chooser
 from routing.pods import PodTable
 from routing.policy import Policy, RoutingRequest
 from routing.router import NoReadyPodError, Router, UnknownModelError
 from routing.spec import ClusterState, PodSpec
-from routing.view import PodView
 
 REQUEST = RoutingRequest(model="m")
 
@@ -22,11 +23,11 @@ class Fixed(Policy):
     name = "fixed"
 
     def __init__(self, *costs: float) -> None:
-        self._costs = np.array(costs)
+        self._costs = costs
 
-    def terms(self, pods: PodView, request: RoutingRequest) -> dict[str, np.ndarray]:
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         del pods, request
-        return {"fixed": self._costs}
+        return [(cost,) for cost in self._costs]
 
 
 def make(count: int, seed: int = 0, candidates: int = 2) -> tuple[PodTable, Router, Chooser]:
@@ -34,7 +35,7 @@ def make(count: int, seed: int = 0, candidates: int = 2) -> tuple[PodTable, Rout
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
     pods.apply(ClusterState(specs, frozenset({"m", "empty"})))
     rng = np.random.default_rng(seed)
-    return pods, Router(pods, rng, candidates), Chooser(rng)
+    return pods, Router(pods, rng, candidates), Chooser(random.Random(seed).random)
 
 
 def named(pods: PodTable, positions: Sequence[int]) -> list[str]:
@@ -44,7 +45,7 @@ def named(pods: PodTable, positions: Sequence[int]) -> list[str]:
 
 def test_candidates_come_in_order_of_cost():
     pods, _, chooser = make(4)
-    choice = chooser.choose(Fixed(3.0, 1.0, 2.0, 9.0), pods.view("m"), REQUEST, 3)
+    choice = chooser.choose(Fixed(3.0, 1.0, 2.0, 9.0), Candidates(pods.view("m")), REQUEST, 3)
     assert named(pods, choice.positions) == ["pod-1", "pod-2", "pod-0"]
     assert choice.branch == "fixed"
 
@@ -53,7 +54,7 @@ def test_unknown_costs_count_as_the_median_of_the_known():
     pods, _, chooser = make(4)
     # Known: 1, 5, 9; the unknown pod counts as 5 and so stands before the 9 and behind the 1.
     costs = Fixed(9.0, float("nan"), 1.0, 5.0)
-    orders = [chooser.choose(costs, pods.view("m"), REQUEST, 4).positions for _ in range(50)]
+    orders = [chooser.choose(costs, Candidates(pods.view("m")), REQUEST, 4).positions for _ in range(50)]
     order = {tuple(named(pods, positions)) for positions in orders}
     assert order == {("pod-2", "pod-1", "pod-3", "pod-0"), ("pod-2", "pod-3", "pod-1", "pod-0")}
 
@@ -61,7 +62,7 @@ def test_unknown_costs_count_as_the_median_of_the_known():
 def test_knowing_nothing_falls_back_to_least_request_and_says_so():
     pods, _, chooser = make(2)
     pods.book(0)
-    choice = chooser.choose(Fixed(float("nan"), float("nan")), pods.view("m"), REQUEST, 1)
+    choice = chooser.choose(Fixed(float("nan"), float("nan")), Candidates(pods.view("m")), REQUEST, 1)
     assert (named(pods, choice.positions), choice.branch) == (["pod-1"], "fallback_least_request")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.candidates import Candidates
 from routing.chooser import Chooser
 from routing.combined import Combined
 from routing.pods import PodTable
@@ -22,12 +24,12 @@ NAN, INF = float("nan"), float("inf")
 class Fixed(Policy):
     def __init__(self, *costs: float, name: str = "fixed", scale: float = 1.0, body: bool = False) -> None:
         self.name, self.scale, self.needs_body, self.needs_prefix = name, scale, body, body
-        self._costs = np.array(costs)
+        self._costs = costs
         self.heard: list[object] = []
 
     def terms(self, pods, request):
         del pods, request
-        return {"fixed": self._costs}
+        return [(cost,) for cost in self._costs]
 
     def booked(self, pod, request):
         self.heard.append((pod, request))
@@ -40,7 +42,7 @@ def view(count: int):
     pods = PodTable(lambda: 0.0)
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
     pods.apply(ClusterState(specs, frozenset({"m"})))
-    return pods.view("m")
+    return Candidates(pods.view("m"))
 
 
 def costs(weights: dict[Policy, int], count: int) -> list[float]:
@@ -52,9 +54,10 @@ def test_the_weighted_mean_of_shares():
     seconds = Fixed(1.5, 0.5, 3.5, name="seconds", scale=1.0)  # shares 1/2, 0, 3/4
     combined = Combined({requests: 1, seconds: 3})
     assert combined.costs(view(3), REQUEST) == pytest.approx([0.375, 0.125, 0.5625])
-    terms = combined.terms(view(3), REQUEST)
-    assert terms["requests"] == pytest.approx([0.0, 0.125, 0.0])
-    assert terms["seconds"] == pytest.approx([0.375, 0.0, 0.5625])
+    assert combined.term_names == ("requests", "seconds")
+    requests_share, seconds_share = zip(*combined.terms(view(3), REQUEST), strict=True)
+    assert requests_share == pytest.approx([0.0, 0.125, 0.0])
+    assert seconds_share == pytest.approx([0.375, 0.0, 0.5625])
 
 
 def test_one_request_weighs_far_less_than_a_hundred_and_the_same_under_any_load():
@@ -79,13 +82,13 @@ def test_a_strategy_that_knows_nothing_gives_its_weight_to_the_others():
     blind, known = Fixed(NAN, NAN, name="blind"), Fixed(0.0, 1.0, name="known")
     combined = Combined({blind: 9, known: 1})
     assert combined.costs(view(2), REQUEST) == pytest.approx([0.0, 0.5])
-    assert combined.terms(view(2), REQUEST)["blind"] == pytest.approx([0.0, 0.0])
+    assert [blind for blind, _ in combined.terms(view(2), REQUEST)] == [0.0, 0.0]
 
 
 def test_nothing_known_at_all_is_left_to_the_chooser():
     combined = Combined({Fixed(NAN, NAN): 1, Fixed(NAN, NAN, name="other"): 1})
     assert np.isnan(combined.costs(view(2), REQUEST)).all()
-    choice = Chooser(np.random.default_rng(0)).choose(combined, view(2), REQUEST, 1)
+    choice = Chooser(random.Random(0).random).choose(combined, view(2), REQUEST, 1)
     assert choice.branch == "fallback_least_request"
 
 
@@ -134,7 +137,7 @@ def test_relabelling_pods_changes_nothing_and_nan_means_that_nobody_knows(table)
 
     def combined(columns: np.ndarray) -> np.ndarray:
         parts = [Fixed(*row, name=str(i), scale=scales[i]) for i, row in enumerate(columns)]
-        return Combined(dict(zip(parts, weights, strict=True))).costs(view(len(order)), REQUEST)
+        return np.array(Combined(dict(zip(parts, weights, strict=True))).costs(view(len(order)), REQUEST))
 
     result = combined(rows)
     np.testing.assert_array_equal(combined(rows[:, order]), result[list(order)])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.candidates import Candidates
 from routing.lease import Work
 from routing.pods import PodTable
 from routing.policies.every import all_policies
@@ -43,7 +44,7 @@ class Cluster:
         view = self.view
         if matched is not None:
             view.matched_tokens = np.array(matched)
-        costs = self.policies[strategy].costs(view, RoutingRequest("m", **request))
+        costs = self.policies[strategy].costs(Candidates(view), RoutingRequest("m", **request))
         return [float(cost) for cost in costs]
 
 
@@ -206,7 +207,9 @@ def test_sessions_stay_and_only_those_of_a_lost_pod_move():
     cluster = Cluster(5)
 
     def pod_of(session: str) -> str:
-        costs = cluster.policies["session-affinity"].costs(cluster.view, RoutingRequest("m", session=session))
+        costs = cluster.policies["session-affinity"].costs(
+            Candidates(cluster.view), RoutingRequest("m", session=session)
+        )
         return cluster.pods.spec(int(cluster.view.rows[int(np.argmin(costs))])).name
 
     before = {f"s-{i}": pod_of(f"s-{i}") for i in range(1000)}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routing.candidates import Candidates
 from routing.output_estimates import OutputEstimates
 from routing.pods import PodTable
 from routing.policy import Policy, RoutingRequest
@@ -140,7 +141,7 @@ def test_settling_is_once_and_for_known_charges():
     assert site.settle("a", booking.pods[0])
     assert not site.settle("a", booking.pods[0])
     assert not site.settle("other", booking.pods[0])
-    costs = site.policy("throughput").costs(site.pods.view("m"), RoutingRequest("m"))
+    costs = site.policy("throughput").costs(Candidates(site.pods.view("m")), RoutingRequest("m"))
     assert sorted(costs) == [0, 0, 0, 200 + 2 * 20]
 
 

@@ -1,4 +1,4 @@
-"""Few candidates are read as lists, many as columns: both must say the same, whatever is known."""
+"""Candidates as lists, and the same pods as columns: both must say the same, whatever is known."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.chooser import Chooser, few_costs
+from routing.candidates import Candidates
 from routing.circuit import Failure
-from routing.few_pods import FEW_PODS, FewPods
 from routing.pods import PodTable
 from routing.policies.every import all_policies
 from routing.policy import RoutingRequest
 from routing.prefix_keys import keys_of
 from routing.rendezvous import draws, draws_of_few
 from routing.router import Router
+from routing.shortlist import MAX_PRICED
 from routing.spec import ClusterState, PodSpec
-from routing.view import PodView
 
 NOW = 1000.0
 KEYS = keys_of(tuple(range(1, 9)))
@@ -102,66 +101,51 @@ class Site:
             if rng.random() < 0.2:
                 self.pods.health.failed(row, Failure.UNAVAILABLE)
 
-    def view(self, strategy: str, request: RoutingRequest) -> PodView:
-        """The candidates as the router would see them."""
+    def priced(self, strategy: str, request: RoutingRequest) -> Candidates:
+        """The candidates as the strategy would see them."""
         policy = self.router.policy(strategy)
         assert policy is not None
         view, _ = self.router._offered(self.pods.view("m").rows)
-        self.router._match(view, policy, request)
-        return view
+        return Candidates(self.router._priced(view, policy, request))
 
 
-SITES = st.builds(Site, st.integers(1, FEW_PODS), st.integers(0, 2**32))
+SITES = st.builds(Site, st.integers(1, MAX_PRICED), st.integers(0, 2**32))
 STRATEGIES = sorted(all_policies(lambda: NOW, np.random.default_rng(0)))
-# Lots are drawn in the costs themselves.
-REPEATABLE = [name for name in STRATEGIES if name != "power-of-two"]
 
 
-def test_a_strategy_without_lists_is_asked_for_columns():
-    site = Site(4, 0)
-    view = site.view("least-request:1,throughput:1", request_of())
-    policy = site.router.policy("least-request:1,throughput:1")
-    assert policy is not None
-    assert few_costs(policy, FewPods(view), request_of()) == policy.costs(view, request_of()).tolist()
-
-
-@pytest.mark.parametrize("strategy", REPEATABLE)
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @given(SITES, REQUESTS, st.floats(0, 1e6))
-def test_both_ways_tell_the_same(strategy: str, site: Site, request: RoutingRequest, served_tokens: float):
+def test_every_strategy_prices_whatever_is_known(
+    strategy: str, site: Site, request: RoutingRequest, served_tokens: float
+):
     policy = site.router.policy(strategy)
     assert policy is not None
     policy.booked(site.pods.spec(0), RoutingRequest("m", user="kim", prompt_tokens=served_tokens))
-    view = site.view(strategy, request)
-
-    with np.errstate(all="ignore"):
-        costs = policy.costs(view, request)
-        assert few_costs(policy, FewPods(view), request) == pytest.approx(costs.tolist(), rel=1e-9, nan_ok=True)
-        few = Chooser(np.random.default_rng(1)).choose(policy, view, request, len(view))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("routing.chooser.FEW_PODS", 0)
-            many = Chooser(np.random.default_rng(2)).choose(policy, view, request, len(view))
-
-    ordered = [[choice.costs[position] for position in choice.positions] for choice in (few, many)]
-    assert ordered[0] == pytest.approx(ordered[1], rel=1e-9), "the same order, but for pods that cost the same"
-    assert few.branch == many.branch or few.positions[0] != many.positions[0]
+    pods = site.priced(strategy, request)
+    terms = policy.terms(pods, request)
+    assert len(terms) == len(pods)
+    assert {len(parts) for parts in terms} == {len(policy.term_names)}
 
 
 @given(SITES, REQUESTS)
-def test_every_list_says_what_the_view_says(site: Site, request: RoutingRequest):
-    view = site.view("prefix-cache", request)
-    few = FewPods(view)
-    names = [name for name in dir(FewPods) if isinstance(getattr(FewPods, name), property)]
-    assert len(names) > 10
-    for name in names:
+def test_columns_and_lists_say_the_same(site: Site, request: RoutingRequest):
+    policy = site.router.policy("prefix-cache")
+    assert policy is not None
+    view, _ = site.router._offered(site.pods.view("m").rows)
+    view = site.router._priced(view, policy, request)
+    pods = Candidates(view)
+    if (site.pods.columns.kv_capacity_tokens[view.rows] == 0.0).any():
+        return  # lists take such a capacity for unknown; columns are for reports
+    names = [name for name in dir(Candidates) if isinstance(getattr(Candidates, name), property)]
+    shared = [name for name in names if hasattr(view, name)]
+    assert len(shared) > 8
+    for name in shared:
         with np.errstate(all="ignore"):
             expected = np.broadcast_to(getattr(view, name), len(view)).tolist()
-            try:
-                told = getattr(few, name)
-            except ZeroDivisionError:
-                continue  # the view is asked instead
-        assert np.broadcast_to(told, len(view)).tolist() == pytest.approx(expected, rel=1e-9, nan_ok=True), name
-    rates = few.prefill_tokens_per_second
-    assert few.backlog_tokens(rates) == pytest.approx(view.prefill_backlog_tokens.tolist(), rel=1e-9)
+        told = np.broadcast_to(getattr(pods, name), len(view)).tolist()
+        assert told == pytest.approx(expected, rel=1e-9, nan_ok=True), name
+    rates = pods.prefill_tokens_per_second
+    assert pods.backlog_tokens(rates) == pytest.approx(view.prefill_backlog_tokens.tolist(), rel=1e-9)
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4), st.integers(0, 2**64 - 1))

@@ -1,7 +1,9 @@
-"""What a policy sees of few candidates: plain lists, where `PodView` has columns.
+"""What a policy sees: the candidates of one request, as plain lists of one moment.
 
-numpy takes about as long for one pod as for a hundred, and ten times as long as Python does for one. What strategies
-ask for has the name and the meaning of the view's; item i of every list is the pod of `rows[i]`.
+Item i of every list is the pod of `rows[i]`; rows are in stable order. numpy takes about as long for one pod as for a
+hundred, and ten times as long as Python does for one; of many pods a few dozen are read (see `routing.shortlist`).
+Polled numbers are corrected by what was booked since the poll, or a whole interval's arrivals would go to the pod that
+looked idle at its beginning; those older than the view's `stale_after_seconds` read as NaN: unknown, never idle.
 """
 
 from __future__ import annotations
@@ -15,12 +17,9 @@ from routing.view import DEFAULT_KV_CAPACITY_TOKENS, PodView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FEW_PODS = 32
-"""Up to here, lists are faster than columns for the strategies that compute most, and hardly slower for others."""
 
-
-class FewPods:
-    """The candidates of a view, at the moment in which this is made."""
+class Candidates:
+    """The pods of a view, at the moment in which this is made."""
 
     __slots__ = (
         "_books",
@@ -28,16 +27,16 @@ class FewPods:
         "_inflight_requests",
         "_now_seconds",
         "_oldest_seconds",
+        "_view",
         "best_match_tokens",
         "holders",
         "matched_tokens",
         "rows",
-        "view",
     )
 
     def __init__(self, view: PodView) -> None:
         books = view.books
-        self.view = view
+        self._view = view
         self._books = books
         self._cells = books.cells
         self._now_seconds = books.clock()
@@ -53,15 +52,18 @@ class FewPods:
 
     @property
     def nothing(self) -> list[float]:
+        """Zeros."""
         return [0.0] * len(self.rows)
 
     @property
     def place(self) -> list[float]:
-        last = max(len(self.rows) - 1, 1)
-        return [position / last for position in range(len(self.rows))]
+        """0 for the first pod of all, 1 for the last."""
+        places: list[float] = self._view.place.tolist()
+        return places
 
     @property
     def inflight_requests(self) -> list[float]:
+        """Requests that the gateway has open on each pod, all its replicas, by what they probably do now."""
         counts = self._inflight_requests
         if counts is None:
             self._inflight_requests = counts = self._count_inflight()
@@ -69,34 +71,44 @@ class FewPods:
 
     @property
     def fewest_inflight_requests(self) -> float:
+        """Of any pod."""
         return min(self.inflight_requests)
 
     @property
     def inflight_prompt_tokens(self) -> list[float]:
+        """Prompt tokens of the open requests."""
         cells = self._cells
         return self._with_elsewhere(cells.inflight_prompt_tokens, cells.inflight_prompt_tokens_elsewhere)
 
     @property
     def inflight_output_tokens(self) -> list[float]:
+        """Output tokens expected of the open requests."""
         cells = self._cells
         return self._with_elsewhere(cells.inflight_output_tokens, cells.inflight_output_tokens_elsewhere)
 
     @property
     def prefill_tokens_per_second(self) -> list[float]:
+        """Speed of prefill, measured or assumed."""
         rates = self._cells.prefill_tokens_per_second
-        return [rate if (rate := rates[row]) == rate else DEFAULT_PREFILL_TOKENS_PER_SECOND for row in self.rows]
+        return [rate if (rate := rates[row]) > 0.0 else DEFAULT_PREFILL_TOKENS_PER_SECOND for row in self.rows]
 
     @property
     def prefill_is_measured(self) -> list[bool]:
+        """Whether first tokens or the engine's own metrics tell the speed of prefill."""
         return [not math.isnan(rate) for rate in self._read(self._cells.prefill_tokens_per_second)]
 
     def backlog_tokens(self, rates: Sequence[float]) -> list[float]:
-        """The view's `prefill_backlog_tokens`, at these tokens per second."""
+        """Prompt tokens that each pod still has to compute, at these tokens per second."""
         now, left, at = self._now_seconds, self._cells.prefill_backlog_tokens, self._cells.prefill_backlog_at_seconds
         return [
             tokens if (tokens := left[row] - (now - at[row]) * rate) > 0.0 else 0.0
             for row, rate in zip(self.rows, rates, strict=True)
         ]
+
+    def mean_backlog_tokens(self, of_these: Sequence[float]) -> float:
+        """Prefill work of one pod in the mean of all that the request could go to; `of_these` is that of each here."""
+        whole = self._view.whole
+        return sum(of_these) / len(of_these) if whole is self._view else whole.mean_backlog_tokens
 
     def works(self) -> list[tuple[float, float, float, float, float]]:
         """Of each pod at once: prefill rate and backlog, requests in flight, TPOT, and KV usage (0 where unknown).
@@ -113,7 +125,7 @@ class FewPods:
         kv_ratios, booked, capacities = cells.kv_usage_ratio, cells.booked_tokens_since_poll, cells.kv_capacity_tokens
         works = []
         for row, requests in zip(self.rows, self.inflight_requests, strict=True):
-            if (rate := rates[row]) != rate:
+            if not (rate := rates[row]) > 0.0:  # NaN, too
                 rate = DEFAULT_PREFILL_TOKENS_PER_SECOND
             if (backlog := left[row] - (now - left_at[row]) * rate) < 0.0:
                 backlog = 0.0
@@ -121,7 +133,7 @@ class FewPods:
                 tpot = said[row]
             kv_ratio = 0.0
             if polled_at[row] >= oldest and (polled := kv_ratios[row]) == polled:
-                if (capacity := capacities[row]) != capacity:
+                if not (capacity := capacities[row]) > 0.0:
                     capacity = DEFAULT_KV_CAPACITY_TOKENS
                 kv_ratio = polled + booked[row] / capacity
             works.append((rate, backlog, requests, tpot, kv_ratio))
@@ -129,21 +141,25 @@ class FewPods:
 
     @property
     def busy_ratio(self) -> list[float]:
-        ratios: list[float] = self.view.busy_ratio.tolist()
+        """Share of the last minute with work, 0 to 1."""
+        ratios: list[float] = self._view.busy_ratio.tolist()
         return ratios
 
     @property
     def window_prompt_tokens(self) -> list[float]:
-        tokens: list[float] = self.view.window_prompt_tokens.tolist()
+        """Prompt tokens of requests that ended in the last minute."""
+        tokens: list[float] = self._view.window_prompt_tokens.tolist()
         return tokens
 
     @property
     def window_output_tokens(self) -> list[float]:
-        tokens: list[float] = self.view.window_output_tokens.tolist()
+        """Output tokens of requests that ended in the last minute."""
+        tokens: list[float] = self._view.window_output_tokens.tolist()
         return tokens
 
     @property
     def engine_requests(self) -> list[float]:
+        """Requests in the engine, running or waiting: the last poll, and what was booked since."""
         cells, books = self._cells, self._books
         waiting = [number if number == number else 0.0 for number in self._read(cells.waiting_requests)]
         running, booked = self._fresh(cells.running_requests), self._read(cells.booked_requests_since_poll)
@@ -154,15 +170,17 @@ class FewPods:
 
     @property
     def waiting_requests(self) -> list[float]:
+        """Requests in the engine's queue at the last poll."""
         return self._fresh(self._cells.waiting_requests)
 
     @property
     def kv_usage_ratio(self) -> list[float]:
+        """Share of the KV cache in use: the last poll, and what was booked since; may exceed 1."""
         cells, oldest, default = self._cells, self._oldest_seconds, DEFAULT_KV_CAPACITY_TOKENS
         ratios, polled_at = cells.kv_usage_ratio, cells.polled_at_seconds
         booked, capacities = cells.booked_tokens_since_poll, cells.kv_capacity_tokens
         return [
-            ratios[row] + booked[row] / (tokens if (tokens := capacities[row]) == tokens else default)
+            ratios[row] + booked[row] / (tokens if (tokens := capacities[row]) > 0.0 else default)
             if polled_at[row] >= oldest
             else math.nan
             for row in self.rows
@@ -170,22 +188,30 @@ class FewPods:
 
     @property
     def ttft_seconds(self) -> list[float]:
+        """Mean time to first token: seen by Envoy, else said by the engine, else NaN."""
         return self._measured(self._cells.ttft_seconds, self._cells.engine_ttft_seconds)
 
     @property
     def tpot_seconds(self) -> list[float]:
+        """Mean time per output token: seen by Envoy, else said by the engine, else NaN."""
         return self._measured(self._cells.tpot_seconds, self._cells.engine_tpot_seconds)
 
     @property
     def relative_tpot(self) -> list[float]:
+        """Each pod's time per output token as a multiple of the candidates' mean; 1 where it is not known.
+
+        Measured times already contain the batch they were measured in, so only their differences tell of the pod.
+        """
         return _relative(self.tpot_seconds)
 
     @property
     def relative_ttft(self) -> list[float]:
+        """The same of the time to first token."""
         return _relative(self.ttft_seconds)
 
     @property
     def address_hash(self) -> list[int]:
+        """A hash of each pod's address, the same on every replica."""
         hashes = self._cells.address_hash
         return [hashes[row] for row in self.rows]
 
