@@ -14,8 +14,9 @@ from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import quote
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from gateway_plugin import plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -320,14 +321,16 @@ def _read_yaml(path: Path | None) -> dict[str, object]:
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = plain_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (plain_yaml.PlainYamlError, UnicodeDecodeError) as error:
         raise SettingsError(f"config file {path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content or {}, dict):
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
         raise SettingsError(f"config file {path}: must be a mapping of setting names to values")
-    return {str(key): value for key, value in (content or {}).items()}
+    return {str(key): value for key, value in content.items()}
 
 
 def _injected_by_kubernetes(name: str, value: str) -> bool:

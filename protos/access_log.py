@@ -49,7 +49,7 @@ _BEFORE_COUNTS = {struct({name: 1.0})[:-_NUMBER_BYTES]: name for name in _COUNT_
 _CLIENT_LEFT = ("downstream_connection_termination", "downstream_remote_reset")
 _DOWNSTREAM_END = (0, 6)  # not specified (before Envoy knew types), and DownstreamEnd: the entry is final
 
-__all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsResponse", "entries_of"]
+__all__ = ["DecodeError", "FinishedExchange", "StreamAccessLogsResponse", "UnreadableEntry", "entries_of"]
 
 
 class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
@@ -85,12 +85,25 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
 
 
-def entries_of(message: bytes) -> Iterator[FinishedExchange | None]:
+class UnreadableEntry(msgspec.Struct, frozen=True):
+    """An entry that says it is ours, and cannot be read."""
+
+    reason: str
+
+
+def entries_of(message: bytes) -> Iterator[FinishedExchange | UnreadableEntry | None]:
     """Our finished exchanges of a StreamAccessLogsMessage; None stands for an entry that is foreign or not final.
 
-    Raises DecodeError, also while it is gone through.
+    Raises DecodeError for what is no such message; an entry that cannot be read harms no other.
     """
-    return map(_parse, AccessLog.FromString(message).http_logs.log_entry)
+    return map(_parse_alone, AccessLog.FromString(message).http_logs.log_entry)
+
+
+def _parse_alone(entry: Entry) -> FinishedExchange | UnreadableEntry | None:
+    try:
+        return _parse(entry)
+    except (DecodeError, ValueError, IndexError) as error:
+        return UnreadableEntry(f"{type(error).__name__}: {error}")
 
 
 def _parse(entry: Entry) -> FinishedExchange | None:

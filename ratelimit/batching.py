@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ratelimit.deadlines import Deadlines
 from ratelimit.store import StoreUnavailable
-from ratelimit.users import CorruptUserRecord, check_user_name
+from ratelimit.users import check_user_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
@@ -42,7 +42,7 @@ class Waiting(asyncio.Future["Decision"]):
         """The store has not decided. The error may be told to others, too."""
         if not self.done():
             # Each waiter raises its own: a shared one would collect the tracebacks of all.
-            own = StoreUnavailable(error.address, error.reason) if isinstance(error, StoreUnavailable) else error
+            own = type(error)(error.address, error.reason) if isinstance(error, StoreUnavailable) else error
             self.set_exception(own)
 
 
@@ -145,7 +145,7 @@ class BatchingLimits:
         try:
             answers = await self._store.admit_many([waiting.admission for waiting in batch])
             for waiting, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, CorruptUserRecord):
+                if isinstance(answer, Exception):
                     waiting.failed(answer)
                 else:
                     waiting.answered(answer)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ratelimit.breaker import DEFAULT_BREAKER, Breaker, BreakerSettings, State
 from ratelimit.deadlines import TURNS_OF_GRACE
-from ratelimit.store import StoreUnavailable
+from ratelimit.store import ItemRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     import random
@@ -117,6 +117,10 @@ class StoreGuard:
             answer = await _within(timeout_seconds, ask)
         except TimeoutError:
             raise self.late(permit, timeout_seconds) from None
+        except ItemRefused:
+            # An answer, if no good one.
+            self._breaker.succeeded(permit)
+            raise
         except StoreUnavailable as error:
             self.failed(permit, error)
             raise
@@ -154,6 +158,8 @@ async def _within(seconds: float, ask: Callable[[], Awaitable[T]]) -> T:
         try:
             try:
                 return await ask()
+            except ItemRefused:
+                raise
             except StoreUnavailable:
                 return await ask()
         finally:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ratelimit.backlog import Backlog
 from ratelimit.breaker import State
-from ratelimit.store import PARALLEL_SECONDS, StoreUnavailable
+from ratelimit.store import PARALLEL_SECONDS, ItemRefused, StoreUnavailable
 from ratelimit.window import BUCKET_SECONDS, WINDOW_SECONDS
 
 if TYPE_CHECKING:
@@ -116,5 +116,12 @@ class Outbox:
             logger.exception("%d settlements or releases were refused by the limit store", len(taken))
 
     async def _release_all(self, releases: Sequence[Release]) -> None:
-        answers = [self._store.release(*release) for release in releases]
-        await asyncio.gather(*(answer for answer in answers if inspect.isawaitable(answer)))
+        await asyncio.gather(*map(self._release, releases))
+
+    async def _release(self, release: Release) -> None:
+        try:
+            answer = self._store.release(*release)
+            if inspect.isawaitable(answer):
+                await answer
+        except ItemRefused:
+            self._releases.dropped += 1

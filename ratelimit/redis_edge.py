@@ -7,15 +7,17 @@ included, and fails as `StoreUnavailable`. At most `max_connections` calls are u
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from ratelimit.scripts import pipelines_of, run_many
-from ratelimit.store import StoreUnavailable
+from ratelimit.rare_log import RareLog
+from ratelimit.scripts import is_outage, pipelines_of, run_many
+from ratelimit.store import ItemRefused, StoreUnavailable
 from ratelimit.urls import close_client
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from ratelimit.urls import Server
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 _CHANGES_CHANNEL = "gateway:user-changes"
 _SILENCE_SECONDS = 10.0
@@ -42,6 +46,9 @@ class RedisEdge:
         self._password = server.password
         self._timeout_seconds = timeout_seconds
         self._calls = asyncio.Semaphore(max_connections)
+        self.refused_items = 0
+        """What the server took for itself alone: each harms the one it belongs to."""
+        self._rare = RareLog(logger)
 
     async def ping(self) -> None:
         async with self._edge():
@@ -81,7 +88,7 @@ class RedisEdge:
         raise StoreUnavailable(self.address, f"silent for {2 * _SILENCE_SECONDS:g} s")
 
     async def _run_many(self, calls: Sequence[Call]) -> list[Any]:
-        """`run_many` at the edge."""
+        """`run_many` at the edge; what was refused is its own answer."""
         return await self._in_time(self._run_untimed(calls))
 
     async def _run_untimed(self, calls: Sequence[Call]) -> list[Any]:
@@ -90,14 +97,14 @@ class RedisEdge:
             async with self._calls:
                 return await run_many(self._ask_all, calls)
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(self.address, self._reason(error)) from None
+            raise self._unavailable(error) from None
 
     async def _in_time(self, ask: Coroutine[Any, Any, T]) -> T:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await ask
         except TimeoutError as error:
-            raise StoreUnavailable(self.address, self._reason(error)) from None
+            raise self._unavailable(error) from None
 
     @asynccontextmanager
     async def _edge(self) -> AsyncIterator[None]:
@@ -110,8 +117,20 @@ class RedisEdge:
         """Where the client library's errors become ours; their own text is kept out of chained tracebacks."""
         try:
             yield
+        except ResponseError as error:
+            raise (self._unavailable(error) if is_outage(error) else self._refused(error)) from None
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(self.address, self._reason(error)) from None
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(self.address, self._reason(error))
+
+    def _refused(self, error: Exception) -> ItemRefused:
+        """Counted, and told once a minute."""
+        self.refused_items += 1
+        refused = ItemRefused(self.address, f"refused: {self._reason(error)}")
+        self._rare.error("refused", "%s", refused)
+        return refused
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, TimeoutError | RedisTimeout):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ratelimit.scripts import Call
+    from ratelimit.store import Answer
     from ratelimit.urls import Server
 
 _ADMIT = Script("window.lua", "record.lua", "model_rate.lua", "admit.lua")
@@ -81,25 +82,23 @@ class RedisStore(RedisUsers, RedisKeys):
 
     async def admit(self, admission: Admission) -> Decision:
         answer = (await self._in_time(self.admit_many([admission])))[0]
-        if isinstance(answer, CorruptUserRecord):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
+    async def admit_many(self, admissions: Sequence[Admission]) -> list[Answer]:
         calls = [self._admit_call(admission) for admission in admissions]
         if self._is_cluster and any(admission.model_requests_per_second for admission in admissions):
             async with self._edge():
                 return await self._admit_in_two_steps(admissions, calls)
-        return _decisions(admissions, await self._run_untimed(calls))
+        return self._decisions(admissions, await self._run_untimed(calls))
 
-    async def _admit_in_two_steps(
-        self, admissions: Sequence[Admission], calls: Sequence[Call]
-    ) -> list[Decision | CorruptUserRecord]:
+    async def _admit_in_two_steps(self, admissions: Sequence[Admission], calls: Sequence[Call]) -> list[Answer]:
         waits_us = await self._ask_models(admissions)
         passed = [position for position in range(len(admissions)) if not waits_us.get(position)]
         told = await run_many(self._ask_all, [calls[at] for at in passed])
-        asked = _decisions([admissions[at] for at in passed], told)
-        answers: dict[int, Decision | CorruptUserRecord] = dict(zip(passed, asked, strict=True))
+        asked = self._decisions([admissions[at] for at in passed], told)
+        answers: dict[int, Answer] = dict(zip(passed, asked, strict=True))
         refused = [admissions[at] for at in passed if at in waits_us and not _is_admitted(answers[at])]
         await self._give_back_to_models(refused)
         return [answers.get(at) or _model_refusal(waits_us[at]) for at in range(len(admissions))]
@@ -108,7 +107,9 @@ class RedisStore(RedisUsers, RedisKeys):
         """How long each model asks to wait, by the position of the admission; 0: it has taken the request."""
         limited = [at for at, admission in enumerate(admissions) if admission.model_requests_per_second]
         answers = await run_many(self._ask_all, [_model_call(admissions[at]) for at in limited])
-        return dict(zip(limited, answers, strict=True))
+        # A rate that cannot be read limits nobody: it is no user's fault.
+        waits_us = [0 if self._is_refused(answer) else answer for answer in answers]
+        return dict(zip(limited, waits_us, strict=True))
 
     async def _give_back_to_models(self, admissions: Sequence[Admission]) -> None:
         for admission in admissions:
@@ -124,11 +125,26 @@ class RedisStore(RedisUsers, RedisKeys):
         names = _NAME_SEPARATOR.join(("", *admission.other_names, "")) if admission.other_names else ""
         return _ADMIT.call(keys, (*self._defaults, charge_id, model, tokens, rate, names))
 
+    def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
+        return [
+            self._refused(answer) if isinstance(answer, Exception) else _decision(admission, answer)
+            for admission, answer in zip(admissions, answers, strict=True)
+        ]
+
+    def _is_refused(self, answer: object) -> bool:
+        """Notes it."""
+        if not isinstance(answer, Exception):
+            return False
+        self._refused(answer)
+        return True
+
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
-        return sum(await self._run_many([self._settle_call(settlement) for settlement in settlements]))
+        """A charge that is refused is lost; the others are told all the same."""
+        answers = await self._run_many([self._settle_call(settlement) for settlement in settlements])
+        return sum(int(answer) for answer in answers if not self._is_refused(answer))
 
     def _settle_call(self, settlement: Settlement) -> Call:
         record, prefix = keys_of(settlement.user)
@@ -138,20 +154,21 @@ class RedisStore(RedisUsers, RedisKeys):
 
     async def release(self, user: str, charge_id: str) -> None:
         _, prefix = keys_of(user)
-        await self._run_many([_RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))])
+        call = _RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))
+        answer = (await self._run_many([call]))[0]
+        if isinstance(answer, Exception):
+            raise self._refused(answer)
 
     async def usage(self, user: str) -> Usage | None:
         keys = keys_of(user)
         answer = (await self._run_many([_USAGE.call(keys, self._defaults)]))[0]
+        if isinstance(answer, Exception):
+            raise self._refused(answer)
         if answer[0] in _CORRUPT:
             raise CorruptUserRecord(keys.record)
         if _OUTCOMES[answer[0]] is Outcome.UNKNOWN_USER:
             return None
         return Usage(_limits(answer), *answer[4:7])
-
-
-def _decisions(admissions: Sequence[Admission], answers: Sequence[list[Any]]) -> list[Decision | CorruptUserRecord]:
-    return [_decision(admission, answer) for admission, answer in zip(admissions, answers, strict=True)]
 
 
 def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUserRecord:
@@ -170,7 +187,7 @@ def _limits(answer: list[Any]) -> Limits:
     return Limits(int(answer[1]), int(answer[2]), int(answer[3]))
 
 
-def _is_admitted(answer: Decision | CorruptUserRecord) -> bool:
+def _is_admitted(answer: Answer) -> bool:
     return isinstance(answer, Decision) and answer.outcome is Outcome.ADMITTED
 
 

@@ -27,7 +27,7 @@ from ratelimit.batching import Waiting
 from ratelimit.deadlines import Deadlines
 from ratelimit.decision import Decision, Outcome, Settlement
 from ratelimit.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
-from ratelimit.store import StoreUnavailable
+from ratelimit.store import ItemRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -135,6 +135,8 @@ class ResilientLimits:
         self._local.release(user, charge_id)
         try:
             await self._guard.call(lambda: _awaited(self._remote.release(user, charge_id)))
+        except ItemRefused:
+            pass  # the store has counted it; it would be refused again
         except StoreUnavailable:
             self._outbox.release(Release(user, charge_id))
 
@@ -170,6 +172,10 @@ class ResilientLimits:
         """The remote store has not decided."""
         if not isinstance(error, StoreUnavailable):
             asked.set_exception(error)
+        elif isinstance(error, ItemRefused):
+            # The store is there, and will never count this one: it is decided here, and nobody else's business.
+            self._guard.succeeded(asked.permit)
+            self._admit_after_all(asked)
         elif not asked.again:
             asked.again = True
             self._remote.ask(asked)

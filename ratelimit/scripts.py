@@ -13,7 +13,15 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    ClusterError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from ratelimit.api_keys import MAX_KEYS_PER_USER
 from ratelimit.kept_connections import KeptConnections
@@ -38,6 +46,11 @@ _CONSTANTS = {
     "PARALLEL_SECONDS": PARALLEL_SECONDS,
     "MAX_KEYS": MAX_KEYS_PER_USER,
 }
+
+
+# What servers answer when they take nothing, or nothing that writes; the library strips the words of some.
+_OUTAGES = frozenset({"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY", "UNKILLABLE"})
+_OUTAGE_TYPES = (ClusterError, NoPermissionError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 
 
 class Script:
@@ -69,7 +82,7 @@ async def run(client: Client, call: Call) -> Any:  # noqa: ANN401
 
 
 async def run_many(ask: Ask, calls: Sequence[Call]) -> list[Any]:
-    """All calls in one pipeline; the first error is raised when all have been answered."""
+    """All calls in one pipeline. What one of them is refused is its own answer; that nothing works is raised."""
     answers = await ask([("EVALSHA", script.sha, *operands) for script, operands in calls])
     missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if missing:
@@ -77,9 +90,16 @@ async def run_many(ask: Ask, calls: Sequence[Call]) -> list[Any]:
         for position, answer in zip(missing, await ask(again), strict=True):
             answers[position] = answer
     for answer in answers:
-        if isinstance(answer, Exception):
+        if isinstance(answer, Exception) and is_outage(answer):
             raise answer
     return answers
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether an error is about the server. Anything else is about one item, and the next may work."""
+    if not isinstance(error, ResponseError):
+        return True
+    return isinstance(error, _OUTAGE_TYPES) or str(error).partition(" ")[0] in _OUTAGES
 
 
 def pipelines_of(client: Client) -> Ask:

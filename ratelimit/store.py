@@ -6,7 +6,7 @@ the store cannot answer in time. `admit`, `usage` and `read` raise `CorruptUserR
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -30,6 +30,13 @@ class StoreUnavailable(Exception):  # noqa: N818 - a state of the store, not a m
         super().__init__(f"{address}: {reason}")
         self.address = address
         self.reason = reason
+
+
+class ItemRefused(StoreUnavailable):
+    """The store is there and refused this one item, as when a stranger put another type under its key: no outage."""
+
+
+Answer: TypeAlias = "Decision | CorruptUserRecord | ItemRefused"
 
 
 class LimitStore(Protocol):
@@ -59,8 +66,8 @@ class LimitStore(Protocol):
 class BatchStore(LimitStore, Protocol):
     """A store that answers many admissions in one round trip."""
 
-    async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
-        """One answer each, in order. A corrupt record is returned in its place: it spoils no other admission.
+    async def admit_many(self, admissions: Sequence[Admission]) -> list[Answer]:
+        """One answer each, in order. What goes wrong with one is returned in its place: it spoils no other admission.
 
         May take as long as it likes: whoever batches sees to the time.
         """

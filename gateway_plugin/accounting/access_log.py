@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.calls import INTERNAL
 from protos import access_log
-from protos.access_log import DecodeError, StreamAccessLogsResponse, entries_of
+from protos.access_log import DecodeError, FinishedExchange, StreamAccessLogsResponse, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway_plugin.accounting.accountant import Accountant
+    from gateway_plugin.accounting.accountant import Accountant, LogEntry
     from gateway_plugin.calls import Call, Methods
-    from protos.access_log import FinishedExchange
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class AccessLogService:
         """What a transport serves."""
         return {f"/{access_log.METHOD_SERVICE}/{access_log.METHOD_NAME}": lambda call: AccessLogCall(call, self)}
 
-    def book(self, entries: Iterable[FinishedExchange | None]) -> asyncio.Task[None]:
+    def book(self, entries: Iterable[LogEntry]) -> asyncio.Task[None]:
         """Books a batch, in a task that outlives the call it came by."""
         task = asyncio.get_running_loop().create_task(self._book(entries))
         self._batches.add(task)
@@ -56,11 +55,11 @@ class AccessLogService:
         if self._batches:
             await asyncio.wait(self._batches, timeout=timeout_seconds)
 
-    async def _book(self, entries: Iterable[FinishedExchange | None]) -> None:
+    async def _book(self, entries: Iterable[LogEntry]) -> None:
         try:
             batch = list(entries)
             for entry in batch:
-                if entry is not None:
+                if isinstance(entry, FinishedExchange):
                     self.on_finished(entry.charge_id)
             await self._accountant.finish(batch)
         except Exception:

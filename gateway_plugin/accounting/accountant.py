@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.accounting.model_metrics import ModelMetrics
 from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
-from ratelimit import Settlement, StoreUnavailable
+from protos.access_log import UnreadableEntry
+from ratelimit import Settlement, StoreUnavailable, check_user_name
+from ratelimit.rare_log import RareLog
 from routing.circuit import Failure
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from gateway_plugin.limiting import Limiting
     from gateway_plugin.metrics import Metrics
     from protos.access_log import FinishedExchange
+
+    LogEntry = FinishedExchange | UnreadableEntry | None
     from routing.pods import PodTable
     from routing.router import Router
 
@@ -42,26 +46,45 @@ class Accountant:
         self._metrics = metrics
         self._cut_off = CutOffTokens()
         self._windows = windows
+        self._rare = RareLog(logger)
         self._models: dict[str, ModelMetrics] = {}
         """By label; as many as the metrics have children."""
 
-    async def finish(self, entries: Iterable[FinishedExchange | None]) -> None:
-        """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter."""
+    async def finish(self, entries: Iterable[LogEntry]) -> None:
+        """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter.
+
+        An entry that cannot be booked is counted, told once a minute, and keeps no other from being booked.
+        """
         charges: list[Settlement] = []
-        foreign = ours = 0
+        foreign = ours = unreadable = 0
         for entry in entries:
             if entry is None:
                 foreign += 1
-                continue
-            ours += 1
-            self._observe(entry)
-            if entry.user:
-                tokens = charged_tokens(entry, self._cut_off)
-                charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
-        self._metrics.log_entries.labels("foreign").inc(foreign)
-        self._metrics.log_entries.labels("ours").inc(ours)
+            elif isinstance(entry, UnreadableEntry):
+                unreadable += 1
+                self._rare.error("unreadable", "an access log entry cannot be read: %s", entry.reason)
+            else:
+                ours += 1
+                self._book(entry, charges)
+        for outcome, count in (("foreign", foreign), ("ours", ours), ("unreadable", unreadable)):
+            self._metrics.log_entries.labels(outcome).inc(count)
         if charges:
             await self._settle(charges)
+
+    def _book(self, entry: FinishedExchange, charges: list[Settlement]) -> None:
+        # What it costs is charged even if what it teaches cannot be learned.
+        for part in (self._charge, self._observe):
+            try:
+                part(entry, charges)
+            except Exception as error:  # noqa: BLE001 - one entry must not drop the charges of its batch
+                self._metrics.log_entries.labels("failed").inc()
+                self._rare.error("failed", "an access log entry could not be booked", error=error)
+
+    def _charge(self, entry: FinishedExchange, charges: list[Settlement]) -> None:
+        if entry.user:
+            check_user_name(entry.user)
+            tokens = charged_tokens(entry, self._cut_off)
+            charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
 
     async def _settle(self, charges: list[Settlement]) -> None:
         try:
@@ -73,7 +96,7 @@ class Accountant:
         self._metrics.settlements.labels("charged").inc(settled)
         self._metrics.settlements.labels("repeated").inc(len(charges) - settled)
 
-    def _observe(self, entry: FinishedExchange) -> None:
+    def _observe(self, entry: FinishedExchange, _: object) -> None:
         # A replica may log for a model that this one does not serve; labels stay bounded by what is served here.
         is_served = self._pods.knows(entry.model)
         label = entry.model if is_served else _OTHER

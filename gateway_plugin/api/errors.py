@@ -57,7 +57,7 @@ async def _on_invalid_name(_: Request, error: Exception) -> Response:
 
 
 async def _on_store_unavailable(_: Request, error: Exception) -> Response:
-    return _response(503, f"the store of users cannot be reached: {error}", headers={"retry-after": "1"})
+    return _response(503, f"the store cannot answer: {error}", headers={"retry-after": "1"})
 
 
 async def _on_corrupt(_: Request, error: Exception) -> Response:

@@ -28,7 +28,16 @@ from gateway_plugin.api.registry_schema import (
 )
 from gateway_plugin.api.user_paths import refuse_other_methods
 from gateway_plugin.catalogue.facts import Kind
-from gateway_plugin.catalogue.registry import ALIAS, RULE, Alias, Canary, ModelRule, encode_alias, encode_rule
+from gateway_plugin.catalogue.registry import (
+    ALIAS,
+    MAX_ENTRIES,
+    RULE,
+    Alias,
+    Canary,
+    ModelRule,
+    encode_alias,
+    encode_rule,
+)
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -37,7 +46,6 @@ if TYPE_CHECKING:
 REGISTRY = "/v1/registry"
 ALIAS_PATH = REGISTRY + "/aliases/{name:path}"
 RULE_PATH = REGISTRY + "/models/{name:path}"
-MAX_ENTRIES = 5000
 
 _ALLOWED = {REGISTRY: {"GET"}, ALIAS_PATH: {"PUT", "DELETE"}, RULE_PATH: {"PUT", "DELETE"}}
 _BAD_NAME = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

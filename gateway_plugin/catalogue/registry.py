@@ -9,6 +9,7 @@ another alias, so that a name is resolved in one step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -18,6 +19,8 @@ from xxhash import xxh64_intdigest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MAX_ENTRIES = 5000
+"""Aliases and rules; of more, the first in the order of their names hold."""
 _SHARES = 10_000
 
 
@@ -133,12 +136,12 @@ def decode_registry(stored: Mapping[str, bytes]) -> tuple[Registry, list[str]]:
     aliases: dict[str, Alias] = {}
     rules: dict[str, ModelRule] = {}
     unreadable: list[str] = []
-    for key, value in stored.items():
+    for key, value in islice(sorted(stored.items()), MAX_ENTRIES):
         try:
             if key.startswith(ALIAS):
                 aliases[key.removeprefix(ALIAS)] = msgspec.json.decode(value, type=Alias)
             elif key.startswith(RULE):
                 rules[key.removeprefix(RULE)] = msgspec.json.decode(value, type=ModelRule)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             unreadable.append(key)
     return Registry(aliases, rules), unreadable

@@ -10,6 +10,7 @@ entries; a crash between the two is made good by the next write, or by the slow 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway_plugin.catalogue_store import LEAD_SECONDS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "gateway:{catalogue}:"
 _VERSIONS, _LEADER = f"{_PREFIX}versions", f"{_PREFIX}leader"
+_NUMBER = re.compile("[0-9]{1,19}", re.ASCII)
 _KEYS_PER_CALL = 500
 _MAX_CONNECTIONS = 4
 
@@ -66,7 +68,7 @@ class RedisCatalogueStore(RedisEdge):
     async def versions(self) -> Mapping[str, int]:
         async with self._edge():
             found = await self._client.execute_command("HGETALL", _VERSIONS)
-        return {text(part): int(value) for part, value in found.items()}
+        return {text(part): int(value) for part, value in found.items() if _NUMBER.fullmatch(text(value))}
 
     async def lead(self, replica: str) -> bool:
         async with self._edge():

@@ -22,15 +22,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from gateway_plugin import plain_yaml
 from gateway_plugin.discovery.addresses import HostPort, parse_host_port
 from gateway_plugin.discovery.node import EndpointsError, Node
 from routing.profiles import ModelConfig, ProfileError, parse_profiles
 from routing.spec import AdapterSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
     from pathlib import Path
 
 DEFAULT_ENGINE = "vllm"
@@ -123,27 +121,11 @@ def parse_endpoints(data: bytes, path: Path) -> EndpointsFile:
     return EndpointsFile(endpoints, pods, configs, _read_adapters(models))
 
 
-class _Loader(yaml.SafeLoader):
-    # libyaml's loader is eight times faster, but deep nesting makes it crash the process; this one raises.
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: list[object] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
-            seen.append(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _decode(data: bytes, path: Path) -> object:
     try:
-        return yaml.load(data, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        reason = f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(error.problem)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = getattr(error, "reason", str(error))
-    raise EndpointsError(path, "the file", f"not YAML ({reason})", _FILE)
+        return plain_yaml.load(data)
+    except plain_yaml.PlainYamlError as error:
+        raise EndpointsError(path, "the file", f"not YAML ({error})", _FILE) from None
 
 
 def _read_model(node: Node, places: dict[str, str], drafts: dict[HostPort, _Draft]) -> tuple[str, tuple[str, ...]]:

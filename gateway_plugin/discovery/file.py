@@ -85,14 +85,15 @@ class FileDiscovery:
         if version != self._version:
             # Noted before reading: a write that happens meanwhile is seen at the next look.
             self._version = version
-            if self._reload():
+            if await self._reload():
                 self._on_state(await self._resolved())
         elif asyncio.get_running_loop().time() >= self._resolve_at_seconds and await self._resolved() != before:
             self._on_state(self._state)
 
-    def _reload(self) -> bool:
+    async def _reload(self) -> bool:
         try:
-            self.endpoints = read_endpoints(self._path)
+            # A large file takes seconds, and requests go on meanwhile.
+            self.endpoints = await asyncio.to_thread(read_endpoints, self._path)
         except EndpointsError as error:
             self.reload_failures_total += 1
             logger.error("endpoints not reloaded, the last good ones stay: %s", error)

@@ -93,5 +93,5 @@ class Keeper:
 def _decode(value: bytes) -> Remembered | None:
     try:
         return msgspec.json.decode(value, type=Remembered)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

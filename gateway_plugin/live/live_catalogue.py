@@ -22,8 +22,9 @@ from gateway_plugin.catalogue.observing import observe
 from gateway_plugin.catalogue.registry import decode_registry
 from gateway_plugin.live.event_ring import EventRing
 from gateway_plugin.live.keeper import Keeper
-from gateway_plugin.webhooks.records import Webhook, decode_webhook
+from gateway_plugin.webhooks.records import Webhook, decode_webhooks
 from ratelimit import StoreUnavailable
+from ratelimit.rare_log import RareLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
@@ -45,6 +46,7 @@ LEAD_ASK_SECONDS = 1.5
 # In case a version was missed, and for entries of a writer that died before it could count.
 _READ_ALL_SECONDS = 30.0
 _SETTLE_SECONDS = 15.0
+_MAX_NAMED = 5
 _READ_PARTS: tuple[Part, ...] = ("registry", "webhooks", "models")
 
 
@@ -80,6 +82,7 @@ class LiveCatalogue:
         """Sends to webhooks; set by whoever runs one."""
         self._sources = sources
         self._clock = clock
+        self._rare = RareLog(logger, clock)
         self._keeper = Keeper(catalogue, store, replica, clock)
         self._began_seconds = clock()
         self._seen: tuple[object, ...] = ()
@@ -88,7 +91,8 @@ class LiveCatalogue:
         self._is_new = True
         """Nothing is remembered, so that everything would be news at first."""
         self._was_synced = False
-        self._store_failed = False
+        self._failing: set[object] = set()
+        """What the store failed at when it was last asked."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -120,7 +124,7 @@ class LiveCatalogue:
         try:
             await self._read_all()
         except StoreUnavailable as error:
-            self._note_failure(error)
+            self._note_failure(self._sync, error)
         self.catalogue.republish()
         self._is_new = not self.catalogue.known
         for _ in self._look():
@@ -213,14 +217,15 @@ class LiveCatalogue:
         if part == "registry":
             registry, unreadable = decode_registry(await self.store.read("registry"))
             if unreadable:
-                logger.error("entries of the registry cannot be read, and are left out: %s", ", ".join(unreadable))
+                some = ", ".join(map(repr, unreadable[:_MAX_NAMED]))
+                self._rare.error("registry", "%d entries of the registry cannot be read: %s", len(unreadable), some)
             if registry != self.catalogue.registry:
                 self.catalogue.registry = registry
                 self._tell(self.catalogue.republish())
         elif part == "webhooks":
-            stored = await self.store.read("webhooks")
-            found = (decode_webhook(value) for value in stored.values())
-            self.webhooks = {webhook.id: webhook for webhook in found if webhook is not None}
+            self.webhooks, unusable = decode_webhooks(await self.store.read("webhooks"))
+            if unusable:
+                self._rare.error("webhooks", "%d stored webhooks cannot be used, and hear of nothing", unusable)
             if self.dispatcher is not None:
                 self.dispatcher.configure(self.webhooks)
         elif not self._keeper.leads:
@@ -232,17 +237,23 @@ class LiveCatalogue:
         while True:
             try:
                 await what()
-                if self._store_failed:
-                    self._store_failed = False
-                    logger.info("the store of the catalogue is back: %s", self.store.address)
+                self._note_success(what)
             except StoreUnavailable as error:
-                self._note_failure(error)
+                self._note_failure(what, error)
             await asyncio.sleep(seconds)
 
-    def _note_failure(self, error: StoreUnavailable) -> None:
-        log = logger.debug if self._store_failed else logger.warning
-        log("the catalogue is not kept, and changes of other replicas are not seen: %s", error)
-        self._store_failed = True
+    # Reading may work where writing does not, as with a full disk: each is told of when it changes.
+
+    def _note_success(self, what: object) -> None:
+        if what in self._failing:
+            self._failing.discard(what)
+            if not self._failing:
+                logger.info("the store of the catalogue is back: %s", self.store.address)
+
+    def _note_failure(self, what: object, error: StoreUnavailable) -> None:
+        log = logger.debug if self._failing else logger.warning
+        log("the catalogue is not kept, or changes of other replicas are not seen: %s", error)
+        self._failing.add(what)
 
 
 def _is_adapter(change: Change) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
+from gateway_plugin.peers.wire import MAX_VALUE_BYTES, MalformedError
 from protos import replica_state_pb2 as pb
 from routing.pod_work import uid_hash
 from routing.prefix_keys import keys_of
@@ -59,8 +60,8 @@ class News:
     def take(self, value: bytes) -> None:
         """What another replica has told."""
         try:
-            message = pb.PromptNews.FromString(value)
-        except DecodeError:
+            message = _read(value)
+        except MalformedError:
             self.counts["malformed"] += 1
             return
         room = MAX_PROMPTS
@@ -90,3 +91,12 @@ class News:
             return
         self._room -= 1
         prompts[keys.hashes[-1]] = keys.hashes
+
+
+def _read(value: bytes) -> pb.PromptNews:
+    if len(value) > MAX_VALUE_BYTES:
+        raise MalformedError(f"{len(value)} bytes, more than {MAX_VALUE_BYTES}")
+    try:
+        return pb.PromptNews.FromString(value)
+    except DecodeError:
+        raise MalformedError("not a PromptNews") from None

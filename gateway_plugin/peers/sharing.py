@@ -22,6 +22,7 @@ from routing.pod_work import own_work
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
     from typing import Protocol
 
     from gateway_plugin.peers.news import News
@@ -70,6 +71,8 @@ class Sharing:
         self._not_before = self._away_since = clock()
         self._next_model = 0
         self._news_after = OLDEST_NEWS
+        self._arrived: Sequence[bytes] = ()
+        """Outcomes of the last turn, which the store may forget now."""
 
     async def run(self) -> None:
         """Until it is cancelled; then takes back what others could read."""
@@ -89,6 +92,7 @@ class Sharing:
             replica=self._replica,
             writes=writes,
             outgoing=outgoing,
+            arrived=self._arrived,
             news=self.news.outgoing(),
             news_after=self._news_after,
             abandoned=self.inbox.abandoned(),
@@ -114,6 +118,7 @@ class Sharing:
         self.inbox.drop_others(self._pods.first_models())
         for model, values in answers.values.items():
             self.inbox.take(model, values)
+        self._arrived = answers.outcomes
         self.post.receive(answers.outcomes)
         self.unreadable += answers.unreadable
 

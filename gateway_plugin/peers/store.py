@@ -1,5 +1,8 @@
 """The edge to Redis for replicas: everything of one turn in one round trip, all keys known by name.
 
+Nothing there outlives a minute, and any stranger may have written it: what cannot be read is passed over and counted,
+and a key that refuses to be written (another type, an entry from the future) is deleted, so that the next turn works.
+
     gateway:model:{<model>}:inflight      hash: replica -> ReplicaState; gone 3 s after the last writing of anybody
     gateway:replica:{<replica>}:outcomes  list of ForwardedOutcome; gone 15 s after the last
     gateway:prompts                       stream of PromptNews, the last 128; gone a minute after the last
@@ -17,10 +20,11 @@ from urllib.parse import quote
 from redis.client import NEVER_DECODE
 
 from ratelimit.redis_edge import RedisEdge
+from ratelimit.scripts import is_outage
 from ratelimit.urls import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway_plugin.peers.inbox import Abandoned
 
@@ -34,6 +38,10 @@ MAX_NEWS = 32
 """Entries per turn; each replica writes one."""
 OLDEST_NEWS = "0-0"
 _NEWS_KEY = "gateway:prompts"
+
+# Outcomes are removed when they have arrived, not when they are read: an answer may be lost on its way. The first of
+# those that arrived tells whether they are still there, as the same may be asked twice.
+_REMOVE_ARRIVED = "if redis.call('LINDEX', KEYS[1], 0) == ARGV[1] then redis.call('LTRIM', KEYS[1], ARGV[2], -1) end"
 
 # Whoever wrote it may have come back since it was read.
 _REMOVE_IF_SAME = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
@@ -50,6 +58,8 @@ class Turn:
     """By model; None takes back."""
     outgoing: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     """Outcomes, by the replica they belong to."""
+    arrived: Sequence[bytes] = ()
+    """Outcomes that were read before, in this order."""
     news: bytes = b""
     """PromptNews; empty for none."""
     news_after: str = OLDEST_NEWS
@@ -80,17 +90,27 @@ class PeerStore(RedisEdge):
         return cls(connect(url, timeout_seconds), timeout_seconds, max_connections=1)
 
     async def exchange(self, turn: Turn) -> Answers:
-        """Writes, then reads. Raises StoreUnavailable, also when a writing was refused."""
-        said = [*_writes(turn), *_posts(turn), *_news(turn), *map(_removal, turn.abandoned)]
+        """Writes, then reads. Raises StoreUnavailable, also when the server takes no writing at all."""
+        said = [*_writes(turn), *_posts(turn), *_news(turn), *map(_removal, turn.abandoned), *_arrived(turn)]
         asked: list[Command] = [("HGETALL", _inflight_key(model)) for model in turn.reads]
-        asked.append(("LPOP", _outcomes_key(turn.replica), MAX_FETCHED))
+        asked.append(("LRANGE", _outcomes_key(turn.replica), 0, MAX_FETCHED - 1))
         asked.append(("XRANGE", _NEWS_KEY, f"({turn.news_after}", "+", "COUNT", MAX_NEWS))
         async with self._edge():
             answers = await self._run([*said, *asked])
-            for answer in answers[: len(said)]:
-                if isinstance(answer, Exception):
+            for answer in answers:
+                if isinstance(answer, Exception) and is_outage(answer):
                     raise answer
+            await self._heal(zip([*said, *asked], answers, strict=True))
         return _read(turn, answers[len(said) :])
+
+    async def _heal(self, turn: Iterable[tuple[Command, object]]) -> None:
+        refusing: set[str | bytes | int] = set()
+        for command, answer in turn:
+            if isinstance(answer, Exception):
+                self._refused(answer)
+                refusing.add(command[3] if command[0] == "EVAL" else command[1])
+        if refusing:
+            await self._run([("DEL", key) for key in refusing])
 
     async def withdraw(self, replica: str, models: Sequence[str]) -> None:
         """Takes everything back."""
@@ -111,8 +131,9 @@ def _read(turn: Turn, answers: list[Any]) -> Answers:
     values = {model: fields for model, fields in zip(turn.reads, hashes, strict=True) if isinstance(fields, dict)}
     fetched = outcomes if isinstance(outcomes, list) else []
     listed = entries if isinstance(entries, list) else []
-    news = [fields[b"news"] for _, fields in listed if fields.get(b"replica") != turn.replica.encode()]
-    unreadable = sum(isinstance(answer, Exception) for answer in answers)
+    told = [fields for _, fields in listed if not (fields and fields.get(b"replica") == turn.replica.encode())]
+    news = [fields[b"news"] for fields in told if fields and b"news" in fields]
+    unreadable = sum(isinstance(answer, Exception) for answer in answers) + len(told) - len(news)
     return Answers(values, fetched, news, listed[-1][0].decode() if listed else turn.news_after, unreadable)
 
 
@@ -140,6 +161,12 @@ def _posts(turn: Turn) -> list[Command]:
         key = _outcomes_key(replica)
         commands += [("RPUSH", key, *values), ("PEXPIRE", key, OUTCOMES_KEY_MS)]
     return commands
+
+
+def _arrived(turn: Turn) -> list[Command]:
+    if not turn.arrived:
+        return []
+    return [("EVAL", _REMOVE_ARRIVED, 1, _outcomes_key(turn.replica), turn.arrived[0], len(turn.arrived))]
 
 
 def _removal(abandoned: Abandoned) -> Command:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+
+from gateway_plugin.webhooks.targets import check_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks base64
 MIN_SECRET_BYTES = 16
@@ -83,13 +90,33 @@ def decode_webhook(stored: bytes) -> Webhook | None:
     """None for what cannot be read."""
     try:
         return msgspec.json.decode(stored, type=Webhook)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def decode_webhooks(stored: Mapping[str, bytes]) -> tuple[dict[str, Webhook], int]:
+    """Those that can be used, by id, and how many cannot: unreadable, under another's key, or too many."""
+    read = ((key, decode_webhook(value)) for key, value in sorted(stored.items()))
+    usable = ((key, webhook) for key, webhook in read if webhook is not None and _is_sound(key, webhook))
+    webhooks = dict(islice(usable, MAX_WEBHOOKS))
+    return webhooks, len(stored) - len(webhooks)
+
+
+def _is_sound(key: str, webhook: Webhook) -> bool:
+    if webhook.id != key:
+        return False
+    try:
+        secret_key(webhook.secret)
+        # Where it may go is checked with each attempt; here only that it is a target at all.
+        check_url(webhook.url, private=True)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def decode_dead_letter(stored: bytes) -> DeadLetter | None:
     """None for what cannot be read."""
     try:
         return msgspec.json.decode(stored, type=DeadLetter)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -75,18 +77,39 @@ async def test_a_file_outlives_the_process(tmp_path: Path):
     assert await FileCatalogueStore(path).read("registry") == {"a": b"\x00\xff"}
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"models": 1}'])
-def test_a_file_that_is_none_of_ours_is_not_overwritten(tmp_path: Path, content: bytes):
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"models": 1}', b'{"models": {"a": "MQ='])
+async def test_a_file_that_is_none_of_ours_is_set_aside(tmp_path: Path, content: bytes, caplog):
     path = tmp_path / "models.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is no catalogue"):
-        FileCatalogueStore(path)
-    assert path.read_bytes() == content
+    store = FileCatalogueStore(path)
+    assert f"{path} is no catalogue" in caplog.text
+    await store.write("models", {"a": b"1"})
+    assert (tmp_path / "models.json.broken").read_bytes() == content
+    assert await FileCatalogueStore(path).read("models") == {"a": b"1"}
 
 
-async def test_a_file_that_cannot_be_written(tmp_path: Path):
-    with pytest.raises(StoreUnavailable):
-        await FileCatalogueStore(tmp_path / "nowhere" / "models.json").write("models", {"a": b"1"})
+def test_a_file_in_no_folder_is_refused_at_the_start(tmp_path: Path):
+    with pytest.raises(ValueError, match="nowhere is no directory"):
+        FileCatalogueStore(tmp_path / "nowhere" / "models.json")
+
+
+async def test_what_the_disk_refused_does_not_come_with_the_next_write(tmp_path: Path, monkeypatch):
+    path = tmp_path / "models.json"
+    store = FileCatalogueStore(path)
+    await store.write("registry", {"a": b"1", "b": b"1"})
+    before, versions = path.read_bytes(), await store.versions()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreUnavailable, match="No space left"):
+            await store.write("registry", {"refused": b"1"}, ["a"])
+    assert await store.read("registry") == {"a": b"1", "b": b"1"}
+    assert (path.read_bytes(), await store.versions()) == (before, versions)
+    await store.write("registry", {"c": b"1"})
+    assert await FileCatalogueStore(path).read("registry") == {"a": b"1", "b": b"1", "c": b"1"}
 
 
 @pytest.mark.redis

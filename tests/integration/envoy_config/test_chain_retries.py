@@ -66,7 +66,7 @@ async def entry_of(chain: Chain) -> FinishedExchange:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(await chain.log_entry())
     (entry,) = entries_of(message.SerializeToString())
-    assert entry is not None
+    assert isinstance(entry, FinishedExchange)
     return entry
 
 

@@ -113,7 +113,7 @@ async def finished(chain: Chain) -> FinishedExchange:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(await chain.log_entry())
     found = next(entries_of(message.SerializeToString()))
-    assert found is not None
+    assert isinstance(found, FinishedExchange)
     return found
 
 

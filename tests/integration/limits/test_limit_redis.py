@@ -22,6 +22,7 @@ from ratelimit import (
     UserRecord,
 )
 from ratelimit.keys import counter_prefix, record_key
+from ratelimit.store import ItemRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,6 +91,20 @@ async def test_a_corrupt_record_spoils_no_other_admission_of_its_batch(redis_sto
     answers = await redis_store.admit_many([Admission(user, "1") for user in ("lgy", "bad", "nobody", "lgy")])
     outcomes = [answer.outcome if isinstance(answer, Decision) else type(answer) for answer in answers]
     assert outcomes == [Outcome.ADMITTED, CorruptUserRecord, Outcome.UNKNOWN_USER, Outcome.ADMITTED]
+
+
+@pytest.mark.parametrize("counter", ["requests", "tokens", "parallel"])
+async def test_a_counter_of_another_type_harms_its_user_alone(redis_store, raw, counter):
+    for name in ("lgy", "bad"):
+        await redis_store.create(UserRecord(name, rpm=10, tpm=100, max_parallel=5))
+    raw.set(f"gateway:{{aibrix-users/bad}}:{counter}", "a stranger's")
+    answers = await redis_store.admit_many([Admission(user, "1", tokens=1) for user in ("lgy", "bad", "lgy")])
+    assert [type(answer) for answer in answers] == [Decision, ItemRefused, Decision]
+    charges = [Settlement("bad", "1", 5), Settlement("lgy", "1", 7, 1)]
+    assert await redis_store.settle_many(charges) == (2 if counter == "requests" else 1)
+    usage = await redis_store.usage("lgy")
+    assert usage is not None
+    assert usage.tokens_used == 7
 
 
 async def test_every_counter_has_its_own_key_and_expiry(redis_store, raw):

@@ -164,14 +164,59 @@ async def test_keys_expire_and_only_unchanged_fields_are_removed(valkey_url: str
     await store.close()
 
 
-async def test_a_key_of_another_kind_spoils_no_other(valkey_url: str, raw: redis.Redis):
+async def test_a_key_of_another_kind_spoils_no_other_and_goes(valkey_url: str, raw: redis.Redis):
     raw.set(KEY, "mine")
     store = PeerStore.from_url(valkey_url, 1.0)
     await store.exchange(Turn("b", writes={"n": b"1"}))
     answers = await store.exchange(Turn("a", reads=["m", "n"]))
     assert (answers.values, answers.unreadable) == ({"n": {b"b": b"1"}}, 1)
-    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-        await store.exchange(Turn("a", writes={"m": b"1"}))
+    raw.set(KEY, "mine again")
+    await store.exchange(Turn("a", writes={"m": b"1", "n": b"2"}))
+    await store.exchange(Turn("a", writes={"m": b"3"}))
+    assert raw.hgetall(KEY) == {b"a": b"3"}
+    assert store.refused_items == 2
+    await store.close()
+
+
+async def test_a_stranger_in_the_stream_of_prompts_is_passed_over(valkey_url: str, raw: redis.Redis):
+    store, other = PeerStore.from_url(valkey_url, 1.0), PeerStore.from_url(valkey_url, 1.0)
+    raw.xadd("gateway:prompts", {"foo": "bar"})
+    raw.xadd("gateway:prompts", {"replica": b"\xff", "news": b"\xff"})
+    await other.exchange(Turn("b", news=b"told"))
+    answers = await store.exchange(Turn("a"))
+    assert (list(answers.news), answers.unreadable) == ([b"\xff", b"told"], 1)
+    # Nothing can be added after the largest id there is.
+    raw.xadd("gateway:prompts", {"foo": "bar"}, id="18446744073709551615-18446744073709551615")
+    for _ in range(2):
+        await other.exchange(Turn("b", news=b"again", writes={"m": b"1"}))
+    assert b"again" in (await store.exchange(Turn("a"))).news
+    await store.close()
+    await other.close()
+
+
+async def test_what_strangers_write_ends_no_replica(valkey_url: str, raw: redis.Redis):
+    replica = Replica(valkey_url)
+    async with sharing(replica):
+        await seconds_until(lambda: replica.sharing.turns > 0)
+        raw.xadd("gateway:prompts", {"foo": "bar"})
+        raw.rpush(f"gateway:replica:{{{replica.id}}}:outcomes", b"\xff\xff", b"")
+        raw.hset("gateway:model:{org%2Fm-0%20%7Bx%7D}:inflight", b"\xff", b"\xff")
+        turns = replica.sharing.turns
+        await seconds_until(lambda: replica.sharing.turns > turns + 3)
+    assert replica.sharing.failures == 0
+    assert replica.sharing.unreadable == 1
+    assert replica.sharing.post.counts["malformed"] >= 1
+
+
+async def test_outcomes_are_removed_only_when_they_arrived(valkey_url: str, raw: redis.Redis):
+    store = PeerStore.from_url(valkey_url, 1.0)
+    raw.rpush("gateway:replica:{a}:outcomes", b"1", b"2")
+    first = (await store.exchange(Turn("a"))).outcomes
+    again = (await store.exchange(Turn("a"))).outcomes
+    assert list(first) == list(again) == [b"1", b"2"]
+    raw.rpush("gateway:replica:{a}:outcomes", b"3")
+    for _ in range(2):  # an acknowledgement may be said twice
+        assert list((await store.exchange(Turn("a", arrived=first))).outcomes) == [b"3"]
     await store.close()
 
 

@@ -160,4 +160,4 @@ async def test_a_store_that_is_away(shell: Shell):
     await shell.store.create(UserRecord("lgy"))
     shell.store.away = True
     code, _, err = await shell.run("show", "lgy")
-    assert (code, "503: the store of users cannot be reached: redis:6379: refused" in err) == (3, True)
+    assert (code, "503: the store cannot answer: redis:6379: refused" in err) == (3, True)

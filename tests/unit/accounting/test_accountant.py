@@ -11,7 +11,7 @@ from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from gateway_plugin.accounting.accountant import Accountant, charged_tokens, tpot_seconds
 from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.metrics import Metrics
-from protos.access_log import FinishedExchange, entries_of
+from protos.access_log import FinishedExchange, UnreadableEntry, entries_of
 from ratelimit import LimitDefaults, MemoryStore, Settlement, StoreUnavailable, UserRecord
 from routing.circuit import Failure
 from routing.pods import PodTable
@@ -197,7 +197,7 @@ def test_the_first_output_is_the_first_token(noted: float | None, expected: floa
     log.common_properties.time_to_first_upstream_rx_byte.nanos = 250_000_000
     log.common_properties.time_to_last_downstream_tx_byte.seconds = 2
     (parsed,) = entries_of(message.SerializeToString())
-    assert parsed is not None
+    assert isinstance(parsed, FinishedExchange)
     assert parsed.ttft_seconds == (expected and pytest.approx(expected, abs=1e-6))
     assert parsed.tokens == {}
 
@@ -207,7 +207,7 @@ def test_only_a_stream_has_a_time_to_first_token():
     log = log_entry(message, charge_id="c")
     log.common_properties.time_to_first_upstream_rx_byte.seconds = 3
     (parsed,) = entries_of(message.SerializeToString())
-    assert parsed is not None
+    assert isinstance(parsed, FinishedExchange)
     assert parsed.ttft_seconds is None
 
 
@@ -267,3 +267,38 @@ async def test_a_broken_stream_is_no_success(office: Office):
     circuit = office.pods.health.circuit(0)
     assert circuit is not None
     assert circuit.failures == {Failure.RESET: 1}
+
+
+async def test_an_entry_that_cannot_be_booked_harms_no_other(office: Office, caplog, monkeypatch):
+    settle = office.router.settle
+
+    def fails_for_b(charge_id: str, *args: Any, **values: Any) -> bool:
+        if charge_id == "b":
+            raise RuntimeError("a fault of ours")
+        return settle(charge_id, *args, **values)
+
+    monkeypatch.setattr(office.router, "settle", fails_for_b)
+    bad_name = entry("d", user="a\nb")
+    await office.accountant.finish([entry("a"), entry("b"), UnreadableEntry("torn"), bad_name, entry("c")])
+    # What "b" cost is charged, too.
+    assert await office.used() == 3 * 14
+    assert office.count("gateway_access_log_entries_total", outcome="failed") == 2
+    assert office.count("gateway_access_log_entries_total", outcome="unreadable") == 1
+    assert len(caplog.records) == 2
+
+
+async def test_a_flood_of_bad_entries_is_one_line_of_the_log(office: Office, caplog):
+    await office.accountant.finish([UnreadableEntry("torn")] * 50)
+    assert len(caplog.records) == 1
+
+
+def test_an_entry_with_torn_metadata_is_unreadable_and_the_next_one_is_not():
+    message = StreamAccessLogsMessage()
+    torn = log_entry(message, charge_id="c", user="kim")
+    torn.common_properties.metadata.filter_metadata["gateway_plugin.usage"].update({"tokens": {"prompt_tokens": 1}})
+    log_entry(message, charge_id="d", user="kim")
+    raw = message.SerializeToString()
+    at = raw.index(b"kim")
+    parsed, sound = entries_of(raw[:at] + b"\xff\xfe\xfd" + raw[at + 3 :])
+    assert isinstance(parsed, UnreadableEntry)
+    assert isinstance(sound, FinishedExchange)

@@ -37,7 +37,7 @@ class MemoryPeers:
         self.hashes: dict[str, dict[bytes, bytes]] = {}
         self.lists: dict[str, list[bytes]] = {}
         self.news: list[tuple[str, bytes]] = []
-        self.away = False
+        self.away = self.loses_answers = False
         self.turns: list[tuple[float, Turn]] = []
 
     async def exchange(self, turn: Turn) -> Answers:
@@ -62,7 +62,12 @@ class MemoryPeers:
             self.news.append((turn.replica, turn.news))
         unread = self.news[int(turn.news_after.split("-")[0]) :]
         others = [value for replica, value in unread if replica != turn.replica]
-        return Answers(read, self.lists.pop(turn.replica, []), others, f"{len(self.news)}-0", 0)
+        waiting = self.lists.get(turn.replica, [])
+        if turn.arrived and waiting[:1] == list(turn.arrived[:1]):
+            del waiting[: len(turn.arrived)]
+        if self.loses_answers:
+            raise StoreUnavailable("memory", "no answer")
+        return Answers(read, list(waiting), others, f"{len(self.news)}-0", 0)
 
     async def withdraw(self, replica: str, models: Sequence[str]) -> None:
         if self.away:

@@ -234,3 +234,20 @@ async def test_the_own_prefill_shows_at_others_as_queue(join: Join):
     b.book(0, Work(80_000.0, 80_000.0, 10.0))
     await seconds_until(lambda: a.sees() == [1.0, 0.0])
     assert a.pods.view("m").prefill_backlog_seconds[0] == pytest.approx(10.0, abs=0.35)
+
+
+async def test_an_outcome_whose_answer_is_lost_comes_again_and_is_taken_once(join: Join, store: MemoryPeers):
+    one, other = join("one"), join("other")
+    await asyncio.sleep(1)
+    store.loses_answers = True
+    other.router.settle(
+        new_charge_id(one.name), "10.0.0.1:8000", succeeded=True, prompt=1, cached=0, output=1, model="m"
+    )
+    await asyncio.sleep(5)
+    store.loses_answers = False
+    await asyncio.sleep(5)
+    assert one.sharing.post.counts["received"] >= 1
+    assert store.lists[one.name] == []
+    received = one.sharing.post.counts["received"]
+    await asyncio.sleep(5)
+    assert one.sharing.post.counts["received"] == received

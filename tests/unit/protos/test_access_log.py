@@ -65,7 +65,7 @@ def test_what_is_put_into_an_entry_is_read(
     took = duration if duration is not None else last_byte or 0.0
     targets = ours.get("targets", "")
     (parsed,) = entries_of(message.SerializeToString())
-    assert parsed is not None
+    assert isinstance(parsed, FinishedExchange)
     assert abs(parsed.duration_seconds - took) < 1e-6
     assert parsed == FinishedExchange(
         charge_id="c",

@@ -18,7 +18,8 @@ from ratelimit.resilience import ResilientLimits, StoreDown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ratelimit import CorruptUserRecord, Decision, Settlement, Usage, UserRecord
+    from ratelimit import Decision, Settlement, Usage, UserRecord
+    from ratelimit.store import Answer
 
 
 def now() -> float:
@@ -53,7 +54,7 @@ class Remote:
         await self._silence()
         return self.store.admit(admission)
 
-    async def admit_many(self, admissions: Sequence[Admission]) -> list[Decision | CorruptUserRecord]:
+    async def admit_many(self, admissions: Sequence[Admission]) -> list[Answer]:
         return list(await asyncio.gather(*map(self.admit, admissions)))
 
     async def settle(self, settlement: Settlement) -> bool:
