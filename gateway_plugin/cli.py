@@ -141,6 +141,20 @@ def envoy_config(
     client_key: Annotated[str, typer.Option(help="PEM file: its key.")] = "",
     fail_open: Annotated[bool, typer.Option(help="Let requests pass, unlimited, while the plugin is down.")] = False,
     lua_path: Annotated[str, typer.Option(help="Where Envoy finds gateway.lua; empty: inside envoy.yaml.")] = "",
+    body_limit: Annotated[
+        int, typer.Option(min=1, max=1023, help="MiB of the longest request body; longer ones are answered 413.")
+    ] = 64,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds without a byte, as while an engine thinks, after which a request ends."),
+    ] = 3600,
+    message_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for one answer of the plugin; covers a slow Redis.")
+    ] = 5,
+    max_heap: Annotated[
+        int, typer.Option(min=128, help="MiB of Envoy's memory; near it, requests are refused and the largest ended.")
+    ] = 1024,
+    max_connections: Annotated[int, typer.Option(min=1, help="Connections of clients.")] = 20_000,
     watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -150,12 +164,26 @@ def envoy_config(
     from gateway_plugin.envoy_files import follow
 
     settings = _load(config).settings
+    needed = (body_limit + 1) << 20
+    if settings.grpc_max_message_bytes < needed:
+        _fail(
+            f"--body-limit {body_limit}: the plugin takes {settings.grpc_max_message_bytes} bytes of a message; "
+            f"set grpc_max_message_bytes to at least {needed}, here and where it runs"
+        )
+    if settings.queue_length and settings.queue_seconds >= message_timeout:
+        _fail(f"--message-timeout {message_timeout}: must be longer than queue_seconds, {settings.queue_seconds}")
     first, *others = plugin_host or ["127.0.0.1"]
     envoy = EnvoyConfig(
         ports=EnvoyPorts(listener_port, admin_port, settings.grpc_port, settings.api_port),
         plugin_host=first,
         replicas=tuple(Replica(host, settings.grpc_port, settings.api_port) for host in others),
         plugin_tls=PluginTls(plugin_ca, plugin_name, client_cert, client_key) if plugin_ca else None,
+        body_limit_bytes=body_limit << 20,
+        upload_seconds=settings.upload_seconds,
+        idle_timeout_seconds=idle_timeout,
+        message_timeout_seconds=message_timeout,
+        max_heap_bytes=max_heap << 20,
+        max_connections=max_connections,
         fail_open=fail_open,
         accounting=settings.accounting,
         lua_path=lua_path,

@@ -59,8 +59,8 @@ class Settings(BaseModel):
         "native", description="who carries gRPC: native, our own HTTP/2, a tenth of the CPU; grpcio, the library"
     )
     grpc_max_message_bytes: int = Field(
-        17 * MIB,
-        description="largest message from Envoy: 16 MiB of body, the limit in our Envoy configuration, and headers",
+        65 * MIB,
+        description="largest message from Envoy: 64 MiB of body, as our Envoy configuration has it, and 1 MiB",
         ge=MIB // 16,
         le=1024 * MIB,
     )

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from deploy.manifests.paths import LUA
-from deploy.manifests.translation import EXT_PROC, LUA_FILTER, NAME, Translation
+from deploy.manifests.translation import EXT_PROC, LUA_FILTER, NAME, Translation, hcm_of
 
 PLUGIN_CLUSTER = f"envoyextensionpolicy/{NAME}/extproc/0"
 LOG_CLUSTER = "accesslog_als_0_0"
@@ -36,7 +36,27 @@ dynamic_resources:
     path_config_source:
       path: {{ (directory ~ "/clusters.yaml") | tojson }}
       watched_directory: {path: {{ directory | tojson }}}
-"""
+# Envoy Gateway's own, with a heap of 80 % of the container's memory.
+overload_manager:
+  refresh_interval: 0.25s
+  resource_monitors:
+  - name: envoy.resource_monitors.global_downstream_max_connections
+    typed_config:
+      "@type": [[CONNECTIONS]]
+      max_active_downstream_connections: 50000
+  - name: envoy.resource_monitors.fixed_heap
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
+      max_heap_size_bytes: {{ config.max_heap_bytes }}
+  actions:
+  - name: envoy.overload_actions.shrink_heap
+    triggers: [{name: envoy.resource_monitors.fixed_heap, threshold: {value: 0.95}}]
+  - name: envoy.overload_actions.stop_accepting_requests
+    triggers: [{name: envoy.resource_monitors.fixed_heap, threshold: {value: 0.98}}]
+""".replace(
+    "[[CONNECTIONS]]",
+    "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+)
 # Of no use without Envoy Gateway.
 _LEFT_OUT = ("metadata", "edsClusterConfig")
 _MODEL_CLUSTER = "httproute/gateway-plugin-system/llama-3-1-8b-router/rule/0"
@@ -68,12 +88,17 @@ def _listener(translation: Translation) -> dict[str, Any]:
     listener: dict[str, Any] = copy.deepcopy(translation.listener)
     del listener["@type"]
     listener["address"] = "[[macros.socket(config.listener_host, config.ports.listener)]]"
-    listener["perConnectionBufferLimitBytes"] = "[[config.buffer_limit_bytes]]"
-    hcm = listener["defaultFilterChain"]["filters"][0]["typedConfig"]
+    listener["perConnectionBufferLimitBytes"] = "[[config.body_limit_bytes]]"
+    (bound,) = (item["typedConfig"] for item in listener["defaultFilterChain"]["filters"][:-1])
+    bound["maxConnections"] = "[[config.max_connections]]"
+    hcm = hcm_of(listener)
     hcm["rds"]["configSource"] = {"resourceApiVersion": "V3", "pathConfigSource": "[[macros.followed(directory)]]"}
     hcm["streamIdleTimeout"] = "[[config.idle_timeout_seconds]]s"
+    hcm["requestHeadersTimeout"] = "[[config.header_seconds]]s"
+    hcm["requestTimeout"] = "[[config.upload_seconds]]s"
     (logger,) = hcm["accessLog"]
     logger["typedConfig"]["commonConfig"]["bufferFlushInterval"] = "[[config.access_log_flush_seconds]]s"
+    hcm["http2ProtocolOptions"]["maxConcurrentStreams"] = "[[config.max_streams_per_connection]]"
     filters = {item["name"]: item["typedConfig"] for item in hcm["httpFilters"]}
     filters[LUA_FILTER]["defaultSourceCode"] = _script(filters[LUA_FILTER]["defaultSourceCode"]["inlineString"])
     filters[EXT_PROC]["messageTimeout"] = "[[config.message_timeout_seconds]]s"

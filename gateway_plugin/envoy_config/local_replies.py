@@ -29,14 +29,16 @@ def _reply(condition: str, message: str, kind: str, code: str | None, retry_afte
     return LocalReply(f"{_OURS} && {condition}", message, kind, code, retry_after_seconds)
 
 
-def local_replies(buffer_limit_bytes: int) -> tuple[LocalReply, ...]:
+def local_replies(body_limit_bytes: int) -> tuple[LocalReply, ...]:
     """All rules, the most specific first."""
-    too_large = f"The request body is longer than {buffer_limit_bytes} bytes."
+    too_large = f"The request body is longer than {body_limit_bytes} bytes."
+    too_slow = "The request did not arrive in time."
     no_pod = "No pod could serve the request: those that were tried refused it or broke off. Try again."
     by_plugin = 'response.code_details.startsWith("ext_proc")'
     unknown = 'response.code_details == "direct_response"'
     return (
         _reply("response.code == 413", too_large, "invalid_request_error", "request_too_large"),
+        _reply("response.code == 408", too_slow, "invalid_request_error", "request_timeout"),
         _reply(by_plugin, "The gateway plugin did not answer.", "api_error", "gateway_plugin_unavailable"),
         _reply(unknown, "Unknown path or model.", "invalid_request_error", None),
         _reply("response.code == 503", no_pod, "overloaded_error", "service_unavailable", retry_after_seconds=1),

@@ -113,12 +113,22 @@ class EnvoyConfig:
     """More plugin processes; Envoy watches the gRPC health of each, and leaves out those that drain."""
     plugin_tls: PluginTls | None = None
     """For the gRPC port."""
-    buffer_limit_bytes: int = 16 * MIB
+    body_limit_bytes: int = 64 * MIB
     """Longest request body; longer ones are answered 413. The plugin's gRPC message limit must be higher."""
+    header_seconds: float = 10.0
+    """For the headers of a request to arrive; then 408."""
+    upload_seconds: float = 120.0
+    """For a whole request to arrive; then 408."""
+    max_heap_bytes: int = 1024 * MIB
+    """Of Envoy: near it, streams that hold most are ended, and no request is taken on."""
+    max_connections: int = 20_000
+    """Of clients, on all listeners together."""
+    max_streams_per_connection: int = 100
+    """Open HTTP/2 requests of one client connection."""
     message_timeout_seconds: float = 5.0
     """For one answer of the plugin; Envoy's default of 0.2 is less than a slow Redis may take."""
-    idle_timeout_seconds: float = 300.0
-    """Without a byte in either direction; there is no limit to a whole response."""
+    idle_timeout_seconds: float = 3600.0
+    """Without a byte in either direction, as while an engine thinks; there is no limit to a whole response."""
     connect_timeout_seconds: float = 1.0
     """To a pod; then the next candidate is tried."""
     fail_open: bool = False

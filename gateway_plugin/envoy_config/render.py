@@ -32,7 +32,7 @@ def render(config: EnvoyConfig, directory: Path | str) -> dict[str, str]:
     values = {
         "config": config,
         "directory": str(directory),
-        "local_replies": local_replies(config.buffer_limit_bytes),
+        "local_replies": local_replies(config.body_limit_bytes),
         "lua": "" if config.lua_path else lua_file().read_text(encoding="utf-8"),
         "plugin": {
             "gateway_plugin": [Address(plugin.host, plugin.grpc) for plugin in plugins],

@@ -24,7 +24,7 @@ class Rate:
 class Bounds:
     """Of one connection, where nothing else is said."""
 
-    max_message_bytes: int = 17 * MIB
+    max_message_bytes: int = 65 * MIB
     """A larger gRPC message ends its call with RESOURCE_EXHAUSTED."""
     max_concurrent_streams: int = 32_768
     """A held HTTP exchange is a stream; at 10 KB each this is 320 MB. Envoy opens another connection beyond."""

@@ -51,10 +51,10 @@ async def test_an_audio_endpoint_wants_a_form(gateway: Gateway):
 
 
 async def test_a_body_over_the_limit_is_413_in_json(gateway: Gateway, flavour: str):
-    answer = await gateway.post(b'{"model": "m", "messages": ["' + b"x" * (17 * 1024 * 1024) + b'"]}')
+    answer = await gateway.post(b'{"model": "m", "messages": ["' + b"x" * (65 * 1024 * 1024) + b'"]}')
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/json"
-    assert ("16777216" if flavour == "standalone" else "16Mi") in answer.json()["error"]["message"]
+    assert ("67108864" if flavour == "standalone" else "64Mi") in answer.json()["error"]["message"]
 
 
 async def test_unknown_paths_are_404_in_json(gateway: Gateway):

@@ -50,6 +50,7 @@ class Pod:
     def __init__(self) -> None:
         self.seen: list[dict[str, str]] = []
         self.body_bytes = 0
+        self.think_seconds = 0.0
         self.go = asyncio.Event()
 
     async def start(self) -> Self:
@@ -68,6 +69,7 @@ class Pod:
         self.seen.append({name.lower(): value for name, value in request.headers.items()})
         body = await request.read()
         self.body_bytes = len(body)
+        await asyncio.sleep(self.think_seconds)
         if b'"stream"' in body:
             return await self._stream(request)
         return web.json_response({"served_by": self.address, "usage": USAGE}, headers={"target-pod-ip": "from the pod"})

@@ -28,7 +28,7 @@ def error_of(headers: dict[str, str], body: bytes) -> tuple[str, str | None]:
 async def test_body_too_long(chain: Chain, length: int, delay_seconds: float) -> None:
     pod = await chain.pod()
     chain.plugin.answer_after_seconds = delay_seconds
-    await chain.start(pod.address, buffer_limit_bytes=65536)
+    await chain.start(pod.address, body_limit_bytes=65536)
     status, headers, body = await chain.chat({"text": "x" * length})
     assert (status, error_of(headers, body)) == (413, ("invalid_request_error", "request_too_large"))
 

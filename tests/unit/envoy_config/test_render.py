@@ -75,9 +75,14 @@ def test_every_setting_reaches_the_bootstrap() -> None:
         listener_host="192.0.2.7",
         admin_host="::1",
         plugin_host="fd00::7",
-        buffer_limit_bytes=1005,
+        body_limit_bytes=1005,
         message_timeout_seconds=10.5,
         idle_timeout_seconds=11.5,
+        upload_seconds=13.5,
+        header_seconds=14.5,
+        max_heap_bytes=1_016_017,
+        max_connections=1018,
+        max_streams_per_connection=1019,
         fail_open=True,
         access_log_flush_seconds=12.5,
         log_path="/logs/envoy.log",
@@ -85,7 +90,9 @@ def test_every_setting_reaches_the_bootstrap() -> None:
     text = render(config, "/etc/gateway")["envoy.yaml"]
     for number in (1001, 1002, 1003, 1004):
         assert f"port_value: {number}}}" in text
-    for part in ("192.0.2.7", '"::1"', "fd00::7", ": 1005", "10.5s", "11.5s", "12.5s", "failure_mode_allow: true"):
+    for part in ("192.0.2.7", '"::1"', "fd00::7", ": 1005", "10.5s", "11.5s", "12.5s", "13.5s", "14.5s"):
+        assert part in text
+    for part in ("failure_mode_allow: true", ": 1016017", "connections: 1018", "streams: 1019"):
         assert part in text
     assert '"/logs/envoy.log"' in text
     assert '"/etc/gateway/clusters.yaml"' in text

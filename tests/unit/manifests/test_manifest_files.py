@@ -64,7 +64,22 @@ def test_control_headers_are_removed(objects: Objects):
 def test_the_longest_body_fits_the_plugin(objects: Objects):
     text = objects.get("ClientTrafficPolicy")["spec"]["connection"]["bufferLimit"]
     limit = int(text.removesuffix("Mi")) << 20
-    assert limit == EnvoyConfig().buffer_limit_bytes < Settings().grpc_max_message_bytes
+    assert limit == EnvoyConfig().body_limit_bytes < Settings().grpc_max_message_bytes
+
+
+def test_who_waits_has_the_same_deadlines_and_bounds(objects: Objects):
+    spec, config = objects.get("ClientTrafficPolicy")["spec"], EnvoyConfig()
+    times = spec["timeout"]["http"]
+    assert times["requestHeadersReceivedTimeout"] == f"{config.header_seconds:.0f}s"
+    assert times["requestReceivedTimeout"] == f"{config.upload_seconds:.0f}s" == f"{Settings().upload_seconds:.0f}s"
+    assert times["streamIdleTimeout"] == f"{config.idle_timeout_seconds:.0f}s"
+    assert objects.get("BackendTrafficPolicy")["spec"]["timeout"]["http"]["streamIdleTimeout"] == "3600s"
+    assert times["idleTimeout"] == HCM["common_http_protocol_options"]["idle_timeout"]
+    http2 = HCM["http2_protocol_options"]
+    assert spec["http2"]["maxConcurrentStreams"] == http2["max_concurrent_streams"]
+    assert spec["http2"]["initialStreamWindowSize"] == f"{http2['initial_stream_window_size'] >> 10}Ki"
+    assert spec["http2"]["initialConnectionWindowSize"] == f"{http2['initial_connection_window_size'] >> 20}Mi"
+    assert spec["connection"]["connectionLimit"]["value"] == config.max_connections
 
 
 def test_ext_proc_is_asked_alike(objects: Objects):

@@ -40,6 +40,8 @@ def test_every_value_is_described():
         ("gateway.failopen=true", "failopen"),
         ("gateway.serviceType=Node", "serviceType"),
         ("gateway.messageTimeout=soon", "messageTimeout"),
+        ("gateway.bufferLimit=128Mi", "grpc_max_message_bytes must be at least 135266304"),
+        ("gateway.bufferLimit=64Ki", "bufferLimit"),
         ("plugin.replicas=0", "replicas"),
         ("plugin.settings.accounting=lua", "accounting"),
         ("redis.enabled=false", "redis.external.host is needed"),

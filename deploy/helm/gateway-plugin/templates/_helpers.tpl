@@ -60,6 +60,17 @@ circuitBreaker:
   maxParallelRetries: 1000000
 {{- end }}
 
+{{- /* The longest body; the plugin's own limit must hold it, and what comes beside it. */ -}}
+{{- define "body-limit" -}}
+{{- $limit := .Values.gateway.bufferLimit }}
+{{- $needed := mul (add1 (trimSuffix "Mi" $limit | int64)) 1048576 }}
+{{- $taken := .Values.plugin.settings.grpc_max_message_bytes | default 68157440 | int64 }}
+{{- if lt $taken $needed }}
+{{- fail (printf "gateway.bufferLimit %s: plugin.settings.grpc_max_message_bytes must be at least %d, not %d" $limit $needed $taken) }}
+{{- end }}
+{{- $limit }}
+{{- end }}
+
 {{- define "error" -}}
 {"error":{"message":{{ .message | toJson }},"type":{{ .type | toJson }},"param":null,"code":{{ .code | toJson }}}}
 {{- end }}
