@@ -37,7 +37,7 @@ from gateway_plugin.demo.ports import free_port
 from gateway_plugin.engines.known_models import KnownModels
 from gateway_plugin.listeners import HttpListener
 from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:

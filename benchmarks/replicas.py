@@ -26,9 +26,9 @@ from gateway_plugin.peers.news import News
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
 from gateway_plugin.peers.store import PeerStore
-from routing.lease import Lease, Work
-from routing.pods import PodTable
-from routing.prefix_keys import keys_of
+from routing.pods.lease import Lease, Work
+from routing.pods.pod_table import PodTable
+from routing.prefix.prefix_keys import keys_of
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 

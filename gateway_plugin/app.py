@@ -53,9 +53,9 @@ from gateway_plugin.peers.setup import new_sharing
 from gateway_plugin.tls import TlsFiles
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.breaker import State
-from routing.circuit import CircuitSettings
-from routing.health import PodHealth
-from routing.pods import PodTable
+from routing.pods.circuit import CircuitSettings
+from routing.pods.pod_health import PodHealth
+from routing.pods.pod_table import PodTable
 from routing.router import Router
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gateway_plugin.metrics import Metrics
     from gateway_plugin.settings import Settings
     from gateway_plugin.webhooks.sending import Send
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
 
 class ModelService:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from routing.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
-from routing.view import DEFAULT_KV_CAPACITY_TOKENS, PodView
+from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
+from routing.pods.pod_view import DEFAULT_KV_CAPACITY_TOKENS, PodView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

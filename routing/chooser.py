@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from routing.policies.least_request import LeastRequest
+from routing.strategies.least_request import LeastRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from routing.candidates import Candidates
-    from routing.policy import Policy, RoutingRequest
+    from routing.strategies.policy import Policy, RoutingRequest
 
 _FALLBACK = LeastRequest()
 _UNKNOWN = "fallback_least_request"

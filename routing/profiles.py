@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from routing.options import NO_CONFIG, wrong_option
+from routing.strategies.options import NO_CONFIG, wrong_option
 
 DEFAULT_PROFILE = "default"
 AUTO = "auto"

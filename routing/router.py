@@ -14,28 +14,28 @@ import numpy as np
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
 from routing.candidates import Candidates
 from routing.chooser import Chooser
-from routing.lease import Work, booked
 from routing.output_estimates import OutputEstimates
-from routing.policies.every import ALIASES, all_policies
-from routing.policies.prefix_cache import first_unknown
-from routing.prefix_index import PrefixIndex
-from routing.prefix_keys import PrefixKeys
+from routing.pods.lease import Work, booked
+from routing.prefix.prefix_index import PrefixIndex
+from routing.prefix.prefix_keys import PrefixKeys
 from routing.shortlist import MAX_PRICED, shortlist
-from routing.strategies import Strategies
+from routing.strategies.every import ALIASES, all_policies
+from routing.strategies.prefix_cache import first_unknown
+from routing.strategies.strategy_text import Strategies
 from routing.unsettled import SILENCE_SECONDS, Settled, Unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from routing.chooser import Choice
-    from routing.columns import IntColumn
-    from routing.pods import PodTable
-    from routing.policy import Policy, RoutingRequest
-    from routing.prefix_index import PrefixBooking
+    from routing.pods.columns import IntColumn
+    from routing.pods.pod_table import PodTable
+    from routing.pods.pod_view import PodView
+    from routing.prefix.prefix_index import PrefixBooking
     from routing.profiles import ModelConfig
     from routing.selector import Selector
     from routing.spec import PodSpec
-    from routing.view import PodView
+    from routing.strategies.policy import Policy, RoutingRequest
 
 __all__ = [
     "SILENCE_SECONDS",

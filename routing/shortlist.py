@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from routing.rendezvous import draws
+from routing.prefix.rendezvous import draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from routing.columns import FloatColumn
-    from routing.view import PodView
+    from routing.pods.columns import FloatColumn
+    from routing.pods.pod_view import PodView
 
 MAX_PRICED = 32
 """Up to here all are priced."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from routing.policy import Outcome
+from routing.strategies.policy import Outcome
 
 if TYPE_CHECKING:
-    from routing.lease import Lease
-    from routing.policy import Policy, RoutingRequest
-    from routing.prefix_index import PrefixBooking, PrefixIndex
+    from routing.pods.lease import Lease
+    from routing.prefix.prefix_index import PrefixBooking, PrefixIndex
     from routing.spec import PodSpec
+    from routing.strategies.policy import Policy, RoutingRequest
 
 MAX_PENDING = 100_000
 PENDING_SECONDS = 3600.0

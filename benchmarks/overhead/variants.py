@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.variant import Variant
-from routing.policies.every import all_policies
+from routing.strategies.every import all_policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from benchmarks.routing.scenarios import all_scenarios, rising_load
 from benchmarks.routing.section import show
 from benchmarks.table import promise_table
 from gateway_plugin.bench.traces import TraceError, read_trace
-from routing.policies.every import all_policies
+from routing.strategies.every import all_policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

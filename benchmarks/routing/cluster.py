@@ -17,17 +17,17 @@ from benchmarks.routing.agenda import Agenda
 from benchmarks.routing.polling import readings, samples
 from benchmarks.routing.report import Report, Served
 from benchmarks.routing.workloads import BLOCK_TOKENS, Arrival
-from routing.pods import PodTable
-from routing.policy import RoutingRequest
+from routing.pods.pod_table import PodTable
 from routing.router import NoReadyPodError, Router
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.policy import RoutingRequest
 from simulator import EngineConfig, EngineRequest, LeapingEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gateway_plugin.engines.readings import Readings
-    from routing.lease import Lease
+    from routing.pods.lease import Lease
     from simulator import Sequence as EngineSequence
 
 MODEL = "model"

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from benchmarks.routing import workloads
 from benchmarks.routing.cluster import MODEL, Cluster, equal_pods
-from routing.elsewhere import Elsewhere, Report
-from routing.pod_work import own_work
-from routing.pods import PodTable
+from routing.pods.elsewhere import Elsewhere, Report
+from routing.pods.pod_table import PodTable
+from routing.pods.pod_work import own_work
 from routing.router import Router
 from routing.spec import ClusterState
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from benchmarks.routing.report import Report as Outcome
     from benchmarks.routing.report import Served
     from benchmarks.routing.workloads import Arrival
-    from routing.policy import Policy
-    from routing.prefix_keys import PrefixKeys
+    from routing.prefix.prefix_keys import PrefixKeys
     from routing.spec import PodSpec
+    from routing.strategies.policy import Policy
     from simulator import EngineConfig
 
 TELL_SECONDS = 0.2

@@ -25,17 +25,17 @@ from gateway_plugin.openai.endpoints import BodyKind
 from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Admission, LimitDefaults, MemoryStore, UserRecord
-from routing.pods import PodTable
-from routing.policies.every import ALIASES
-from routing.policy import RoutingRequest
-from routing.prefix_keys import prefix_keys, prefix_seed
+from routing.pods.pod_table import PodTable
+from routing.prefix.prefix_keys import prefix_keys, prefix_seed
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.every import ALIASES
+from routing.strategies.policy import RoutingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from routing.policy import Policy
+    from routing.strategies.policy import Policy
 
 PODS = (10, 30, 100, 300, 1000, 3000, 5000)
 KIB = 1024

@@ -21,7 +21,7 @@ from gateway_plugin.engines.names import engine_named
 from gateway_plugin.engines.page import read_page
 from gateway_plugin.engines.readings import Readings
 from gateway_plugin.engines.scraper import Scraper
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:

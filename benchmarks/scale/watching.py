@@ -19,7 +19,7 @@ from gateway_plugin.discovery.kubernetes.feeds import pod_feed
 from gateway_plugin.discovery.kubernetes.keys import Keys
 from gateway_plugin.discovery.kubernetes.objects import decode_event
 from gateway_plugin.discovery.kubernetes.pod_reader import PodReader
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.profiles import ProfileCache
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_ov
 from protos.access_log import UnreadableEntry
 from ratelimit import Settlement, StoreUnavailable, check_user_name
 from ratelimit.rare_log import RareLog
-from routing.circuit import Failure
+from routing.pods.circuit import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from protos.access_log import FinishedExchange
 
     LogEntry = FinishedExchange | UnreadableEntry | None
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
     from routing.router import Router
 
 logger = logging.getLogger(__name__)

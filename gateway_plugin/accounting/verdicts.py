@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routing.circuit import Failure
+from routing.pods.circuit import Failure
 
 if TYPE_CHECKING:
     from protos.access_log import FinishedExchange

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from routing.circuit import State
+from routing.pods.circuit import State
 
 if TYPE_CHECKING:
     from gateway_plugin.metrics import Metrics
-    from routing.columns import FloatColumn
-    from routing.pods import PodTable
+    from routing.pods.columns import FloatColumn
+    from routing.pods.pod_table import PodTable
     from routing.spec import PodSpec
 
 

@@ -18,7 +18,7 @@ from gateway_plugin.catalogue.windows import OUTPUT, PROMPT, TPOT, TTFT, Latency
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
 _MAX_AGE_SECONDS = 1.0
 _DIGITS = 4

@@ -9,13 +9,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from routing.circuit import State
+from routing.pods.circuit import State
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from gateway_plugin.engines.known_models import AdapterInfo, EngineReport
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
     from routing.spec import PodSpec
 
 PODS_PER_STEP = 500

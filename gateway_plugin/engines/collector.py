@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from routing.pods import STALE_AFTER_SECONDS
+from routing.pods.pod_table import STALE_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from gateway_plugin.engines.fetch import Outcome
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
 _IN_FLIGHT = ("gateway_pod_in_flight_requests", "Requests that this gateway has open on the pod.")
 _AGE = ("gateway_pod_metrics_age_seconds", "Time since the engine's metrics were last read.")

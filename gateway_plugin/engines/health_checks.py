@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.engines.fetch import Outcome, ScrapeError, http_fetch
 from gateway_plugin.engines.names import engine_named
-from routing.circuit import State
+from routing.pods.circuit import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from gateway_plugin.engines.fetch import Fetch
-    from routing.circuit import Circuit
-    from routing.pods import PodTable
+    from routing.pods.circuit import Circuit
+    from routing.pods.pod_table import PodTable
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gateway_plugin.engines.known_models import KnownModels
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
 logger = logging.getLogger(__name__)
 

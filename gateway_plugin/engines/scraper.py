@@ -5,7 +5,7 @@
 Pods that fail share a quarter of the connections and leave the rest to those that answer, so that however many pods
 hang, the others are asked in time. The table takes a result only while the row belongs to the incarnation that was
 asked. A failed scrape writes no numbers: the old ones age into "unknown" by themselves. But it speaks against the pod
-(see `routing.circuit`) where its metrics are served by the engine itself, at the address that requests go to.
+(see `routing.pods.circuit`) where its metrics are served by the engine itself, at the address that requests go to.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError, http_fetch
 from gateway_plugin.engines.names import engine_named
 from gateway_plugin.engines.page import Samples, first_of, read_page
 from gateway_plugin.engines.readings import Readings
-from routing.circuit import Failure
+from routing.pods.circuit import Failure
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
 logger = logging.getLogger(__name__)
 

@@ -35,9 +35,9 @@ from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
-from routing.policies.least_request import LeastRequest
-from routing.policies.session_affinity import SessionAffinity, token_of
 from routing.router import NoReadyPodError, SaturatedError, UnknownModelError
+from routing.strategies.least_request import LeastRequest
+from routing.strategies.session_affinity import SessionAffinity, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

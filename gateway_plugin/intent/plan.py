@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway_plugin.intent import rejections
-from routing.policy import RoutingRequest
-from routing.prefix_keys import PrefixKeys, prefix_keys, prefix_seed
+from routing.prefix.prefix_keys import PrefixKeys, prefix_keys, prefix_seed
 from routing.profiles import ModelConfig, resolve
+from routing.strategies.policy import RoutingRequest
 
 if TYPE_CHECKING:
     from gateway_plugin.intent.headers import Intent, Rules
     from gateway_plugin.openai.prompt import Prompt
-    from routing.policy import Policy
     from routing.profiles import Resolved
     from routing.router import Router
+    from routing.strategies.policy import Policy
 
 _NO_CONFIG = ModelConfig()
 _NO_KEYS = PrefixKeys((), ())

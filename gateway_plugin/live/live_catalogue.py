@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gateway_plugin.engines.known_models import KnownModels
     from gateway_plugin.live.event_ring import Numbered
     from gateway_plugin.webhooks.dispatcher import Dispatcher
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
 logger = logging.getLogger(__name__)
 

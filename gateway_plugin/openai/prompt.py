@@ -12,7 +12,7 @@ from gateway_plugin.openai.fields import Fields, Span, read_fields
 from gateway_plugin.openai.head import RequestHead, head_of
 from gateway_plugin.openai.prompt_key import long_key, short_key
 from gateway_plugin.openai.values import count, salt
-from routing.prefix_keys import BYTES_PER_TOKEN
+from routing.prefix.prefix_keys import BYTES_PER_TOKEN
 
 
 class Prompt(msgspec.Struct, frozen=True, gc=False):

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_plugin.peers.wire import report_bytes
-from routing.elsewhere import Report
+from routing.pods.elsewhere import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from routing.pod_work import PodWork
+    from routing.pods.pod_work import PodWork
 
     Work = Mapping[str, tuple[PodWork, ...]]
 

@@ -16,7 +16,7 @@ from gateway_plugin.peers.wire import MalformedError, read_report
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from routing.elsewhere import Elsewhere
+    from routing.pods.elsewhere import Elsewhere
 
 ABANDONED_SECONDS = 10.0
 MAX_REPLICAS = 64

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from gateway_plugin.settings import Settings
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
     from routing.router import Router
 
 

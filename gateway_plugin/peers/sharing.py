@@ -17,8 +17,8 @@ from gateway_plugin.peers.announcer import Announcer
 from gateway_plugin.peers.inbox import Inbox
 from gateway_plugin.peers.store import OLDEST_NEWS, Turn
 from ratelimit import StoreUnavailable
-from routing.elsewhere import Elsewhere
-from routing.pod_work import own_work
+from routing.pods.elsewhere import Elsewhere
+from routing.pods.pod_work import own_work
 
 if TYPE_CHECKING:
     import random
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway_plugin.peers.news import News
     from gateway_plugin.peers.post import Post
     from gateway_plugin.peers.store import Answers
-    from routing.pods import PodTable
+    from routing.pods.pod_table import PodTable
 
     class Store(Protocol):
         """What of `PeerStore` is needed."""

@@ -7,8 +7,8 @@ import math
 from google.protobuf.message import DecodeError
 
 from protos import replica_state_pb2 as pb
-from routing.elsewhere import Report
-from routing.pod_work import PodWork
+from routing.pods.elsewhere import Report
+from routing.pods.pod_work import PodWork
 from routing.router import Settled
 
 MAX_VALUE_BYTES = 512 * 1024

@@ -21,7 +21,7 @@ from gateway_plugin.demo.ports import Ports
 from gateway_plugin.engines.known_models import KnownModels
 from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
 from ratelimit import StoreUnavailable
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway_plugin.demo.stack import StackOptions
-from routing.policies.session_affinity import token_of
+from routing.strategies.session_affinity import token_of
 from tests.integration.chain.conftest import BODY
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from gateway_plugin.engines.scraper import Scraper
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:

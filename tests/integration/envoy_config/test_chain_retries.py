@@ -15,7 +15,7 @@ from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
 from gateway_plugin.accounting.verdicts import failure_of, passed_over
 from protos.access_log import FinishedExchange, entries_of
-from routing.circuit import Failure
+from routing.pods.circuit import Failure
 from tests.integration.envoy_config.conftest import Pod
 
 if TYPE_CHECKING:

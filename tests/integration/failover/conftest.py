@@ -14,7 +14,7 @@ import httpx
 import pytest_asyncio
 
 from gateway_plugin.demo.stack import StackOptions
-from routing.policies.session_affinity import token_of
+from routing.strategies.session_affinity import token_of
 from tests.integration.chain.conftest import Gateway, OpenGateway, flavour, open_gateway
 
 __all__ = ["flavour", "open_gateway"]

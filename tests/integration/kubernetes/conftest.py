@@ -10,7 +10,7 @@ import pytest
 
 from gateway_plugin.discovery.kubernetes.discovery import KubernetesDiscovery, Options
 from gateway_plugin.discovery.kubernetes.keys import Keys
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from tests.fake_kubernetes import FakeServer, running
 
 if TYPE_CHECKING:

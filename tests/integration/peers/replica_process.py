@@ -13,8 +13,8 @@ from gateway_plugin.peers.news import News
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
 from gateway_plugin.peers.store import PeerStore
-from routing.lease import Work
-from routing.pods import PodTable
+from routing.pods.lease import Work
+from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 

@@ -21,7 +21,7 @@ from gateway_plugin.webhooks.dead_letters import DeadLetters
 from gateway_plugin.webhooks.dispatcher import Dispatcher, Patience
 from gateway_plugin.webhooks.records import Webhook, encode, new_secret, secret_key
 from gateway_plugin.webhooks.sending import http_sender
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 FAILURES = {"twice": 2, "always": 1000, "never": 0}

@@ -13,11 +13,11 @@ from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.metrics import Metrics
 from protos.access_log import FinishedExchange, UnreadableEntry, entries_of
 from ratelimit import LimitDefaults, MemoryStore, Settlement, StoreUnavailable, UserRecord
-from routing.circuit import Failure
-from routing.pods import PodTable
-from routing.policy import RoutingRequest
+from routing.pods.circuit import Failure
+from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.policy import RoutingRequest
 
 
 def entry(charge: str = "c-1", **changes: Any) -> FinishedExchange:

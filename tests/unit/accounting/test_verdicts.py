@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
 from protos.access_log import FinishedExchange
-from routing.circuit import Failure
+from routing.pods.circuit import Failure
 
 GOOD = FinishedExchange(
     charge_id="c",

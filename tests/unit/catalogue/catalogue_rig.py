@@ -16,7 +16,7 @@ from gateway_plugin.catalogue.pages import Page, Pages
 from gateway_plugin.catalogue.query import parse_list
 from gateway_plugin.catalogue.windows import LatencyWindows
 from gateway_plugin.engines.known_models import EngineReport, KnownModels, ModelCard
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.profiles import ModelConfig
 from routing.spec import AdapterSpec, ClusterState, PodSpec
 

@@ -7,7 +7,7 @@ import pytest
 from gateway_plugin.catalogue.catalogue import Remembered
 from gateway_plugin.catalogue.registry import Alias, ModelRule, Registry
 from gateway_plugin.engines.known_models import ModelCard
-from routing.circuit import Failure
+from routing.pods.circuit import Failure
 from routing.spec import AdapterSpec
 from tests.unit.catalogue.catalogue_rig import KEEP_SECONDS, Rig, pod, types
 

@@ -20,8 +20,8 @@ from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
 from gateway_plugin.webhooks.dispatcher import Dispatcher
 from gateway_plugin.webhooks.records import DeadLetter, Webhook, encode
 from ratelimit import StoreUnavailable
-from routing.circuit import Failure
-from routing.pods import PodTable
+from routing.pods.circuit import Failure
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState
 from tests.unit.catalogue.catalogue_rig import pod
 

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway_plugin.engines.collector import EngineCollector
 from gateway_plugin.engines.fetch import Outcome
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 

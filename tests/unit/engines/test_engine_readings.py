@@ -9,7 +9,7 @@ import pytest
 from gateway_plugin.engines.names import engine_named
 from gateway_plugin.engines.page import read_page
 from gateway_plugin.engines.readings import WEIGHT, Readings
-from routing.columns import Columns
+from routing.pods.columns import Columns
 
 V1 = {
     "num_requests_running": 3.0,

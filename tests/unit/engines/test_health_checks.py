@@ -12,9 +12,9 @@ import pytest
 
 from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError
 from gateway_plugin.engines.health_checks import HealthChecks
-from routing.circuit import Failure, State
-from routing.health import PodHealth
-from routing.pods import PodTable
+from routing.pods.circuit import Failure, State
+from routing.pods.pod_health import PodHealth
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:

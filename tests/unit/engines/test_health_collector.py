@@ -3,8 +3,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from gateway_plugin.engines.health_collector import HealthCollector
-from routing.circuit import Failure
-from routing.pods import PodTable
+from routing.pods.circuit import Failure
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 

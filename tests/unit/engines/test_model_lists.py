@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway_plugin.engines.known_models import AdapterInfo, EngineReport, KnownModels, ModelCard
 from gateway_plugin.engines.model_lists import MAX_CARDS, BadModelList, read_model_list, read_version
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import AdapterSpec, ClusterState, PodSpec
 
 BASE = {"id": "m", "object": "model", "created": 1, "owned_by": "vllm", "root": "/models/m", "parent": None}

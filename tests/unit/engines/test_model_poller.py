@@ -15,7 +15,7 @@ import pytest
 from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError
 from gateway_plugin.engines.known_models import KnownModels, ModelCard
 from gateway_plugin.engines.model_poller import ModelPoller
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 pytestmark = pytest.mark.looptime

@@ -13,8 +13,8 @@ from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError
 from gateway_plugin.engines.names import engine_named
 from gateway_plugin.engines.page import first_of, read_page
 from gateway_plugin.engines.scraper import Scraper
-from routing.circuit import Failure
-from routing.pods import PodTable
+from routing.pods.circuit import Failure
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:

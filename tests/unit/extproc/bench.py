@@ -14,7 +14,7 @@ from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
 from protos.ext_proc import ProcessingRequest, ProcessingResponse
 from ratelimit import Decision, Limits, Outcome
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.profiles import parse_profiles
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec

@@ -11,7 +11,7 @@ from gateway_plugin.discovery.kubernetes.book import Book
 from gateway_plugin.discovery.kubernetes.feeds import adapter_feed, pod_feed
 from gateway_plugin.discovery.kubernetes.keys import Keys
 from gateway_plugin.discovery.kubernetes.pod_reader import PodReader
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.profiles import ProfileCache
 from routing.spec import AdapterSpec
 from tests.fake_kubernetes import adapter, pod

@@ -15,8 +15,8 @@ from gateway_plugin.peers.post import Post
 from gateway_plugin.peers.sharing import Sharing
 from gateway_plugin.peers.store import Answers, Turn
 from ratelimit import StoreUnavailable
-from routing.lease import Lease, Work
-from routing.pods import PodTable
+from routing.pods.lease import Lease, Work
+from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 

@@ -17,8 +17,8 @@ from gateway_plugin.peers.wire import (
     settled_bytes,
 )
 from protos import replica_state_pb2 as pb
-from routing.elsewhere import Report
-from routing.pod_work import PodWork
+from routing.pods.elsewhere import Report
+from routing.pods.pod_work import PodWork
 from routing.router import Router, Settled
 
 COUNTS = st.integers(0, 2**53)

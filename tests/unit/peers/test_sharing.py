@@ -14,9 +14,9 @@ from gateway_plugin.peers.announcer import INTERVAL_SECONDS, REPEAT_SECONDS
 from gateway_plugin.peers.inbox import ABANDONED_SECONDS
 from gateway_plugin.peers.post import new_charge_id, new_replica_id
 from gateway_plugin.peers.store import Turn
-from routing.lease import Work
-from routing.policy import RoutingRequest
+from routing.pods.lease import Work
 from routing.spec import ClusterState
+from routing.strategies.policy import RoutingRequest
 from tests.unit.peers.conftest import PODS, MemoryPeers, Replica, seconds_until
 
 if TYPE_CHECKING:

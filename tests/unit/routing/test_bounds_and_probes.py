@@ -8,12 +8,12 @@ import random
 import numpy as np
 import pytest
 
-from routing.circuit import Failure
-from routing.health import PodHealth
-from routing.pods import PodTable
-from routing.policy import RoutingRequest
+from routing.pods.circuit import Failure
+from routing.pods.pod_health import PodHealth
+from routing.pods.pod_table import PodTable
 from routing.router import Booking, Router, SaturatedError
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.policy import RoutingRequest
 
 
 class Site:

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.candidates import Candidates
-from routing.circuit import Failure
-from routing.pods import PodTable
-from routing.policies.every import all_policies
-from routing.policy import RoutingRequest
-from routing.prefix_keys import keys_of
-from routing.rendezvous import draws, draws_of_few
+from routing.pods.circuit import Failure
+from routing.pods.pod_table import PodTable
+from routing.prefix.prefix_keys import keys_of
+from routing.prefix.rendezvous import draws, draws_of_few
 from routing.router import Router
 from routing.shortlist import MAX_PRICED
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.every import all_policies
+from routing.strategies.policy import RoutingRequest
 
 NOW = 1000.0
 KEYS = keys_of(tuple(range(1, 9)))

@@ -11,10 +11,10 @@ import pytest
 
 from routing.candidates import Candidates
 from routing.chooser import Chooser
-from routing.pods import PodTable
-from routing.policy import Policy, RoutingRequest
+from routing.pods.pod_table import PodTable
 from routing.router import NoReadyPodError, Router, UnknownModelError
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.policy import Policy, RoutingRequest
 
 REQUEST = RoutingRequest(model="m")
 

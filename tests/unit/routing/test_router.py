@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from routing.candidates import Candidates
 from routing.output_estimates import OutputEstimates
-from routing.pods import PodTable
-from routing.policy import Policy, RoutingRequest
-from routing.prefix_keys import PrefixKeys
-from routing.rendezvous import draws
+from routing.pods.pod_table import PodTable
+from routing.pods.row_windows import RowWindow
+from routing.prefix.prefix_keys import PrefixKeys
+from routing.prefix.rendezvous import draws
 from routing.router import Booking, NoReadyPodError, Router
 from routing.selector import parse_selector
 from routing.spec import ClusterState, PodSpec
-from routing.token_counters import TokenCounters
-from routing.windows import RowWindow
+from routing.strategies.policy import Policy, RoutingRequest
+from routing.strategies.token_counters import TokenCounters
 
 PROMPT: dict[str, Any] = {
     "prompt_tokens": 256.0,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routing.pods import PodTable
-from routing.policy import RoutingRequest
+from routing.pods.pod_table import PodTable
 from routing.router import SILENCE_SECONDS, Router, Settled
 from routing.spec import ClusterState, PodSpec
+from routing.strategies.policy import RoutingRequest
 from routing.unsettled import PENDING_SECONDS
 
 POD = PodSpec("pod-1", "10.0.0.1:8000", ("m",))

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.pods import PodTable
-from routing.policy import RoutingRequest
-from routing.prefix_keys import keys_of
+from routing.pods.pod_table import PodTable
+from routing.pods.pod_view import PodView
+from routing.prefix.prefix_keys import keys_of
 from routing.router import Router
 from routing.shortlist import MAX_PRICED, shortlist
 from routing.spec import ClusterState, PodSpec
-from routing.view import PodView
+from routing.strategies.policy import RoutingRequest
 
 KEYS = keys_of((11, 22, 33, 44))
 

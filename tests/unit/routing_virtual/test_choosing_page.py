@@ -8,7 +8,7 @@ from benchmarks.results import ROOT, read
 from benchmarks.routing.choosing import PAGE, page, source_of
 from benchmarks.routing.examples import EXAMPLES
 from benchmarks.routing.figures import KINDS
-from routing.policies.every import all_policies
+from routing.strategies.every import all_policies
 
 
 def test_the_page_is_the_one_of_its_result():

@@ -9,7 +9,7 @@ from benchmarks.routing.workloads import shared_system_prompt
 
 def documents(monkeypatch, price: float | None) -> Report:
     if price is not None:
-        monkeypatch.setattr("routing.policies.prefix_cache_and_load._price", lambda pods, request: price)
+        monkeypatch.setattr("routing.strategies.prefix_cache_and_load._price", lambda pods, request: price)
     return run(shared_system_prompt(1500, 34.0, documents=64), "prefix-cache-and-load", equal_pods(8, num_blocks=160))
 
 

@@ -15,7 +15,7 @@ from benchmarks.routing.outcome import Numbers, load_curves, result
 from benchmarks.routing.promises import promises
 from benchmarks.routing.scenarios import Scenario, rising_load
 from benchmarks.routing.section import section
-from routing.policies.every import all_policies
+from routing.strategies.every import all_policies
 
 STRATEGIES = ["random", "least-request", "prefix-cache-and-load"]
 

@@ -25,7 +25,7 @@ from gateway_plugin.webhooks.dead_letters import DeadLetters
 from gateway_plugin.webhooks.records import Webhook
 from gateway_plugin.webhooks.sending import DeliveryError
 from ratelimit import MemoryStore, StoreUnavailable, UserRecord
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 TOKEN = "admin-token"

@@ -24,8 +24,8 @@ from gateway_plugin.intent.headers import Rules
 from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
 from gateway_plugin.metrics import Metrics
 from ratelimit import LimitDefaults, MemoryStore
-from routing.circuit import Failure
-from routing.pods import PodTable
+from routing.pods.circuit import Failure
+from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 

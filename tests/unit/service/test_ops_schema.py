@@ -14,7 +14,7 @@ from gateway_plugin.api.explain import explain_router
 from gateway_plugin.api.ops import ops_router
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
-from routing.pods import PodTable
+from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 

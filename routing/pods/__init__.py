@@ -1,0 +1,1 @@
+"""What is known of the pods: rows of one table, booked work, health, and what other replicas tell."""

@@ -1,0 +1,168 @@
+"""How fast each pod computes prompts, and how much it has left: learned from first tokens, seconds after they happened.
+
+Work is counted by its place in a pod's queue: `position` is all that was ever queued, up to and with a request. A first
+token at time t says that the queue was done up to its request's position at t, exactly; so there are three lessons.
+
+    rate     of (position - position before) / (t - t before), for a request that was booked while the one before it was
+             still computed: the pod had work all the while. Else of its own work / TTFT.
+    error    = backlog as estimated at the booking - rate * TTFT, corrected since by other first tokens: taken off now
+    bounds   queued - position - rate * (now - t) <= backlog <= queued - position
+
+    rate of a pod  = (W + sum of tokens^2) / (W / rate of its model's pods + sum of tokens * seconds),  W = 16,000 ^ 2
+
+least squares through the origin, over a hundred requests or so: much work says much, and what is not work (network, the
+step under way) little. What a pod has not shown itself it is believed to do as the others of its model: small, chance
+differences would otherwise keep traffic, and with it better evidence, from pods that are as good as any.
+An engine's own rate counts until the first lesson. It measures requests, and of requests that are computed together
+each counts the whole time, so that it depends on the load as much as on the pod.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import numpy as np
+
+from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from routing.pods.cells import Cells
+    from routing.pods.columns import Columns, FloatColumn, IntColumn
+
+# What is believed before it is known weighs as one request of so many tokens: of a model's pods what their engines
+# say, of one pod what the others have shown.
+_PRIOR_TOKENS_SQUARED = 4000.0**2
+_POOL_TOKENS_SQUARED = 16_000.0**2
+# Up to here, Python is faster than numpy.
+_FEW_PODS = 16
+# The last hundred requests make up 63 % of what is known.
+_KEPT = 0.99
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a request stood in a pod's queue when it was booked."""
+
+    at_seconds: float
+    backlog_tokens: float
+    """Estimated, its own work included."""
+    position_tokens: float
+    corrected_tokens: float
+    """All corrections of the estimate until then."""
+    done_at_seconds: float
+    """When its work was expected to be computed."""
+
+
+class Queues(Protocol):
+    """The prefill queues that lessons set right: the books."""
+
+    clock: Callable[[], float]
+    columns: Columns
+    cells: Cells
+
+    def rate_of(self, row: int) -> float: ...
+
+    def backlog_of(self, row: int, now: float, rate: float) -> float: ...
+
+    def set_backlog(self, row: int, tokens: float, now: float) -> None: ...
+
+
+class PrefillPace:
+    """What first tokens teach about the rows of some books."""
+
+    def __init__(self, books: Queues) -> None:
+        self._books = books
+        self._rows_by_model: dict[int, IntColumn] = {}
+
+    def regrouped(self) -> None:
+        """Which rows are of one model may have changed."""
+        self._rows_by_model.clear()
+
+    def told(self, row: int) -> None:
+        """The engine said how fast it is; believed while nothing better is known."""
+        columns = self._books.columns
+        if not columns.pace_tokens_squared[row]:
+            columns.prefill_tokens_per_second[row] = columns.engine_prefill_tokens_per_second[row]
+
+    def first_token(self, row: int, place: Place, ttft_seconds: float) -> None:
+        """The request at that place had its first token so long after it was booked."""
+        cells, at_seconds = self._books.cells, place.at_seconds + ttft_seconds
+        done_tokens, done_at_seconds = cells.prefill_done_tokens[row], cells.prefill_done_at_seconds[row]
+        if place.position_tokens <= done_tokens:
+            return
+        cells.prefill_done_tokens[row], cells.prefill_done_at_seconds[row] = place.position_tokens, at_seconds
+        self._correct(row, place, ttft_seconds)
+        tokens = place.position_tokens - done_tokens
+        if place.at_seconds <= done_at_seconds:
+            self._learn(row, tokens, at_seconds - done_at_seconds)
+        else:
+            self._learn(row, min(tokens, place.backlog_tokens), ttft_seconds)
+
+    def _correct(self, row: int, place: Place, ttft_seconds: float) -> None:
+        books, cells, now = self._books, self._books.cells, self._books.clock()
+        rate = books.rate_of(row)
+        backlog = books.backlog_of(row, now, rate)
+        most = max(0.0, cells.prefill_queued_tokens[row] - place.position_tokens)
+        least = max(0.0, most - rate * (now - place.at_seconds - ttft_seconds))
+        error = place.backlog_tokens - rate * ttft_seconds
+        since = cells.prefill_corrected_tokens[row] - place.corrected_tokens
+        left = min(max(backlog - error - since, least), most)
+        cells.prefill_corrected_tokens[row] += left - backlog
+        books.set_backlog(row, left, now)
+
+    def _learn(self, row: int, tokens: float, seconds: float) -> None:
+        if seconds <= 0.0:
+            return
+        columns, cells = self._books.columns, self._books.cells
+        cells.pace_tokens_squared[row] = cells.pace_tokens_squared[row] * _KEPT + tokens**2
+        cells.pace_token_seconds[row] = cells.pace_token_seconds[row] * _KEPT + tokens * seconds
+        rows = self._rows_of_model(row)
+        if len(rows) <= _FEW_PODS:
+            self._learn_of_few(rows.tolist())
+            return
+        squares, products = columns.pace_tokens_squared[rows], columns.pace_token_seconds[rows]
+        told = columns.engine_prefill_tokens_per_second[rows]
+        columns.prefill_tokens_per_second[rows] = rates(squares, products, told)
+
+    def _learn_of_few(self, rows: Sequence[int]) -> None:
+        cells = self._books.cells
+        squares, products = cells.pace_tokens_squared, cells.pace_token_seconds
+        told = cells.engine_prefill_tokens_per_second
+        learned = rates_of_few(
+            [squares[row] for row in rows], [products[row] for row in rows], [told[row] for row in rows]
+        )
+        for row, rate in zip(rows, learned, strict=True):
+            cells.prefill_tokens_per_second[row] = rate
+
+    def _rows_of_model(self, row: int) -> IntColumn:
+        columns = self._books.columns
+        model_hash = self._books.cells.model_hash[row]
+        rows = self._rows_by_model.get(model_hash)
+        if rows is None:
+            self._rows_by_model[model_hash] = rows = np.flatnonzero(columns.model_hash == columns.model_hash[row])
+        return rows
+
+
+def rates(squares: FloatColumn, products: FloatColumn, told: FloatColumn) -> FloatColumn:
+    """Of pods of one model, by the sums of each one's lessons; `told` by the engines, NaN where they do not tell."""
+    known = told[~np.isnan(told)]
+    prior_rate = float(known.mean()) if len(known) else DEFAULT_PREFILL_TOKENS_PER_SECOND
+    prior_seconds = _PRIOR_TOKENS_SQUARED / prior_rate
+    pool_rate = (_PRIOR_TOKENS_SQUARED + squares.sum()) / (prior_seconds + products.sum())
+    learned: FloatColumn = (_POOL_TOKENS_SQUARED + squares) / (_POOL_TOKENS_SQUARED / pool_rate + products)
+    return learned
+
+
+def rates_of_few(squares: Sequence[float], products: Sequence[float], told: Sequence[float]) -> list[float]:
+    """`rates` without numpy, which takes as long for one pod as for a hundred."""
+    known = [rate for rate in told if rate == rate]
+    prior_rate = sum(known) / len(known) if known else DEFAULT_PREFILL_TOKENS_PER_SECOND
+    prior_seconds = _PRIOR_TOKENS_SQUARED / prior_rate
+    pool_rate = (_PRIOR_TOKENS_SQUARED + sum(squares)) / (prior_seconds + sum(products))
+    pool_seconds = _POOL_TOKENS_SQUARED / pool_rate
+    return [
+        (_POOL_TOKENS_SQUARED + square) / (pool_seconds + product)
+        for square, product in zip(squares, products, strict=True)
+    ]

@@ -1,0 +1,205 @@
+"""Which pod has seen which prompt prefix, as far as this gateway knows from what it sent where.
+
+A booked request's blocks count at once, so that a burst of one prompt finds them, but only speculatively: they go when
+every request that speaks for them has failed or stayed silent for `ttl_seconds`, and stay when one is confirmed.
+Each row forgets least-recently-used blocks beyond its capacity in tokens, leaves before roots; a little more than
+necessary at a time, so that the work is spread evenly. All maps are bounded, by `max_blocks` and `max_pending_blocks`.
+Blocks are counted per pod that holds them. A wrong guess costs the pod one prefill, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from routing.prefix.prefix_holders import Holders
+from routing.prefix.prefix_row import RowBlocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from routing.pods.columns import IntColumn
+    from routing.prefix.prefix_holders import Matched
+    from routing.prefix.prefix_keys import PrefixKeys
+
+DEFAULT_CAPACITY_TOKENS = 131_072.0
+"""Of a pod that does not tell: 16 GiB of KV cache at 128 KiB a token, an 8B model with grouped attention."""
+SPECULATIVE_TTL_SECONDS = 600.0
+"""Longer than almost any generation; a success that comes later still counts."""
+MAX_BLOCKS = 2_000_000
+MAX_PENDING_BLOCKS = 500_000
+
+_FORGET_SHARE = 1 / 16
+# Twice a request: the backlog of bookings that expired in a quiet hour shrinks without one long pause.
+_EXPIRIES_PER_CALL = 16
+
+
+class PrefixBooking(msgspec.Struct, eq=False, gc=False):
+    """The claim of one request under way on the blocks of its prompt."""
+
+    row: int
+    keys: PrefixKeys
+    pod: RowBlocks
+    expires_at_seconds: float
+
+
+class PrefixIndex:
+    """Rows are small integers that the pod table recycles: call `drop_row` whenever one changes hands."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        capacity_tokens: float = DEFAULT_CAPACITY_TOKENS,
+        ttl_seconds: float = SPECULATIVE_TTL_SECONDS,
+        max_blocks: int = MAX_BLOCKS,
+        max_pending_blocks: int = MAX_PENDING_BLOCKS,
+    ) -> None:
+        self._clock = clock
+        self._capacity_tokens = capacity_tokens
+        self._ttl_seconds = ttl_seconds
+        self._max_blocks = max_blocks
+        self._max_pending_blocks = max_pending_blocks
+        self._holders = Holders()
+        self._rows: dict[int, RowBlocks] = {}
+        self._pending: OrderedDict[PrefixBooking, None] = OrderedDict()
+        self._pending_blocks = 0
+        self._next_expiry_seconds = -math.inf
+        self.blocks = 0
+        self.evicted = 0
+        self.expired = 0
+        self.taken_back = 0
+
+    def matched_blocks(self, hashes: Sequence[int], rows: IntColumn) -> IntColumn:
+        """For every row, how many leading blocks of the chain its pod should have cached."""
+        now_seconds = self._clock()
+        if now_seconds >= self._next_expiry_seconds:
+            self._expire(now_seconds)
+        return self._holders.matched(hashes, rows)
+
+    def matched_tokens(self, hashes: Sequence[int], tokens: Sequence[float], rows: IntColumn) -> Matched:
+        """How many tokens each of few rows' pods should have cached; `tokens` as in `PrefixKeys`."""
+        now_seconds = self._clock()
+        if now_seconds >= self._next_expiry_seconds:
+            self._expire(now_seconds)
+        return self._holders.matched_tokens(hashes, tokens, rows)
+
+    def insert(self, row: int, keys: PrefixKeys) -> None:
+        """The row's pod has computed this prompt."""
+        pod = self._pod(row)
+        new = pod.confirm(keys)
+        if new:
+            self._added(pod, keys, new)
+
+    def book(self, row: int, keys: PrefixKeys) -> PrefixBooking:
+        """The row's pod is about to compute this prompt; `confirm` or `take_back` later, or let it expire."""
+        now_seconds = self._clock()
+        pod = self._pod(row)
+        booking = PrefixBooking(row, keys, pod, now_seconds + self._ttl_seconds)
+        if keys.hashes:
+            self._pending[booking] = None
+            self._pending_blocks += len(keys.hashes)
+            new = pod.claim(keys)
+            if new:
+                self._added(pod, keys, new)
+        if now_seconds >= self._next_expiry_seconds or self._pending_blocks > self._max_pending_blocks:
+            self._expire(now_seconds)
+        return booking
+
+    def confirm(self, booking: PrefixBooking) -> None:
+        """The booked pod has computed the prompt; nothing to learn when its row was dropped since."""
+        pod, keys = booking.pod, booking.keys
+        if self._rows.get(booking.row) is not pod:
+            self._end(booking)
+        elif booking not in self._pending:
+            self.insert(booking.row, keys)
+        elif pod.confirm_claimed(keys.hashes):
+            self._no_longer_pending(booking)
+        else:
+            self.insert(booking.row, keys)
+            self._end(booking)
+
+    def take_back(self, booking: PrefixBooking) -> None:
+        """The booked pod never computed the prompt; forgets what no other request speaks for."""
+        self.taken_back += self._end(booking)
+
+    def set_capacity(self, row: int, tokens: float) -> None:
+        """How many tokens the row's pod can cache, until the row is dropped."""
+        pod = self._pod(row)
+        pod.capacity_tokens = tokens
+        self._evict(pod, tokens, math.inf)
+
+    def drop_row(self, row: int) -> None:
+        """The row's pod has gone or restarted."""
+        pod = self._rows.pop(row, None)
+        if pod is not None:
+            self._holders.remove(pod.bit, pod.blocks)
+            self.blocks -= len(pod.blocks)
+            pod.clear()
+
+    def __repr__(self) -> str:
+        return (
+            f"<PrefixIndex {self.blocks} blocks on {len(self._rows)} pods, {len(self._pending)} pending,"
+            f" {self.evicted} evicted, {self.expired} expired, {self.taken_back} taken back>"
+        )
+
+    def _pod(self, row: int) -> RowBlocks:
+        pod = self._rows.get(row)
+        if pod is None:
+            pod = self._rows[row] = RowBlocks(row, self._capacity_tokens)
+        return pod
+
+    def _added(self, pod: RowBlocks, keys: PrefixKeys, new: Sequence[int]) -> None:
+        """The pod holds these blocks of the chain, too."""
+        self._holders.add(pod.bit, new)
+        self.blocks += len(new)
+        self._make_room(pod, keys)
+
+    def _make_room(self, pod: RowBlocks, keys: PrefixKeys) -> None:
+        if pod.tokens > pod.capacity_tokens:
+            # The chain that has just come stays whole if the pod can hold it at all.
+            keep = max(pod.capacity_tokens * (1 - _FORGET_SHARE), min(keys.tokens[-1], pod.capacity_tokens))
+            self._evict(pod, keep, math.inf)
+        while self.blocks > self._max_blocks:
+            if len(pod.blocks) * len(self._rows) < self.blocks:
+                pod = max(self._rows.values(), key=lambda other: len(other.blocks))
+            surplus = max(self.blocks - self._max_blocks, int(len(pod.blocks) * _FORGET_SHARE))
+            self._evict(pod, math.inf, len(pod.blocks) - surplus)
+
+    def _evict(self, pod: RowBlocks, keep_tokens: float, keep_blocks: float) -> None:
+        self.evicted += self._remove(pod, pod.oldest(keep_tokens, keep_blocks))
+
+    def _expire(self, now_seconds: float) -> None:
+        for _ in range(_EXPIRIES_PER_CALL):
+            oldest = next(iter(self._pending), None)
+            # Who books later expires later: until then, nobody need look.
+            self._next_expiry_seconds = oldest.expires_at_seconds if oldest else now_seconds + self._ttl_seconds
+            if oldest is None:
+                return
+            if oldest.expires_at_seconds > now_seconds and self._pending_blocks <= self._max_pending_blocks:
+                return
+            self.expired += self._end(oldest)
+        self._next_expiry_seconds = now_seconds  # there may be more
+
+    def _end(self, booking: PrefixBooking) -> int:
+        """Withdraws the booking's claim, once; returns how many blocks are forgotten with it."""
+        if booking not in self._pending:
+            return 0
+        self._no_longer_pending(booking)
+        if self._rows.get(booking.row) is not booking.pod:
+            return 0
+        return self._remove(booking.pod, booking.pod.withdraw(booking.keys.hashes))
+
+    def _no_longer_pending(self, booking: PrefixBooking) -> None:
+        del self._pending[booking]
+        self._pending_blocks -= len(booking.keys.hashes)
+
+    def _remove(self, pod: RowBlocks, hashes: Sequence[int]) -> int:
+        if hashes:
+            pod.forget(hashes)
+            self._holders.remove(pod.bit, hashes)
+            self.blocks -= len(hashes)
+        return len(hashes)

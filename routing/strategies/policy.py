@@ -1,0 +1,92 @@
+"""The contract of a routing strategy.
+
+A policy has one verb: `costs` gives one float per candidate, lower is better, NaN where it knows nothing of the pod. It
+has no side effects and awaits nothing. State that must follow a decision or its outcome is kept in the hooks `booked`
+and `settled`, which the router calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from routing.strategies.options import NO_CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from routing.candidates import Candidates
+    from routing.pods.columns import FloatColumn
+    from routing.pods.pod_view import PodView
+    from routing.spec import PodSpec
+
+
+class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
+    """What may be known of a request when its pod is chosen. Token counts are estimates: bytes / 4."""
+
+    model: str
+    user: str = ""
+    session: str = ""
+    """Opaque key of a conversation, or the token of a pod to come back to (see `session_affinity`)."""
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
+    """Expected: the client's maximum, or what requests of this model usually generate, whichever is less."""
+    prefix: tuple[int, ...] = ()
+    """Chained hashes of the prompt's blocks, root first (see `routing.prefix.prefix_keys`)."""
+    prefix_tokens: tuple[float, ...] = ()
+    """Tokens of the prompt up to and including each block of `prefix`."""
+    config: Mapping[str, Any] = msgspec.field(default_factory=lambda: NO_CONFIG)
+    """`routingConfig` of the request's profile."""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """How a booked request ended, as Envoy's access log tells it."""
+
+    pod: PodSpec | None
+    """Who really answered; None when nobody did or the pod has gone."""
+    succeeded: bool
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    """0 where the response did not say."""
+
+
+class Policy:
+    """One strategy. Instances live as long as the process and serve all models."""
+
+    name: str
+    """The strategy's name on the wire."""
+    needs_body: bool = False
+    """False when the strategy decides without the request's body, so that Envoy need not send it."""
+    needs_prefix: bool = False
+    """True when the strategy asks for matched prefixes; implies `needs_body`."""
+    scale: float = 1.0
+    """The excess over the cheapest pod that counts as half of the worst, in the policy's own unit; for combinations."""
+
+    term_names: tuple[str, ...] = ("cost",)
+    """What `/debug/route` calls the cost's summands."""
+
+    def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
+        """The formula: of each candidate the cost's summands, all in one unit, in the order of `term_names`."""
+        raise NotImplementedError
+
+    def costs(self, pods: Candidates, request: RoutingRequest) -> list[float]:
+        """One cost per candidate; lower is better, NaN is "I know nothing of this pod"."""
+        return list(map(sum, self.terms(pods, request)))
+
+    def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
+        """Of many pods: a rough cost, for the choice of those that are worth the formula; lower is better."""
+        del request
+        return pods.inflight_requests
+
+    def branch(self, pods: Candidates, position: int, request: RoutingRequest) -> str:
+        """Why the pod at this position won, as a metric label: one of few, fixed values."""
+        del pods, position, request
+        return self.name
+
+    def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
+        """A request was sent to a pod."""
+
+    def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
+        """A booked request ended, and Envoy said how."""
