@@ -307,10 +307,11 @@ def serve(settings: Settings) -> None:
 def _rules(settings: Settings) -> Rules:
     filter_keys = frozenset(key.strip() for key in settings.external_filter_keys.split(",") if key.strip())
     identity = IdentityRules(
+        proofs=settings.proofs,
         bearer_token=settings.auth_bearer_token.get_secret_value(),
-        api_keys=settings.api_keys,
         forward_api_keys=settings.forward_api_keys,
         anonymous=settings.anonymous,
+        trusted_hops=settings.trusted_hops,
     )
     limited = settings.limits == "on"
     return Rules(settings.default_strategy, identity, limited, settings.stream_usage, filter_keys, settings.expose_pod)

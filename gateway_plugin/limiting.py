@@ -3,7 +3,7 @@
     redis:  ResilientLimits -> BatchingLimits -> RedisStore,  exhausted users and key owners remembered
     memory: MemoryStore, which answers at once
 
-Users without a name may be limited by their source address; these limits are this process's own.
+Requests in nobody's name may be limited by their source: the same store counts it, in a key space of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from cachetools import TTLCache
 
-from gateway_plugin.intent.headers import ANONYMOUS_PREFIX
 from ratelimit import (
     Admission,
     CorruptUserRecord,
@@ -29,12 +28,14 @@ from ratelimit import (
     Outcome,
     RedisStore,
     Settlement,
+    Source,
     StoreUnavailable,
 )
 from ratelimit.batching import BatchingLimits
 from ratelimit.exhausted import ExhaustedUsers, scope_of
 from ratelimit.guard import StoreGuard
 from ratelimit.known_users import KnownUsers
+from ratelimit.limits import source_record
 from ratelimit.local_limits import LocalLimits
 from ratelimit.replicas import Replicas
 from ratelimit.resilience import ResilientLimits, StoreDown
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from gateway_plugin.settings import Settings
-    from ratelimit import LimitStore, UserRecord
+    from ratelimit import LimitStore, Subject, UserRecord
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,9 @@ _SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED)
 
 
 class GiveBack(msgspec.Struct, frozen=True):
-    """What an ended exchange holds of its user's limits; nobody waits for it."""
+    """What an ended exchange holds of somebody's limits; nobody waits for it."""
 
-    user: str
+    subject: Subject
     charge_id: str
     model: str
     slot: bool
@@ -72,7 +73,7 @@ class Limiting:
     """Admissions, key owners, and the background work behind them. Raises ValueError for a URL that is none."""
 
     def __init__(self, settings: Settings) -> None:
-        self.defaults = LimitDefaults(settings.default_rpm, settings.default_tokens_per_request)
+        self.defaults = LimitDefaults(settings.default_rpm, settings.default_tokens_per_request, settings.anonymous_rpm)
         self.store: MemoryStore | RedisStore
         self.limits: LimitStore
         self.resilient: ResilientLimits | None = None
@@ -85,8 +86,6 @@ class Limiting:
             self._use_redis(settings)
         else:
             self.store = self.limits = MemoryStore(time.time, self.defaults)
-        anonymous = LimitDefaults(settings.anonymous_rpm, settings.default_tokens_per_request)
-        self._anonymous = LocalLimits(time.time, KnownUsers(time.monotonic), lambda: 1, anonymous)
         self._owners: TTLCache[str, str | None] = TTLCache(_MAX_KEYS, _KEY_FRESH_SECONDS)
         self._last_owners: TTLCache[str, str | None] = TTLCache(_MAX_KEYS, _KEY_KNOWN_SECONDS)
 
@@ -131,55 +130,54 @@ class Limiting:
         """How many replicas share the store, this one included, as far as is known."""
         return self._replicas.seen if self._replicas is not None else 1
 
-    def refusal(self, user: str, model: str) -> Decision | None:
+    def refusal(self, subject: Subject, model: str) -> Decision | None:
         """A refusal that still holds, without asking anybody."""
-        return self.exhausted.refusal(user, model) if self.exhausted is not None else None
+        return self.exhausted.refusal(subject, model) if self.exhausted is not None else None
 
     def admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
         """As `LimitStore.admit`; a lasting refusal is remembered."""
-        if admission.user.startswith(ANONYMOUS_PREFIX):
-            return self._anonymous.admit(admission)
         return self.limits.admit(admission)
 
     def _refused(self, admission: Admission, decision: Decision) -> None:
-        if decision.outcome in _SPENT and self._users is not None:
-            known = self._users.peek(admission.user)
-            if known is not None:
-                self._remember(admission, decision, known.record)
-            else:
-                task = asyncio.get_running_loop().create_task(self._read_and_remember(self._users, admission, decision))
-                self._reads.add(task)
-                task.add_done_callback(self._reads.discard)
+        if decision.outcome not in _SPENT or self._users is None:
+            return
+        subject = admission.subject
+        if isinstance(subject, Source):
+            self._remember(admission, decision, source_record(self.defaults))
+        elif (known := self._users.peek(subject)) is not None:
+            self._remember(admission, decision, known.record)
+        else:
+            read = self._read_and_remember(self._users, subject, admission, decision)
+            task = asyncio.get_running_loop().create_task(read)
+            self._reads.add(task)
+            task.add_done_callback(self._reads.discard)
 
-    async def _read_and_remember(self, users: UserCache, admission: Admission, decision: Decision) -> None:
+    async def _read_and_remember(self, users: UserCache, user: str, admission: Admission, decision: Decision) -> None:
         # Nothing is remembered of a user who cannot be read.
         with contextlib.suppress(StoreUnavailable, CorruptUserRecord):
-            self._remember(admission, decision, await users.get(admission.user))
+            self._remember(admission, decision, await users.get(user))
 
     def _remember(self, admission: Admission, decision: Decision, record: UserRecord | None) -> None:
         assert self.exhausted is not None
         scope = scope_of(record, admission.model)
-        self.exhausted.remember(admission.user, scope, decision, tokens=admission.tokens)
+        self.exhausted.remember(admission.subject, scope, decision, tokens=admission.tokens)
 
     async def give_back(self, back: GiveBack) -> None:
         """Never raises: what cannot be told now expires by itself."""
         try:
             if back.slot:
-                answer = self.limits.release(back.user, back.charge_id)
+                answer = self.limits.release(back.subject, back.charge_id)
                 if answer is not None:
                     await answer
             if back.refund:
-                refund = Settlement(back.user, back.charge_id, 0, back.reserved_tokens, back.model)
+                refund = Settlement(back.subject, back.charge_id, 0, back.reserved_tokens, back.model)
                 await self.settle_many([refund])
         except StoreUnavailable as error:
             logger.debug("not given back: %s", error)
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         """Charges what exchanges cost; how many had not been charged before. Raises StoreUnavailable."""
-        anonymous = [charge for charge in settlements if charge.user.startswith(ANONYMOUS_PREFIX)]
-        named = [charge for charge in settlements if not charge.user.startswith(ANONYMOUS_PREFIX)]
-        settled = await self._anonymous.settle_many(anonymous) if anonymous else 0
-        return settled + (await self.limits.settle_many(named) if named else 0)
+        return await self.limits.settle_many(settlements)
 
     async def owner_of_key(self, key_sha256: str) -> str | None:
         """Whose API key this is; the last known answer while the store is away, else StoreUnavailable."""

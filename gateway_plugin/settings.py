@@ -37,6 +37,10 @@ AIBRIX_NAMES = {
     "pod_name": "POD_NAME",
 }
 
+HEADER, API_KEY, BEARER = "header", "api-key", "bearer"
+PROOFS = (HEADER, API_KEY, BEARER)
+"""What `identity_proofs` may name."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Transport = Literal["native", "grpcio"]
 Seconds = Annotated[float, Field(ge=0.01, le=3600)]
@@ -209,16 +213,28 @@ class Settings(BaseModel):
     default_tokens_per_request: int = Field(
         1000, description="tokens per minute of a user whose tpm is 0, times their rpm; AIBrix's value", ge=1
     )
-    auth_bearer_token: SecretStr = Field(
-        SecretStr(""), description="when set, every request must carry it as `Authorization: Bearer`"
+    identity_proofs: str = Field(
+        "",
+        description="what proves who asks, any of: header (whoever reaches Envoy is believed: for trusted networks),"
+        " api-key, bearer (who carries auth_bearer_token is believed); empty: bearer with auth_bearer_token, else"
+        " header, and api-key with api_keys",
     )
-
-    api_keys: bool = Field(False, description="accept `Authorization: Bearer gw-...`, keys made through the users API")
+    trusted_hops: int = Field(
+        0, description="proxies in front of Envoy that add to x-forwarded-for, whose word on addresses is taken", ge=0
+    )
+    auth_bearer_token: SecretStr = Field(
+        SecretStr(""), description="whoever carries it as `Authorization: Bearer` may name users; see identity_proofs"
+    )
+    api_keys: bool = Field(
+        False, description="accept API keys made through the users API; or name api-key in identity_proofs"
+    )
     forward_api_keys: bool = Field(False, description="let engines see API keys; otherwise the header is removed")
     anonymous: Literal["allow", "reject", "limit"] = Field(
-        "allow", description="requests without a user: served, 401, or limited per source address and replica"
+        "allow", description="requests in nobody's name, of those who may make them: served, 401, or limited by source"
     )
-    anonymous_rpm: int = Field(20, description="requests per minute of one source address, with anonymous: limit", ge=1)
+    anonymous_rpm: int = Field(
+        20, description="requests per minute of one source, an address or an IPv6 /64, with anonymous: limit", ge=1
+    )
     admin_token: SecretStr = Field(
         SecretStr(""), description="when set, every call of the users API must carry it as `Authorization: Bearer`"
     )
@@ -243,7 +259,30 @@ class Settings(BaseModel):
             raise ValueError("models_file: with Redis, models are kept there; unset one of the two")
         if self.grpc_tls_client_ca_file and not self.grpc_tls_cert_file:
             raise ValueError("grpc_tls_client_ca_file: needs grpc_tls_cert_file and grpc_tls_key_file")
+        self._check_proofs()
         return self
+
+    def _check_proofs(self) -> None:
+        told, proofs = self.identity_proofs, self.proofs
+        unknown, has_token = proofs - set(PROOFS), bool(self.auth_bearer_token.get_secret_value())
+        if unknown:
+            raise ValueError(f"identity_proofs = {told!r}: {min(unknown)!r} is none; allowed: {', '.join(PROOFS)}")
+        if (BEARER in proofs) != has_token:
+            cause = "bearer needs auth_bearer_token" if BEARER in proofs else "nobody asks for auth_bearer_token"
+            raise ValueError(f"identity_proofs = {told!r}: {cause}; name bearer and set the token, or neither")
+        if self.api_keys and API_KEY not in proofs:
+            raise ValueError(f"identity_proofs = {told!r}: api_keys = true needs api-key among them")
+        if self.anonymous == "limit" and proofs == {API_KEY}:
+            raise ValueError("anonymous = 'limit': with identity_proofs = 'api-key' nobody is anonymous")
+
+    @property
+    def proofs(self) -> frozenset[str]:
+        """The parts of `identity_proofs`, or what the older settings say."""
+        told = frozenset(proof.strip() for proof in self.identity_proofs.split(",") if proof.strip())
+        if told:
+            return told
+        first = BEARER if self.auth_bearer_token.get_secret_value() else HEADER
+        return frozenset({first, API_KEY} if self.api_keys else {first})
 
     @property
     def replica(self) -> str:

@@ -24,11 +24,12 @@ _RAW_VALUES = {length: tag(HeaderValue.DESCRIPTOR, "raw_value") + bytes((length,
 
 
 class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
-    """`values` by lower-case name; a repeated header keeps its first value."""
+    """`values` by lower-case name; a repeated header keeps its first value, and is named in `repeated`."""
 
     values: dict[str, str]
     end_of_stream: bool
     """True when the request has no body."""
+    repeated: tuple[str, ...] = ()
 
 
 def names(headers: Iterable[str]) -> Mapping[bytes, str]:
@@ -40,18 +41,23 @@ def request_headers_of(message: bytes, wanted: Mapping[bytes, str]) -> RequestHe
     """The wanted headers (see `names`) of a request; None for another message. Raises DecodeError."""
     request = Request.FromString(message).request_headers
     found: dict[str, str] = {}
+    repeated: tuple[str, ...] = ()
     try:
         # A slice makes a list of it at once, which is cheaper than to go through it.
         for header in request.headers.headers[:]:
             key_end = header[1] + 2
             name = wanted.get(header[:key_end])
-            if name is not None and name not in found:
+            if name is None:
+                continue
+            if name in found:
+                repeated += (name,)
+            else:
                 value = header[key_end + 2 :]
                 is_usual = header[key_end : key_end + 2] == _RAW_VALUES.get(len(value))
                 found[name] = value.decode("utf-8", "replace") if is_usual else text_of(HeaderValue.FromString(header))
     except IndexError:  # a header of no bytes
         return _plain_headers(message, wanted)
-    return RequestHeaders(found, request.end_of_stream) if found else _plain_headers(message, wanted)
+    return RequestHeaders(found, request.end_of_stream, repeated) if found else _plain_headers(message, wanted)
 
 
 def request_body_of(message: bytes) -> bytes | None:
@@ -71,8 +77,10 @@ def _plain_headers(message: bytes, wanted: Mapping[bytes, str]) -> RequestHeader
     parsed = ProcessingRequest.FromString(message)
     if not parsed.HasField("request_headers"):
         return None
-    of_interest, found = frozenset(wanted.values()), dict[str, str]()
+    of_interest, found, repeated = frozenset(wanted.values()), dict[str, str](), list[str]()
     for header in parsed.request_headers.headers.headers:
-        if header.key in of_interest:
-            found.setdefault(header.key, text_of(header))
-    return RequestHeaders(found, parsed.request_headers.end_of_stream)
+        if header.key in found:
+            repeated.append(header.key)
+        elif header.key in of_interest:
+            found[header.key] = text_of(header)
+    return RequestHeaders(found, parsed.request_headers.end_of_stream, tuple(repeated))

@@ -14,6 +14,7 @@ from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits, effective_l
 from ratelimit.memory import MemoryStore
 from ratelimit.redis_store import RedisStore
 from ratelimit.store import BatchStore, ChangeFeed, KeyStore, LimitStore, StoreUnavailable, UserStore
+from ratelimit.subjects import Source, Subject, check_subject
 from ratelimit.users import CorruptUserRecord, InvalidUserName, UserRecord, check_user_name
 
 __all__ = [
@@ -34,11 +35,14 @@ __all__ = [
     "Outcome",
     "RedisStore",
     "Settlement",
+    "Source",
     "StoreUnavailable",
+    "Subject",
     "TooManyKeys",
     "Usage",
     "UserRecord",
     "UserStore",
+    "check_subject",
     "check_user_name",
     "effective_limits",
     "secret_sha256",

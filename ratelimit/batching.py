@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from ratelimit.deadlines import Deadlines
 from ratelimit.store import StoreUnavailable
-from ratelimit.users import check_user_name
+from ratelimit.subjects import check_subject
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
     from ratelimit.decision import Admission, Decision, Settlement, Usage
     from ratelimit.store import BatchStore
+    from ratelimit.subjects import Subject
 
 _CLOSED = StoreUnavailable("limit store", "closed")
 
@@ -73,7 +74,7 @@ class BatchingLimits:
     def ask(self, waiting: Waiting) -> None:
         """As `admit`, of whoever brings a future along."""
         # A name that no user can have would spoil the batch that it is in.
-        check_user_name(waiting.admission.user)
+        check_subject(waiting.admission.subject)
         if self._closed:
             waiting.failed(_CLOSED)
             return
@@ -88,8 +89,8 @@ class BatchingLimits:
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         return await self._store.settle_many(settlements)
 
-    def release(self, user: str, charge_id: str) -> Awaitable[None] | None:
-        return self._store.release(user, charge_id)
+    def release(self, subject: Subject, charge_id: str) -> Awaitable[None] | None:
+        return self._store.release(subject, charge_id)
 
     async def usage(self, user: str) -> Usage | None:
         return await self._store.usage(user)

@@ -10,11 +10,14 @@ Bounded: beyond `max_charges` of a kind the oldest is forgotten. A settlement of
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from ratelimit.store import RESERVATION_SECONDS, SETTLED_SECONDS
 
-ChargeKey: TypeAlias = tuple[str, str]
+if TYPE_CHECKING:
+    from ratelimit.subjects import Subject
+
+ChargeKey: TypeAlias = "tuple[Subject, str]"
 T = TypeVar("T")
 
 
@@ -32,7 +35,7 @@ class Closed(NamedTuple):
 
 
 class Charges:
-    """All charges of a store, by user and charge id."""
+    """All charges of a store, by subject and charge id."""
 
     def __init__(self, max_charges: int) -> None:
         self._open: _Remembered[Open] = _Remembered(RESERVATION_SECONDS, max_charges)

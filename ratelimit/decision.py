@@ -9,6 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from ratelimit.limits import Limits
+    from ratelimit.subjects import Subject
 
 
 class Outcome(Enum):
@@ -28,7 +29,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     `other_names`: what else than the model's name may stand for it in a user's allow list, without control characters.
     """
 
-    user: str
+    subject: Subject
     charge_id: str
     model: str = ""
     tokens: int = 0
@@ -57,7 +58,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The tokens that an exchange turned out to cost, and what its admission had reserved of them."""
 
-    user: str
+    subject: Subject
     charge_id: str
     tokens: int
     reserved: int = 0

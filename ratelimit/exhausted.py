@@ -22,6 +22,7 @@ from ratelimit.decision import Decision, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ratelimit.subjects import Subject
     from ratelimit.users import UserRecord
 
 K = TypeVar("K")
@@ -43,7 +44,7 @@ class ExhaustedUsers:
     def __init__(self, clock: Callable[[], float], max_users: int = 10_000) -> None:
         self._clock = clock
         self._max_users = max_users
-        self._refusals: OrderedDict[str, OrderedDict[str, _Refusal]] = OrderedDict()
+        self._refusals: OrderedDict[Subject, OrderedDict[str, _Refusal]] = OrderedDict()
         self.answered = 0
 
     def __len__(self) -> int:
@@ -52,19 +53,19 @@ class ExhaustedUsers:
     def __repr__(self) -> str:
         return f"ExhaustedUsers({len(self)} users, answered {self.answered})"
 
-    def remember(self, user: str, scope: str, decision: Decision, *, tokens: int = 0) -> None:
+    def remember(self, subject: Subject, scope: str, decision: Decision, *, tokens: int = 0) -> None:
         """Any decision may be offered; what is not a lasting refusal is passed over. `tokens`: what was asked for."""
         seconds = _lasting_seconds(decision, tokens)
         if seconds <= 0:
             return
         now = self._clock()
-        scopes = self._refusals.get(user, OrderedDict())
+        scopes = self._refusals.get(subject, OrderedDict())
         _put(scopes, scope, _Refusal(decision, now, now + seconds), _MAX_SCOPES_PER_USER)
-        _put(self._refusals, user, scopes, self._max_users)
+        _put(self._refusals, subject, scopes, self._max_users)
 
-    def refusal(self, user: str, model: str = "") -> Decision | None:
+    def refusal(self, subject: Subject, model: str = "") -> Decision | None:
         """The refusal that still holds, its waiting times counted down; None: ask the store."""
-        scopes = self._refusals.get(user)
+        scopes = self._refusals.get(subject)
         if scopes is None:
             return None
         now = self._clock()
@@ -73,7 +74,7 @@ class ExhaustedUsers:
             if refusal is not None and now < refusal.until:
                 self.answered += 1
                 return _counted_down(refusal.decision, now - refusal.at)
-        self._forget_ended(user, scopes, now)
+        self._forget_ended(subject, scopes, now)
         return None
 
     def invalidate(self, user: str) -> None:
@@ -84,11 +85,11 @@ class ExhaustedUsers:
         """Changes may have been missed."""
         self._refusals.clear()
 
-    def _forget_ended(self, user: str, scopes: OrderedDict[str, _Refusal], now: float) -> None:
+    def _forget_ended(self, subject: Subject, scopes: OrderedDict[str, _Refusal], now: float) -> None:
         for scope in [scope for scope, refusal in scopes.items() if refusal.until <= now]:
             del scopes[scope]
         if not scopes:
-            del self._refusals[user]
+            del self._refusals[subject]
 
 
 def scope_of(record: UserRecord | None, model: str) -> str:

@@ -6,6 +6,7 @@
     gateway:{aibrix-users/<name>}:charge:<id>
     gateway:model:{<model>}:rate             the model's requests of the last second, in a slot of its own
     gateway-keys/<SHA-256>                   whose an API key is
+    gateway:{gateway-sources/<address>}:...  the counters of a source; nothing is ever stored at the tag itself
 
 A cluster hashes what stands between the first `{` and the next `}` (the tag), or the whole key when nothing does. So
 the record's key serves as tag, unless the name has braces of its own. If those make a tag, it is used, and shared with
@@ -17,27 +18,37 @@ from __future__ import annotations
 
 import functools
 from binascii import crc_hqx
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from ratelimit.subjects import Source, check_subject
 from ratelimit.users import check_user_name
 
+if TYPE_CHECKING:
+    from ratelimit.subjects import Subject
+
 RECORD_PREFIX = "aibrix-users/"
+_SOURCE_PREFIX = "gateway-sources/"
 SLOTS = 16384
 _MAX_REMEMBERED = 10_000
 
 
-class UserKeys(NamedTuple):
+class SubjectKeys(NamedTuple):
     record: str
+    """Of a source: where none is."""
     counters: str
-    """What the keys of the record's counters begin with."""
+    """What the keys of the counters begin with."""
 
 
 @functools.lru_cache(_MAX_REMEMBERED)
-def keys_of(name: str) -> UserKeys:
+def keys_of(subject: Subject) -> SubjectKeys:
     """`InvalidUserName` for a name no user can have."""
-    record = record_key(name)
-    return UserKeys(record, counter_prefix(record))
+    if isinstance(subject, Source):
+        check_subject(subject)
+        record = _SOURCE_PREFIX + subject.address
+    else:
+        record = record_key(subject)
+    return SubjectKeys(record, counter_prefix(record))
 
 
 def record_key(name: str) -> str:

@@ -6,12 +6,9 @@ max_parallel 0 -> no limit. `lua/record.lua` applies the same rules on the serve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from ratelimit.users import UserRecord
+from ratelimit.users import UserRecord
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False):
@@ -23,9 +20,17 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
 class LimitDefaults(msgspec.Struct, frozen=True):
     requests_per_minute: int = 100
     tokens_per_request: int = 1000
+    source_requests_per_minute: int = 20
+    """Of each source: those have no records."""
 
 
 AIBRIX_DEFAULTS = LimitDefaults()
+
+
+def source_record(defaults: LimitDefaults) -> UserRecord:
+    """What holds for every source, in the form of a record."""
+    requests = defaults.source_requests_per_minute
+    return UserRecord("", requests, requests * defaults.tokens_per_request)
 
 
 def effective_limits(record: UserRecord, defaults: LimitDefaults) -> Limits:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ratelimit.decision import Outcome
-from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits
+from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
 from ratelimit.memory import MemoryStore
+from ratelimit.subjects import Source
 from ratelimit.users import UserRecord
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
     from ratelimit.decision import Admission, Decision, Settlement
     from ratelimit.known_users import KnownUsers
+    from ratelimit.subjects import Subject
 
 
 class LocalLimits:
-    """`clock` gives seconds since the epoch; at most `max_users` are counted, those who asked last."""
+    """`clock` gives seconds since the epoch; at most `max_users` users are counted, those who asked last, and as many
+    sources."""
 
     def __init__(
         self,
@@ -46,12 +49,16 @@ class LocalLimits:
         self._replicas = replicas
         self._defaults = defaults
         self._max_users = max_users
-        self._store = MemoryStore(clock, defaults)
+        self._store = MemoryStore(clock, defaults, max_sources=max_users)
+        self._sources_shared_by = 1
         self._seeded: OrderedDict[str, UserRecord] = OrderedDict()
 
     def admit(self, admission: Admission) -> Decision:
         replicas = max(1, self._replicas())
-        self._seed(admission.user, self._last_known(admission.user), replicas)
+        if isinstance(admission.subject, Source):
+            self._seed_sources(replicas)
+        else:
+            self._seed(admission.subject, self._last_known(admission.subject), replicas)
         rate = _share(admission.model_requests_per_second, replicas)
         decision = self._store.admit(msgspec.structs.replace(admission, model_requests_per_second=rate))
         if decision.outcome is Outcome.ADMITTED:
@@ -63,8 +70,8 @@ class LocalLimits:
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         return await self._store.settle_many(settlements)
 
-    def release(self, user: str, charge_id: str) -> None:
-        self._store.release(user, charge_id)
+    def release(self, subject: Subject, charge_id: str) -> None:
+        self._store.release(subject, charge_id)
 
     def _last_known(self, user: str) -> UserRecord | None:
         known = self._known.get(user)
@@ -84,6 +91,11 @@ class LocalLimits:
         self._seeded.move_to_end(user)
         if len(self._seeded) > self._max_users:
             self._forget(next(iter(self._seeded)))
+
+    def _seed_sources(self, replicas: int) -> None:
+        if replicas != self._sources_shared_by:
+            self._sources_shared_by = replicas
+            self._store.put_sources(share_of(source_record(self._defaults), self._defaults, replicas))
 
     def _forget(self, user: str) -> None:
         if self._seeded.pop(user, None) is not None:

@@ -1,6 +1,7 @@
 """Limits, users and keys in this process: exact for one replica, gone when it ends.
 
-What is held is bounded by the users, their limits, and `max_charges` (see `charges`).
+What is held is bounded by the users, their limits, `max_sources`, and `max_charges` (see `charges`). A source that is
+forgotten because more than `max_sources` others asked meanwhile begins anew.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from ratelimit.admission import Question, Scope, account, judge, override_of, re
 from ratelimit.api_keys import MemoryKeys
 from ratelimit.charges import Charges, Closed, Open
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
-from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits
+from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
 from ratelimit.spending import Accounts, ModelRates, Slots
+from ratelimit.subjects import Source, check_subject
 from ratelimit.users import UserRecord, check_user_name
 from ratelimit.window import bucket_at, counts_at
 
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ratelimit.limits import Limits
+    from ratelimit.spending import Spent
+    from ratelimit.subjects import Subject
 
 _UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
 
 
-class _User(NamedTuple):
+class _Known(NamedTuple):
     """A record, and what it comes to with the defaults of the store."""
 
     record: UserRecord
@@ -35,13 +39,20 @@ class MemoryStore(MemoryKeys):
     """`LimitStore`, `UserStore` and `KeyStore`; `clock` gives seconds since the epoch."""
 
     def __init__(
-        self, clock: Callable[[], float], defaults: LimitDefaults = AIBRIX_DEFAULTS, *, max_charges: int = 100_000
+        self,
+        clock: Callable[[], float],
+        defaults: LimitDefaults = AIBRIX_DEFAULTS,
+        *,
+        max_charges: int = 100_000,
+        max_sources: int = 10_000,
     ) -> None:
         super().__init__(clock)
         self._clock = clock
         self._defaults = defaults
-        self._users: dict[str, _User] = {}
+        self._users: dict[str, _Known] = {}
         self._accounts = Accounts()
+        self._sources = Accounts(max_sources)
+        self.put_sources(source_record(defaults))
         self._slots = Slots()
         self._rates = ModelRates()
         self._charges = Charges(max_charges)
@@ -50,19 +61,26 @@ class MemoryStore(MemoryKeys):
         return f"MemoryStore({len(self._users)} users, {len(self._accounts)} accounts, {self._charges!r})"
 
     def admit(self, admission: Admission) -> Decision:
-        user = self._users.get(admission.user)
-        if user is None:
-            check_user_name(admission.user)
+        known = self._known(admission.subject)
+        if known is None:
+            check_subject(admission.subject)
             return _UNKNOWN_USER
-        refusal = refused_by_record(user.record, admission.model, admission.other_names)
+        refusal = refused_by_record(known.record, admission.model, admission.other_names)
         if refusal:
             return Decision(refusal, None)
-        return self._judge(admission, user, self._clock())
+        return self._judge(admission, known, self._clock())
 
-    def _judge(self, admission: Admission, user: _User, now: float) -> Decision:
-        record = user.record
-        charge = self._charges.get((admission.user, admission.charge_id), now)
-        scopes = self._scopes(user, admission.model, bucket_at(now))
+    def _known(self, subject: Subject) -> _Known | None:
+        return self._every_source if isinstance(subject, Source) else self._users.get(subject)
+
+    def _spent(self, subject: Subject, model: str, bucket: int) -> Spent:
+        accounts = self._sources if isinstance(subject, Source) else self._accounts
+        return accounts.spent(subject, model, bucket)
+
+    def _judge(self, admission: Admission, known: _Known, now: float) -> Decision:
+        record = known.record
+        charge = self._charges.get((admission.subject, admission.charge_id), now)
+        scopes = self._scopes(admission, known, bucket_at(now))
         reserved, wait = 0, 0.0
         if isinstance(charge, Open):
             outcome, reserved = Outcome.ADMITTED, charge.reserved
@@ -76,15 +94,15 @@ class MemoryStore(MemoryKeys):
                 self._debit(admission, question, charge, now)
             else:
                 wait = wait_seconds(question, now)
-        return account(outcome, scopes, user.limits, now, reserved=reserved, wait=wait)
+        return account(outcome, scopes, known.limits, now, reserved=reserved, wait=wait)
 
-    def _scopes(self, user: _User, model: str, bucket: int) -> list[Scope]:
-        record, limits = user
-        spent = self._accounts.spent(record.name, "", bucket)
+    def _scopes(self, admission: Admission, known: _Known, bucket: int) -> list[Scope]:
+        limits, subject, model = known.limits, admission.subject, admission.model
+        spent = self._spent(subject, "", bucket)
         scopes = [Scope(limits.requests_per_minute, limits.tokens_per_minute, *spent)]
-        override = override_of(record, model)
+        override = override_of(known.record, model)
         if override:
-            scopes.append(Scope(*override, *self._accounts.spent(record.name, model, bucket)))
+            scopes.append(Scope(*override, *self._spent(subject, model, bucket)))
         return scopes
 
     def _question(
@@ -96,7 +114,7 @@ class MemoryStore(MemoryKeys):
         return Question(
             scopes,
             reservation,
-            self._slots.taken(record.name, now) if record.max_parallel and charge is None else 0,
+            self._slots.taken(admission.subject, now) if record.max_parallel and charge is None else 0,
             record.max_parallel,
             self._rates.wait_seconds(admission.model, admission.model_requests_per_second, now),
         )
@@ -107,10 +125,10 @@ class MemoryStore(MemoryKeys):
             scope.requests.add(bucket, 1)
             scope.tokens.add(bucket, question.reservation)
         if question.max_parallel and charge is None:
-            self._slots.take(admission.user, admission.charge_id, now)
+            self._slots.take(admission.subject, admission.charge_id, now)
         if admission.model_requests_per_second:
             self._rates.admit(admission.model, now)
-        key = (admission.user, admission.charge_id)
+        key = (admission.subject, admission.charge_id)
         if charge and charge.settled:
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
@@ -121,12 +139,12 @@ class MemoryStore(MemoryKeys):
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         for settlement in settlements:
-            check_user_name(settlement.user)
+            check_subject(settlement.subject)
         now = self._clock()
         return sum(self._settle(settlement, now) for settlement in settlements)
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
-        key = (settlement.user, settlement.charge_id)
+        key = (settlement.subject, settlement.charge_id)
         charge = self._charges.get(key, now)
         if isinstance(charge, Closed) and charge.settled:
             return False
@@ -147,15 +165,15 @@ class MemoryStore(MemoryKeys):
             at, tokens = bucket, max(tokens, 0)
         if not tokens:
             return
-        user, model = settlement.user, settlement.model
-        self._accounts.spent(user, "", bucket).tokens.add(at, tokens)
-        known = self._users.get(user)
+        subject, model = settlement.subject, settlement.model
+        self._spent(subject, "", bucket).tokens.add(at, tokens)
+        known = self._known(subject)
         if known and override_of(known.record, model):
-            self._accounts.spent(user, model, bucket).tokens.add(at, tokens)
+            self._spent(subject, model, bucket).tokens.add(at, tokens)
 
-    def release(self, user: str, charge_id: str) -> None:
-        check_user_name(user)
-        key, now = (user, charge_id), self._clock()
+    def release(self, subject: Subject, charge_id: str) -> None:
+        check_subject(subject)
+        key, now = (subject, charge_id), self._clock()
         if not self._slots.give_back(*key) and self._charges.get(key, now) is None:
             self._charges.close(key, Closed(settled=False), now)
 
@@ -177,7 +195,11 @@ class MemoryStore(MemoryKeys):
     def put(self, record: UserRecord) -> None:
         """Creates or replaces it, at once."""
         check_user_name(record.name)
-        self._users[record.name] = _User(record, effective_limits(record, self._defaults))
+        self._users[record.name] = _Known(record, effective_limits(record, self._defaults))
+
+    def put_sources(self, record: UserRecord) -> None:
+        """What holds for each source from now on; the record's name says nothing."""
+        self._every_source = _Known(record, effective_limits(record, self._defaults))
 
     def drop(self, name: str) -> bool:
         """As `delete`, at once."""

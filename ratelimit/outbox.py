@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ratelimit.decision import Settlement
     from ratelimit.guard import StoreGuard
     from ratelimit.store import LimitStore
+    from ratelimit.subjects import Subject
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ _LAST_WORDS_SECONDS = 0.5
 
 
 class Release(NamedTuple):
-    user: str
+    subject: Subject
     charge_id: str
 
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import RedisCluster
 
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
-from ratelimit.keys import charge_key, keys_of, model_rate_key, record_key
+from ratelimit.keys import charge_key, keys_of, model_rate_key
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
 from ratelimit.redis_users import RedisKeys, RedisUsers
 from ratelimit.replicas import GONE_SECONDS
 from ratelimit.scripts import Script, run, run_many
+from ratelimit.subjects import Source
 from ratelimit.urls import connect
 from ratelimit.users import CorruptUserRecord
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ratelimit.scripts import Call
     from ratelimit.store import Answer
+    from ratelimit.subjects import Subject
     from ratelimit.urls import Server
 
 _ADMIT = Script("window.lua", "record.lua", "model_rate.lua", "admit.lua")
@@ -58,6 +60,7 @@ class RedisStore(RedisUsers, RedisKeys):
         super().__init__(server, timeout_seconds, max_connections)
         self._is_cluster = isinstance(server.client, RedisCluster)
         self._defaults = (defaults.requests_per_minute, defaults.tokens_per_request)
+        self._source_defaults = (defaults.source_requests_per_minute, defaults.tokens_per_request)
 
     @classmethod
     def from_url(
@@ -116,13 +119,15 @@ class RedisStore(RedisUsers, RedisKeys):
             await self._client.zrem(model_rate_key(admission.model), _charge(admission))
 
     def _admit_call(self, admission: Admission) -> Call:
-        record, prefix = keys_of(admission.user)
+        record, prefix = keys_of(admission.subject)
         rate, charge_id, model = admission.model_requests_per_second, admission.charge_id, admission.model
         keys: tuple[str, ...] = (record, prefix, charge_key(prefix, charge_id))
         if rate and not self._is_cluster:
             keys += (model_rate_key(model),)
         tokens = max(admission.tokens, 0)
         names = _NAME_SEPARATOR.join(("", *admission.other_names, "")) if admission.other_names else ""
+        if isinstance(admission.subject, Source):
+            return _ADMIT.call(keys, (*self._source_defaults, charge_id, model, tokens, rate, names, 1))
         return _ADMIT.call(keys, (*self._defaults, charge_id, model, tokens, rate, names))
 
     def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
@@ -147,13 +152,13 @@ class RedisStore(RedisUsers, RedisKeys):
         return sum(int(answer) for answer in answers if not self._is_refused(answer))
 
     def _settle_call(self, settlement: Settlement) -> Call:
-        record, prefix = keys_of(settlement.user)
+        record, prefix = keys_of(settlement.subject)
         tokens, reserved = max(settlement.tokens, 0), max(settlement.reserved, 0)
         keys = (record, prefix, charge_key(prefix, settlement.charge_id))
         return _SETTLE.call(keys, (*self._defaults, settlement.charge_id, settlement.model, tokens, reserved))
 
-    async def release(self, user: str, charge_id: str) -> None:
-        _, prefix = keys_of(user)
+    async def release(self, subject: Subject, charge_id: str) -> None:
+        _, prefix = keys_of(subject)
         call = _RELEASE.call((f"{prefix}:parallel", charge_key(prefix, charge_id)), (charge_id,))
         answer = (await self._run_many([call]))[0]
         if isinstance(answer, Exception):
@@ -174,7 +179,7 @@ class RedisStore(RedisUsers, RedisKeys):
 def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUserRecord:
     name = answer[0]
     if name in _CORRUPT:
-        return CorruptUserRecord(record_key(admission.user))
+        return CorruptUserRecord(keys_of(admission.subject).record)
     if len(answer) == 1:
         return Decision(_OUTCOMES[name], None)
     _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us = answer
@@ -197,7 +202,7 @@ def _model_refusal(wait_us: int) -> Decision:
 
 def _charge(admission: Admission) -> str:
     """What a model's rate knows a charge by: as in `lua/admit.lua`, unique among all users."""
-    return charge_key(keys_of(admission.user).counters, admission.charge_id)
+    return charge_key(keys_of(admission.subject).counters, admission.charge_id)
 
 
 def _model_call(admission: Admission) -> Call:

@@ -28,6 +28,7 @@ from ratelimit.deadlines import Deadlines
 from ratelimit.decision import Decision, Outcome, Settlement
 from ratelimit.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
 from ratelimit.store import ItemRefused, StoreUnavailable
+from ratelimit.subjects import Source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ratelimit.guard import StoreGuard
     from ratelimit.known_users import KnownUsers
     from ratelimit.local_limits import LocalLimits
+    from ratelimit.subjects import Subject
 
 T = TypeVar("T")
 
@@ -130,15 +132,15 @@ class ResilientLimits:
             settled += await self._settle(settlements[start : start + SETTLEMENTS_PER_CALL])
         return settled
 
-    async def release(self, user: str, charge_id: str) -> None:
+    async def release(self, subject: Subject, charge_id: str) -> None:
         """Never raises for a store that is away."""
-        self._local.release(user, charge_id)
+        self._local.release(subject, charge_id)
         try:
-            await self._guard.call(lambda: _awaited(self._remote.release(user, charge_id)))
+            await self._guard.call(lambda: _awaited(self._remote.release(subject, charge_id)))
         except ItemRefused:
             pass  # the store has counted it; it would be refused again
         except StoreUnavailable:
-            self._outbox.release(Release(user, charge_id))
+            self._outbox.release(Release(subject, charge_id))
 
     async def usage(self, user: str) -> Usage | None:
         """What the remote store knows; `StoreUnavailable` while it is away, whatever the policy."""
@@ -165,7 +167,9 @@ class ResilientLimits:
     def heard(self, asked: _Asked, decision: Decision) -> None:
         """The remote store has decided."""
         self._guard.succeeded(asked.permit)
-        self._known.learn(asked.admission.user, decision)
+        subject = asked.admission.subject
+        if not isinstance(subject, Source):
+            self._known.learn(subject, decision)
         self._tell(asked, decision)
 
     def unheard(self, asked: _Asked, error: Exception) -> None:
@@ -185,8 +189,8 @@ class ResilientLimits:
 
     def undo(self, admission: Admission) -> None:
         """Whether the store heard of it is not known, and nobody is served."""
-        self._outbox.settle([Settlement(admission.user, admission.charge_id, 0, model=admission.model)])
-        self._outbox.release(Release(admission.user, admission.charge_id))
+        self._outbox.settle([Settlement(admission.subject, admission.charge_id, 0, model=admission.model)])
+        self._outbox.release(Release(admission.subject, admission.charge_id))
 
     def _late(self, asked: _Asked) -> None:
         self._guard.late(asked.permit, self._guard.timeout_seconds)

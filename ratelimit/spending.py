@@ -1,13 +1,20 @@
-"""What users spent and hold, for a store that counts in this process. Bounded by the users, and by their limits."""
+"""What users and sources spent and hold, for a store that counts in this process.
+
+Bounded by the users, and by their limits; and by the number of sources that are counted.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.store import PARALLEL_SECONDS
 from ratelimit.window import BUCKETS, Window
+
+if TYPE_CHECKING:
+    from ratelimit.subjects import Subject
 
 
 class Spent(NamedTuple):
@@ -26,61 +33,66 @@ class _Account:
 
 
 class Accounts:
-    """Windows by user and model ("": all models); those of users who have been idle for two windows are dropped."""
+    """Windows by subject and model ("": all models); those of subjects that have been idle for two windows are dropped,
+    and beyond `max_accounts` those that asked least lately."""
 
-    def __init__(self) -> None:
-        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+    def __init__(self, max_accounts: float = math.inf) -> None:
+        self._max_accounts = max_accounts
+        self._accounts: OrderedDict[Subject, _Account] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def spent(self, user: str, model: str, bucket: int) -> Spent:
-        account = self._accounts.get(user)
+    def spent(self, subject: Subject, model: str, bucket: int) -> Spent:
+        account = self._accounts.get(subject)
         if account is None or account.bucket != bucket:
-            account = self._touch(user, account or _Account(), bucket)
+            account = self._touch(subject, account or _Account(), bucket)
         spent = account.by_model.get(model)
         if spent is None:
             spent = account.by_model[model] = Spent(Window(), Window())
         spent.roll(bucket)
         return spent
 
-    def drop(self, user: str) -> None:
-        self._accounts.pop(user, None)
+    def drop(self, subject: Subject) -> None:
+        self._accounts.pop(subject, None)
 
-    def _touch(self, user: str, account: _Account, bucket: int) -> _Account:
+    def _touch(self, subject: Subject, account: _Account, bucket: int) -> _Account:
         account.bucket = bucket
-        self._accounts[user] = account
-        self._accounts.move_to_end(user)
-        while next(iter(self._accounts.values())).bucket <= bucket - 2 * BUCKETS:
+        self._accounts[subject] = account
+        self._accounts.move_to_end(subject)
+        while self._is_over(next(iter(self._accounts.values())), bucket):
             self._accounts.popitem(last=False)
         return account
+
+    def _is_over(self, oldest: _Account, bucket: int) -> bool:
+        return oldest.bucket <= bucket - 2 * BUCKETS or len(self._accounts) > self._max_accounts
 
 
 class Slots:
     """Which charges hold a parallel slot, and until when at most."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, dict[str, float]] = {}
+        self._taken: dict[Subject, dict[str, float]] = {}
 
-    def taken(self, user: str, now_seconds: float) -> int:
-        return sum(until > now_seconds for until in self._taken.get(user, {}).values())
+    def taken(self, subject: Subject, now_seconds: float) -> int:
+        return sum(until > now_seconds for until in self._taken.get(subject, {}).values())
 
-    def take(self, user: str, charge_id: str, now_seconds: float) -> None:
-        slots = {held: until for held, until in self._taken.get(user, {}).items() if until > now_seconds}
-        self._taken[user] = slots | {charge_id: now_seconds + PARALLEL_SECONDS}
+    def take(self, subject: Subject, charge_id: str, now_seconds: float) -> None:
+        slots = {held: until for held, until in self._taken.get(subject, {}).items() if until > now_seconds}
+        self._taken[subject] = slots | {charge_id: now_seconds + PARALLEL_SECONDS}
 
-    def give_back(self, user: str, charge_id: str) -> bool:
+    def give_back(self, subject: Subject, charge_id: str) -> bool:
         """False when the charge holds none."""
-        slots = self._taken.get(user)
+        slots = self._taken.get(subject)
         if slots is None:
             return False
         held = slots.pop(charge_id, None) is not None
         if not slots:
-            del self._taken[user]
+            del self._taken[subject]
         return held
 
-    def drop(self, user: str) -> None:
-        self._taken.pop(user, None)
+    def drop(self, subject: Subject) -> None:
+        self._taken.pop(subject, None)
 
 
 class ModelRates:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ratelimit.api_keys import ApiKey, NewKey
     from ratelimit.decision import Admission, Decision, Settlement, Usage
+    from ratelimit.subjects import Subject
     from ratelimit.users import CorruptUserRecord, UserRecord
 
 # How long an admission waits for its settlement. A later one is charged what exceeds the reservation it names.
@@ -52,7 +53,7 @@ class LimitStore(Protocol):
         """`settle` for a batch; how many had not been settled before. Safe to repeat when it failed."""
         ...
 
-    def release(self, user: str, charge_id: str) -> Awaitable[None] | None:
+    def release(self, subject: Subject, charge_id: str) -> Awaitable[None] | None:
         """Give the parallel slot back: the exchange ended. Safe to repeat, and before the admission."""
         ...
 

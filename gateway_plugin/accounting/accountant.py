@@ -12,7 +12,7 @@ from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.accounting.model_metrics import ModelMetrics
 from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
 from protos.access_log import UnreadableEntry
-from ratelimit import Settlement, StoreUnavailable, check_user_name
+from ratelimit import Settlement, Source, StoreUnavailable, check_subject
 from ratelimit.rare_log import RareLog
 from routing.pods.circuit import Failure
 
@@ -81,10 +81,11 @@ class Accountant:
                 self._rare.error("failed", "an access log entry could not be booked", error=error)
 
     def _charge(self, entry: FinishedExchange, charges: list[Settlement]) -> None:
-        if entry.user:
-            check_user_name(entry.user)
+        subject = Source(entry.source) if entry.source else entry.user
+        if subject:
+            check_subject(subject)
             tokens = charged_tokens(entry, self._cut_off)
-            charges.append(Settlement(entry.user, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
+            charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
 
     async def _settle(self, charges: list[Settlement]) -> None:
         try:

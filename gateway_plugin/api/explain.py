@@ -13,6 +13,7 @@ from gateway_plugin.api.user_paths import refuse_other_methods
 from gateway_plugin.catalogue.registry import PlainNames
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent
+from gateway_plugin.intent.identity import NOBODY, KeyClaim, identify
 from gateway_plugin.intent.plan import make_plan, routing_request
 from gateway_plugin.openai.errors import ApiError
 from routing.router import NoReadyPodError, UnknownModelError
@@ -71,16 +72,17 @@ def explain_router(router: Router, rules: Rules, names: Names | None = None) -> 
         asked = {"model": model, "routing-strategy": strategy, "user": user, "x-session-id": session}
         headers = _headers(request, _CHAT) | {name: value for name, value in asked.items() if value}
         served = known_names.resolve(model, user or session).model
-        return _explain(_intent(headers, rules), served, None, router, rules)
+        return _explain(_intent(headers, rules), _user(headers, rules), served, None, router, rules)
 
     @routes.post("/debug/route", responses=_ERRORS, openapi_extra=_BODY)
     async def explain_request(
         request: Request, path: Annotated[str, Query(description="the endpoint that the body is meant for")] = _CHAT
     ) -> Explanation:
-        intent = _intent(_headers(request, path), rules)
+        headers = _headers(request, path)
+        asker, intent = _user(headers, rules), _intent(headers, rules)
         head, prompt = intent.read_body(await request.body())
-        served = known_names.resolve(head.model, intent.claim.user or intent.session).model
-        return _explain(intent, served, prompt, router, rules)
+        served = known_names.resolve(head.model, asker or intent.session).model
+        return _explain(intent, asker, served, prompt, router, rules)
 
     refuse_other_methods(routes, {"/debug/route": {"GET", "POST"}})
     return routes
@@ -92,17 +94,23 @@ def _headers(request: Request, path: str) -> dict[str, str]:
 
 
 def _intent(headers: dict[str, str], rules: Rules) -> Intent:
-    intent = read_intent(headers, rules, lambda: "explained")
+    intent = read_intent(headers, rules, "explained")
     if intent.kind is None:
         raise ApiError(400, "path: not an inference endpoint", reason="bad_path", param="path")
     return intent
 
 
-def _explain(intent: Intent, model: str, prompt: Prompt | None, router: Router, rules: Rules) -> Explanation:
+def _user(headers: dict[str, str], rules: Rules) -> str:
+    """Who asks; empty for the owner of a key, who is not looked up here."""
+    caller = identify(headers, NOBODY.address, rules.identity)
+    return "" if isinstance(caller, KeyClaim) else caller.user
+
+
+def _explain(intent: Intent, user: str, model: str, prompt: Prompt | None, router: Router, rules: Rules) -> Explanation:
     try:
         router.check(model)
         plan = make_plan(intent, model, rules, router, prompt)
-        request = routing_request(intent, intent.claim.user, model, plan, router, prompt)
+        request = routing_request(intent, user, model, plan, router, prompt)
         candidates = router.explain(plan.policy, request, intent.selector) if plan.policy else []
     except UnknownModelError:
         raise rejections.unknown_model(model) from None

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway_plugin.catalogue.access import EVERYBODY, OPERATOR, Viewer
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.identity import check_anonymous, known_user, read_claim
+from gateway_plugin.intent.headers import check_repeated
+from gateway_plugin.intent.identity import KEY_HEADERS, NOBODY, KeyClaim, KeyOwner, identify, owner_of
 from ratelimit import CorruptUserRecord, Decision, Outcome, StoreUnavailable
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from gateway_plugin.intent.headers import Rules
+    from gateway_plugin.intent.identity import Identity
     from ratelimit import UserRecord
+
+
+_READ = (*KEY_HEADERS, "user")
 
 
 class Directory(Protocol):
@@ -44,22 +49,24 @@ class Viewers:
         """The viewer who sent these headers."""
         if self._is_operator(headers.get("authorization", "")):
             return OPERATOR
-        sent = {name: _text(headers[name]) for name in ("authorization", "user") if name in headers}
-        claim = read_claim(sent, self._rules.identity)
+        sent = {name: _text(headers[name]) for name in _READ if name in headers}
+        caller = identify(sent, NOBODY.address, self._rules.identity)
         try:
-            user = claim.user
-            if claim.key_sha256:
-                user = known_user(claim, await self._directory.owner_of_key(claim.key_sha256))
-            check_anonymous(user, self._rules.identity)
-            return await self._viewer(user) if user and self._rules.limited else EVERYBODY
+            if isinstance(caller, KeyClaim):
+                caller = owner_of(caller, await self._directory.owner_of_key(caller.key_sha256))
+            check_repeated([name for name in sent if len(headers.getlist(name)) > 1])
+            return await self._viewer(caller) if caller.user and self._rules.limited else EVERYBODY
         except StoreUnavailable:
             raise rejections.limiter_unavailable() from None
         except CorruptUserRecord:
             raise rejections.corrupt_user() from None
 
-    async def _viewer(self, user: str) -> Viewer:
+    async def _viewer(self, caller: Identity) -> Viewer:
+        user = caller.user
         record = await self._directory.record_of(user)
         if record is None:
+            if isinstance(caller, KeyOwner):
+                raise rejections.bad_credentials()
             raise rejections.refused(user, "", 0, Decision(Outcome.UNKNOWN_USER, None))
         if record.disabled:
             raise rejections.refused(user, "", 0, Decision(Outcome.DISABLED, None))

@@ -137,7 +137,7 @@ class ProcessCall:
             self._wait_for(decision)
         elif isinstance(step, Identify):
             self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256))
-        elif not self._processor.waiting.enter(step.model, step.user, self):
+        elif not self._processor.waiting.enter(step.model, step.turn, self):
             return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
         return None
 

@@ -25,9 +25,19 @@ from gateway_plugin.extproc.response import FollowedResponse
 from gateway_plugin.extproc.services import NOTHING_LEFT, Ending, Services
 from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.headers import Intent, read_intent
-from gateway_plugin.intent.identity import check_anonymous, known_user
+from gateway_plugin.intent.headers import Intent, check_repeated, read_intent, request_id_of
+from gateway_plugin.intent.identity import (
+    NOBODY,
+    Identity,
+    KeyClaim,
+    KeyOwner,
+    fairness_key,
+    identify,
+    owner_of,
+    subject_of,
+)
 from gateway_plugin.intent.plan import Plan, routing_request
+from gateway_plugin.intent.sources import source_of
 from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.rewriting import NameRestorer
@@ -46,7 +56,7 @@ if TYPE_CHECKING:
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
     from protos.ext_proc import RequestHeaders
-    from ratelimit import Decision
+    from ratelimit import Decision, Subject
 
 __all__ = ["Ending", "Exchange", "Phase", "Services"]
 
@@ -84,8 +94,13 @@ class Exchange:
         self._has_body = False
         self._asked_by_body = False
         self._intent: Intent | None = None
-        self._user = ""
-        self._limited = False
+        self.source = ""
+        """Where the request comes from."""
+        self._request_id = "-"
+        self._headers: RequestHeaders | None = None
+        self._key: KeyClaim | None = None
+        self._identity: Identity = NOBODY
+        self._subject: Subject | None = None
         self._removed_headers: tuple[str, ...] = ()
         self._head: RequestHead | None = None
         self._prompt: Prompt | None = None
@@ -143,13 +158,13 @@ class Exchange:
 
     def _give_back(self, forward: Forward, *, reached_a_pod: bool) -> GiveBack | None:
         admission, self._admission = self._admission, None
-        if admission is None:
+        if admission is None or forward.subject is None:
             return None
         slot = admission.limits is not None and admission.limits.max_parallel > 0
         if reached_a_pod and not slot:
             return None
         return GiveBack(
-            forward.user, forward.charge_id, forward.model, slot, not reached_a_pod, forward.reserved_tokens
+            forward.subject, forward.charge_id, forward.model, slot, not reached_a_pod, forward.reserved_tokens
         )
 
     def _close(self) -> None:
@@ -167,11 +182,6 @@ class Exchange:
     def charge_id(self) -> str:
         """Identifies the exchange in the access log; empty before it has a model."""
         return self._forward.charge_id if self._forward is not None else ""
-
-    @property
-    def source(self) -> str:
-        """The address that the request came from, as Envoy saw it."""
-        return self._intent.source if self._intent is not None else ""
 
     @property
     def follows_response(self) -> bool:
@@ -229,29 +239,36 @@ class Exchange:
         services = self._services
         self._started_seconds = services.clock()
         self._has_body = not headers.end_of_stream
-        self._intent = intent = read_intent(headers.values, services.rules, services.new_id)
-        if intent.claim.key_sha256:
-            self.phase = IDENTIFYING
-            return Identify(intent.claim.key_sha256)
-        return self._with_user(intent, intent.claim.user)
+        values, rules = headers.values, services.rules.identity
+        self._request_id = request_id_of(values, services.new_id)
+        self.source = source_of(values.get("x-forwarded-for", ""), rules.trusted_hops)
+        caller = identify(values, self.source, rules)
+        if isinstance(caller, KeyClaim):
+            self._key, self._headers, self.phase = caller, headers, IDENTIFYING
+            return Identify(caller.key_sha256)
+        return self._with_identity(headers, caller)
 
     def _on_identified(self, key_owner: str | None) -> Step:
-        assert self._intent is not None
-        return self._with_user(self._intent, known_user(self._intent.claim, key_owner))
+        claim, headers, self._headers = self._key, self._headers, None
+        assert claim is not None
+        assert headers is not None
+        return self._with_identity(headers, owner_of(claim, key_owner))
 
-    def _with_user(self, intent: Intent, user: str) -> Step:
+    def _with_identity(self, headers: RequestHeaders, identity: Identity) -> Step:
         rules = self._services.rules
-        if intent.claim.key_sha256 and not rules.identity.forward_api_keys and not intent.is_for_the_gateway:
-            self._removed_headers = ("authorization",)
+        if headers.repeated:
+            check_repeated(headers.repeated)
+        self._intent = intent = read_intent(headers.values, rules, self._request_id)
+        if self._key is not None and not rules.identity.forward_api_keys and not intent.is_for_the_gateway:
+            self._removed_headers = self._key.headers
         if intent.kind is None:
             self._services.metrics.passed.inc()
             self.phase = DONE
             return replies.pass_through(self._removed_headers)
-        check_anonymous(user, rules.identity)
-        self._user = user or intent.source_user
-        self._limited = rules.limited and bool(self._user)
-        if self._limited:
-            self._check_exhausted(intent.model)
+        self._identity = identity
+        self._subject = subject = subject_of(identity, rules.identity) if rules.limited else None
+        if subject is not None:
+            self._check_exhausted(subject, intent.model)
         elif intent.model:
             target = self._resolve(intent, intent.model)
             plan = self._new_plan(intent, target.model)
@@ -264,7 +281,7 @@ class Exchange:
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
 
     def _resolve(self, intent: Intent, asked: str) -> Target:
-        return self._services.names.resolve(asked, self._user or intent.session or intent.request_id)
+        return self._services.names.resolve(asked, self._identity.user or intent.session or intent.request_id)
 
     def _on_body(self, body: bytes) -> Step:
         intent = self._intent
@@ -286,14 +303,15 @@ class Exchange:
     def _admit(self, intent: Intent, target: Target, plan: Plan) -> Step:
         services, model = self._services, target.model
         self._plan, self._target = plan, target
-        if self._limited:
+        if self._subject is not None:
             # Nobody is charged for a request that no pod can take; without limits, booking finds out.
             self._check_pods(model)
         self._forward = forward = Forward(
             model,
             intent.request_id,
             services.new_id(),
-            self._user,
+            self._identity.user,
+            self._subject,
             new_path=intent.path if intent.path_changed else "",
             removed_headers=self._removed_headers,
             exposes_pod=services.rules.expose_pod,
@@ -301,15 +319,19 @@ class Exchange:
         )
         if model != target.asked:
             self._body = forward.new_body = intent.with_model(self._body, model)
-        return self._ask_for_admission(intent, forward, target, plan) if self._limited else self._route()
+        if self._subject is None:
+            return self._route()
+        return Admit(self._admission_of(self._subject, intent, forward, target, plan))
 
-    def _ask_for_admission(self, intent: Intent, forward: Forward, target: Target, plan: Plan) -> Admit:
+    def _admission_of(
+        self, subject: Subject, intent: Intent, forward: Forward, target: Target, plan: Plan
+    ) -> Admission:
         self._ask_for_usage(intent, forward)
         forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt else 0
         self.phase = ADMITTING
         tokens, names = self._wanted_tokens(intent, target.model), self._services.names.other_names(target)
         rate = plan.resolved.requests_per_second
-        return Admit(Admission(self._user, forward.charge_id, target.model, tokens, rate, names))
+        return Admission(subject, forward.charge_id, target.model, tokens, rate, names)
 
     def _wanted_tokens(self, intent: Intent, model: str) -> int:
         if self._prompt is None:
@@ -329,22 +351,28 @@ class Exchange:
             raise rejections.usage_not_asked_for()
         forward.new_body = with_usage(self._body, self._prompt.stream_options)
 
-    def _check_exhausted(self, model: str) -> None:
-        decision = self._services.refusal(self._user, model)
+    def _check_exhausted(self, subject: Subject, model: str) -> None:
+        decision = self._services.refusal(subject, model)
         if decision is not None:
-            raise rejections.refused(self._user, model, 0, decision)
+            raise rejections.refused(subject, model, 0, decision)
 
     def _on_decision(self, decision: Decision) -> Step:
         plan, forward = self._plan, self._forward
         assert plan is not None
         assert forward is not None
         if decision.outcome is not _ADMITTED:
-            rate = plan.resolved.requests_per_second
-            raise rejections.refused(self._user, self._asked, rate, decision)
+            raise self._refusal(decision, plan.resolved.requests_per_second)
         self._admission = decision
         forward.reserved_tokens = decision.reserved_tokens
         forward.response_headers |= rejections.decision_headers(decision)
         return self._route()
+
+    def _refusal(self, decision: Decision, model_requests_per_second: int) -> ApiError:
+        if decision.outcome is Outcome.UNKNOWN_USER and isinstance(self._identity, KeyOwner):
+            # The owner went, and the key is about to.
+            return rejections.bad_credentials()
+        assert self._subject is not None
+        return rejections.refused(self._subject, self._asked, model_requests_per_second, decision)
 
     def _check_pods(self, model: str) -> None:
         try:
@@ -353,6 +381,11 @@ class Exchange:
             raise rejections.unknown_model(self._asked) from None
         except NoReadyPodError:
             raise rejections.no_ready_pod(self._asked) from None
+
+    @property
+    def _turn(self) -> str:
+        """Whom strategies that share pods out among users take this for; empty: nobody in particular."""
+        return fairness_key(self._identity) if self._subject is not None else self._identity.user
 
     @property
     def _asked(self) -> str:
@@ -369,7 +402,7 @@ class Exchange:
             self._check_pods(forward.model)
             return self._sent_on(intent, plan, forward)
         router = self._services.router
-        request = routing_request(intent, self._user, forward.model, plan, router, self._prompt)
+        request = routing_request(intent, self._turn, forward.model, plan, router, self._prompt)
         try:
             forward.booking = booking = router.book(plan.policy, request, forward.charge_id, intent.selector)
         except SaturatedError:
@@ -388,7 +421,7 @@ class Exchange:
         # A pod with room may not be one that the client's filter admits, so who filters does not wait.
         if self._services.may_wait and self.phase is not WAITING and intent.selector is None:
             self.phase = WAITING
-            return WaitForRoom(forward.model, self._user)
+            return WaitForRoom(forward.model, fairness_key(self._identity))
         raise rejections.overloaded(f"all pods of model {self._asked} are busy")
 
     def _sent_on(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
@@ -414,7 +447,7 @@ class Exchange:
         return FollowedResponse(
             services.clock,
             self._started_seconds,
-            tokens_matter=services.follows_responses and self._limited,
+            tokens_matter=services.follows_responses and self._subject is not None,
             restorer=NameRestorer(target.model, target.asked) if restores else None,
             tells_client=services.follows_responses,
         )
@@ -424,6 +457,5 @@ class Exchange:
         self._services.metrics.rejections.labels(error.reason, str(error.status)).inc()
         # Exhausted users come in floods; the counter above is enough of them.
         level = logging.DEBUG if error.status == 429 else logging.INFO
-        request_id = self._intent.request_id if self._intent else "-"
-        logger.log(level, "rejected request_id=%s status=%d reason=%s", request_id, error.status, error.reason)
+        logger.log(level, "rejected request_id=%s status=%d reason=%s", self._request_id, error.status, error.reason)
         return replies.rejection(error)

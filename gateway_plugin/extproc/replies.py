@@ -10,10 +10,12 @@ import msgspec
 from gateway_plugin.extproc.steps import Reply
 from protos import ext_proc
 from protos.ext_proc import Mode
+from ratelimit import Source
 
 if TYPE_CHECKING:
     from gateway_plugin.openai.errors import ApiError
     from protos.encoding import Json
+    from ratelimit import Subject
     from routing.router import Booking
 
 # Headers by which Envoy and the pods obey the gateway: a client's own never get past it.
@@ -37,6 +39,8 @@ class Forward(msgspec.Struct):
     request_id: str
     charge_id: str
     user: str = ""
+    subject: Subject | None = None
+    """Whose limits it counts against."""
     new_path: str = ""
     strategy: str = ""
     booking: Booking | None = None
@@ -85,7 +89,9 @@ class Forward(msgspec.Struct):
 
     def _more_metadata(self) -> dict[str, Json]:
         more: dict[str, Json] = {}
-        if self.user:
+        if isinstance(self.subject, Source):
+            more["source"] = self.subject.address
+        if self.subject is not None:
             more["reserved_tokens"] = self.reserved_tokens
             more["prompt_tokens_estimate"] = self.prompt_tokens_estimate
         if self.response_headers:

@@ -15,6 +15,7 @@ from gateway_plugin.openai.usage import reader_for
 from protos import ext_proc
 from protos.access_log import FinishedExchange
 from protos.ext_proc import Mode
+from ratelimit import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +97,7 @@ class FollowedResponse:
         return FinishedExchange(
             charge_id=forward.charge_id,
             user=forward.user,
+            source=forward.subject.address if isinstance(forward.subject, Source) else "",
             model=forward.model,
             status=self._status,
             pod_address=self.pod_address,

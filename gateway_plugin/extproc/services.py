@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway_plugin.limiting import GiveBack
     from gateway_plugin.metrics import Metrics
     from protos.access_log import FinishedExchange
-    from ratelimit import Decision
+    from ratelimit import Decision, Subject
     from routing.router import Router
 
 
@@ -33,8 +33,8 @@ class Services:
     metrics: Metrics
     new_id: Callable[[], str]
     clock: Callable[[], float]
-    refusal: Callable[[str, str], Decision | None] = lambda user, model: None
-    """A refusal of a user (for a model) that still holds, without asking anybody."""
+    refusal: Callable[[Subject, str], Decision | None] = lambda subject, model: None
+    """A refusal of a subject (for a model) that still holds, without asking anybody."""
     may_wait: bool = False
     """Whether requests may wait for a pod with room."""
     outcomes_are_told: bool = True

@@ -33,7 +33,8 @@ class WaitForRoom(msgspec.Struct, frozen=True):
     """Every pod is full: wait, then call `resumed` or `refused`."""
 
     model: str
-    user: str
+    turn: str
+    """Who takes turns with others."""
 
 
 Step = Reply | Identify | Admit | WaitForRoom

@@ -1,4 +1,4 @@
-"""What the headers of a request say: who asks, for what, and how it shall be routed."""
+"""What the headers of a request say: what for, and how it shall be routed. Who asks is told by `identity`, before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gateway_plugin.intent import rejections
-from gateway_plugin.intent.identity import Claim, IdentityRules, read_claim
+from gateway_plugin.intent.identity import KEY_HEADERS, IdentityRules
 from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
 from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
 from gateway_plugin.openai.prompt import NO_PROMPT, read_json_prompt
@@ -17,7 +17,7 @@ from gateway_plugin.openai.rewriting import with_model
 from routing.selector import SelectorError, parse_selector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
@@ -27,7 +27,7 @@ WANTED_HEADERS = frozenset(
     {
         ":method",
         ":path",
-        "authorization",
+        *KEY_HEADERS,
         "config-profile",
         "content-encoding",
         "content-type",
@@ -42,8 +42,8 @@ WANTED_HEADERS = frozenset(
     }
 )
 ANY_KEY = "*"
-ANONYMOUS_PREFIX = "anonymous/"
-"""Users that stand for a source address."""
+_DECIDING = ("user", *KEY_HEADERS, "model", "routing-strategy", "config-profile", "external-filter")
+"""Headers that must not say two things. Of the others the first counts."""
 StreamUsage = Literal["inject", "require", "estimate"]
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES = ("application/json", "text/json")
@@ -69,9 +69,7 @@ class Rules:
 
 def wanted_headers(rules: Rules) -> frozenset[str]:
     """The headers that `read_intent` looks at under these rules."""
-    identity = rules.identity
-    unused = set() if identity.api_keys or identity.bearer_token else {"authorization"}
-    return WANTED_HEADERS - unused
+    return WANTED_HEADERS if rules.identity.reads_credentials else WANTED_HEADERS - frozenset(KEY_HEADERS)
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +80,6 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     path: str
     """As the engine shall see it; differs from the client's only by trailing slashes."""
     path_changed: bool
-    claim: Claim
     strategy: str
     profile: str
     session: str
@@ -91,10 +88,6 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     content_type: str
     content_encoding: str
-    source: str = ""
-    """The address of whom Envoy spoke with."""
-    source_user: str = ""
-    """Stands for the source address, where those without a user are limited by it."""
 
     @property
     def is_for_the_gateway(self) -> bool:
@@ -143,37 +136,40 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
         return with_model(body, model)
 
 
-def read_intent(headers: Mapping[str, str], rules: Rules, new_id: Callable[[], str]) -> Intent:
+def request_id_of(headers: Mapping[str, str], new_id: Callable[[], str]) -> str:
+    """The request's id: the one that it brings, where that may go into headers and logs."""
+    request_id = headers.get("x-request-id", "")
+    return request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id()
+
+
+def check_repeated(repeated: Collection[str]) -> None:
+    """Raises ApiError when a header that decides something was sent more than once."""
+    for name in _DECIDING:
+        if name in repeated:
+            raise rejections.repeated_header(name)
+
+
+def read_intent(headers: Mapping[str, str], rules: Rules, request_id: str) -> Intent:
     """What a request wants; raises ApiError."""
     get = headers.get
-    claim = read_claim(headers, rules.identity)
-    sent_path, request_id = get(":path", ""), get("x-request-id", "")
+    sent_path = get(":path", "")
     path = without_trailing_slash(sent_path)
     kind = endpoint_of(path) if get(":method") == "POST" else None
     selector = get("external-filter")
     session = get("x-session-id") or get("x-aibrix-session-key", "")
-    source = _source(headers)
     return Intent(
         kind=kind,
         path=path,
         path_changed=path != sent_path,
-        claim=claim,
         strategy=get("routing-strategy", "").strip(),
         profile=get("config-profile", "").strip(),
         session=session[:_MAX_SESSION_CHARACTERS],
         selector=_selector(selector, rules) if selector and kind is not None else None,
         model=get("model", "").strip(),
-        request_id=request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id(),
+        request_id=request_id,
         content_type=get("content-type", ""),
         content_encoding=get("content-encoding", "").strip().lower(),
-        source=source,
-        source_user=ANONYMOUS_PREFIX + (source or "unknown") if rules.identity.anonymous == "limit" else "",
     )
-
-
-def _source(headers: Mapping[str, str]) -> str:
-    # The last address is the one that Envoy saw itself; those before it are hearsay.
-    return headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
 
 
 def _selector(text: str, rules: Rules) -> Selector | None:

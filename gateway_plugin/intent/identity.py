@@ -1,21 +1,39 @@
-"""Who asks: the `user` header, an API key, or nobody, and what the operator lets each of them do."""
+"""Who asks. The one place where headers become an identity, by the proofs that the operator accepts.
+
+    KeyOwner         an API key's owner                                                       proof: api-key
+    NamedUser        named by the `user` header: of anybody, where the network is trusted     proof: header
+                     or of whoever holds the gateway's own token                              proof: bearer
+    AnonymousSource  nobody is named; all that is known is where the request comes from
+
+Who is anonymous says the type, and never a name. What counts against whom (`subject_of`) is a type of `ratelimit`.
+
+Without `header`, whoever brings no proof is a stranger. Every answer to a stranger is the same: whether a key is
+missing, wrong or of somebody who is gone, and whoever else is named, cannot be told from it.
+"""
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
 from gateway_plugin.intent import rejections
-from ratelimit import InvalidUserName, check_user_name
+from gateway_plugin.settings import API_KEY, BEARER, HEADER
+from ratelimit import InvalidUserName, Source, check_user_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ratelimit import Subject
+
 KEY_PREFIX = "gw-"
+KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+"""Where an API key may be: OpenAI's, Anthropic's and Azure's clients."""
+_HEADER_ONLY = frozenset({HEADER})
+
 Anonymous = Literal["allow", "reject", "limit"]
 
 
@@ -23,46 +41,116 @@ Anonymous = Literal["allow", "reject", "limit"]
 class IdentityRules:
     """How callers are told apart."""
 
+    proofs: frozenset[str] = _HEADER_ONLY
+    """Which are accepted, as in the setting `identity_proofs`."""
     bearer_token: str = ""
-    """When set, a request must carry it, or an API key."""
-    api_keys: bool = False
+    """What the proof "bearer" is."""
     forward_api_keys: bool = False
     anonymous: Anonymous = "allow"
+    trusted_hops: int = 0
+    """Proxies in front of Envoy whose word on the client's address is taken."""
+
+    @property
+    def reads_credentials(self) -> bool:
+        """Whether anything but the `user` header matters."""
+        return self.proofs != _HEADER_ONLY
 
 
-class Claim(msgspec.Struct, frozen=True, gc=False):
-    """What a request says of its sender. `key_sha256` is empty when it carries no API key."""
+class KeyOwner(msgspec.Struct, frozen=True, gc=False):
+    """Proven by an API key."""
 
     user: str
+
+
+class NamedUser(msgspec.Struct, frozen=True, gc=False):
+    """Named by somebody who is believed."""
+
+    user: str
+
+
+class AnonymousSource(msgspec.Struct, frozen=True, gc=False):
+    """Named by nobody."""
+
+    address: str
+    user: Literal[""] = ""
+
+
+Identity: TypeAlias = KeyOwner | NamedUser | AnonymousSource
+NOBODY = AnonymousSource("unknown")
+
+
+class KeyClaim(msgspec.Struct, frozen=True, gc=False):
+    """An API key whose owner must be looked up: see `owner_of`."""
+
     key_sha256: str
+    named: str
+    """What the `user` header says besides."""
+    headers: tuple[str, ...]
+    """Which of KEY_HEADERS carry the key."""
 
 
-def read_claim(headers: Mapping[str, str], rules: IdentityRules) -> Claim:
-    """Checks the bearer token and the user's name; raises ApiError."""
+def identify(headers: Mapping[str, str], source: str, rules: IdentityRules) -> Identity | KeyClaim:
+    """Who asks, as far as headers tell; raises ApiError. `source` is where the request comes from."""
+    if rules.reads_credentials:
+        claim = _key_claim(headers) if API_KEY in rules.proofs else None
+        if claim is not None:
+            return claim
+        if HEADER not in rules.proofs and not (BEARER in rules.proofs and _is_trusted(headers, rules)):
+            raise rejections.bad_credentials()
     user = _user(headers)
-    if not rules.api_keys and not rules.bearer_token:
-        return Claim(user, "")
-    token = _bearer(headers)
-    if rules.api_keys and token.startswith(KEY_PREFIX):
-        return Claim(user, sha256(token.encode()).hexdigest())
-    if rules.bearer_token and not _equal(token, rules.bearer_token):
-        raise rejections.bad_bearer_token()
-    return Claim(user, "")
-
-
-def known_user(claim: Claim, key_owner: str | None) -> str:
-    """The user that a claim with a key stands for; raises ApiError for an unknown key or a contradicting header."""
-    if key_owner is None:
-        raise rejections.bad_bearer_token()
-    if claim.user and claim.user != key_owner:
-        raise rejections.foreign_user()
-    return key_owner
-
-
-def check_anonymous(user: str, rules: IdentityRules) -> None:
-    """Raises ApiError 401 for a request without a user, where those are not served."""
-    if not user and rules.anonymous == "reject":
+    if user:
+        return NamedUser(user)
+    if rules.anonymous == "reject":
         raise rejections.anonymous()
+    return AnonymousSource(source)
+
+
+def owner_of(claim: KeyClaim, owner: str | None) -> KeyOwner:
+    """Whom a key proves, once its owner is known; raises ApiError for nobody's key, and for a contradicting header."""
+    if owner is None:
+        raise rejections.bad_credentials()
+    if claim.named and claim.named != owner:
+        raise rejections.foreign_user()
+    return KeyOwner(owner)
+
+
+def subject_of(identity: Identity, rules: IdentityRules) -> Subject | None:
+    """Whose limits a request counts against; None: it counts against nobody's."""
+    if isinstance(identity, AnonymousSource):
+        return Source(identity.address) if rules.anonymous == "limit" else None
+    return identity.user
+
+
+def fairness_key(identity: Identity) -> str:
+    """What tells callers apart where they take turns; no user's name has a control character."""
+    return f"\0{identity.address}" if isinstance(identity, AnonymousSource) else identity.user
+
+
+def _key_claim(headers: Mapping[str, str]) -> KeyClaim | None:
+    keys = {name: key for name in KEY_HEADERS if (key := _credential(headers, name)).startswith(KEY_PREFIX)}
+    if not keys:
+        return None
+    secrets = set(keys.values())
+    if len(secrets) > 1:
+        raise rejections.bad_credentials()
+    return KeyClaim(_sha256(secrets.pop()), headers.get("user", "").strip(), tuple(keys))
+
+
+def _credential(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "")
+    if name != "authorization":
+        return value.strip()
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_trusted(headers: Mapping[str, str], rules: IdentityRules) -> bool:
+    given, expected = _sha256(_credential(headers, "authorization")), _sha256(rules.bearer_token)
+    return hmac.compare_digest(given, expected)
+
+
+def _sha256(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
 def _user(headers: Mapping[str, str]) -> str:
@@ -75,12 +163,3 @@ def _user(headers: Mapping[str, str]) -> str:
         except InvalidUserName as error:
             raise rejections.bad_user_name(str(error)) from None
     return user
-
-
-def _bearer(headers: Mapping[str, str]) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _equal(given: str, expected: str) -> bool:
-    return hmac.compare_digest(sha256(given.encode()).digest(), sha256(expected.encode()).digest())

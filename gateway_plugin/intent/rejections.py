@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.limit_headers import limit_headers
-from ratelimit import Outcome
+from ratelimit import Outcome, Source
 
 if TYPE_CHECKING:
-    from ratelimit import Decision
+    from ratelimit import Decision, Subject
 
 _MAX_ECHO_CHARACTERS = 200
 
 
-def bad_bearer_token() -> ApiError:
-    """401: the Authorization header does not carry the configured token."""
-    return ApiError(401, "Incorrect API key provided", reason="bad_token", code="invalid_api_key", param="api_key")
+def bad_credentials() -> ApiError:
+    """401: the one answer to strangers, whatever is missing or wrong. Nothing in it may depend on what was sent."""
+    message, headers = "Incorrect API key provided", {"www-authenticate": "Bearer"}
+    return ApiError(401, message, reason="bad_token", code="invalid_api_key", param="api_key", headers=headers)
 
 
 def anonymous() -> ApiError:
@@ -55,6 +56,12 @@ def unknown_strategy(strategy: str, known: list[str]) -> ApiError:
     return ApiError(
         400, message, reason="unknown_strategy", param="routing-strategy", headers={"x-error-routing": "true"}
     )
+
+
+def repeated_header(name: str) -> ApiError:
+    """400: a header that decides something came more than once, so that it is not clear what it says."""
+    message = f"header {name} must not be repeated"
+    return ApiError(400, message, reason="repeated_header", param=name, headers={"x-error-routing": "true"})
 
 
 def bad_filter(why: str) -> ApiError:
@@ -158,12 +165,12 @@ def internal_error() -> ApiError:
     return ApiError(500, "internal error in the gateway", reason="internal_error")
 
 
-def refused(user: str, model: str, model_requests_per_second: int, decision: Decision) -> ApiError:
+def refused(subject: Subject, model: str, model_requests_per_second: int, decision: Decision) -> ApiError:
     """The answer to an admission decision that was not "admitted"."""
     refusal = _REFUSALS[decision.outcome]
     limits = decision.limits
     message = refusal.message.format(
-        user=_short(user),
+        who=f"source: {subject.address}" if isinstance(subject, Source) else f"user: {_short(subject)}",
         model=_short(model),
         rpm=limits.requests_per_minute if limits else 0,
         tpm=limits.tokens_per_minute if limits else 0,
@@ -201,20 +208,20 @@ class _Refusal:
 
 
 _REFUSALS = {
-    Outcome.UNKNOWN_USER: _Refusal(401, "user: {user} does not exist", "x-error-user", "unknown_user", "invalid_user"),
-    Outcome.DISABLED: _Refusal(403, "user: {user} is disabled", "x-error-user", "disabled_user", "user_disabled"),
+    Outcome.UNKNOWN_USER: _Refusal(401, "{who} does not exist", "x-error-user", "unknown_user", "invalid_user"),
+    Outcome.DISABLED: _Refusal(403, "{who} is disabled", "x-error-user", "disabled_user", "user_disabled"),
     Outcome.MODEL_NOT_ALLOWED: _Refusal(
-        403, "user: {user} may not use model {model}", "x-error-user", "model_not_allowed", "model_not_allowed"
+        403, "{who} may not use model {model}", "x-error-user", "model_not_allowed", "model_not_allowed"
     ),
     Outcome.REQUESTS_EXCEEDED: _Refusal(
-        429, "user: {user} has exceeded RPM: {rpm}", "x-error-rpm-exceeded", "rpm_exceeded", "rate_limit_exceeded"
+        429, "{who} has exceeded RPM: {rpm}", "x-error-rpm-exceeded", "rpm_exceeded", "rate_limit_exceeded"
     ),
     Outcome.TOKENS_EXCEEDED: _Refusal(
-        429, "user: {user} has exceeded TPM: {tpm}", "x-error-tpm-exceeded", "tpm_exceeded", "rate_limit_exceeded"
+        429, "{who} has exceeded TPM: {tpm}", "x-error-tpm-exceeded", "tpm_exceeded", "rate_limit_exceeded"
     ),
     Outcome.PARALLEL_EXCEEDED: _Refusal(
         429,
-        "user: {user} has exceeded parallel requests: {parallel}",
+        "{who} has exceeded parallel requests: {parallel}",
         "x-error-parallel-exceeded",
         "parallel_exceeded",
         "rate_limit_exceeded",

@@ -1,15 +1,21 @@
 -- Admit one request: read the record, check every scope, debit all or nothing. admission.py has the rule, charges.py the
 -- states of a charge: here 'open <bucket> <reserved>', 'owed <tokens>' (settled first), 'done', 'ended'.
 --
--- KEYS[1] the user's record      KEYS[2] the prefix of the user's counters    KEYS[3] the charge
+-- KEYS[1] the user's record      KEYS[2] the prefix of its counters    KEYS[3] the charge
 -- KEYS[4] the model's rate, only where it may be reached from here
 -- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, model requests per second,
---         what else may stand for the model in an allow list: a line each, with one before the first; or nothing
+--         what else may stand for the model in an allow list: a line each, with one before the first; or nothing;
+--         1 for a source, which has no record: the defaults are its limits
 --
 -- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
 -- tokens reset us}. Limits are text: they may exceed what a Lua number holds exactly.
 
-local record, answer = read_record()
+local record, answer
+if ARGV[8] then
+  record = record_of_source()
+else
+  record, answer = read_record()
+end
 if not record then
   return answer
 end

@@ -67,6 +67,11 @@ local function read_record()
   return record, not record and {'corrupt_record'} or nil
 end
 
+local function record_of_source()
+  local rpm = tonumber(ARGV[1])
+  return {rpm = rpm, tpm = rpm * tonumber(ARGV[2]), max_parallel = 0, models = {}, overrides = {}}
+end
+
 -- What holds for this user and model on top: requests and tokens per minute, or nil.
 local function override_of(record, model)
   local pair = model ~= '' and record.overrides[model]

@@ -24,7 +24,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ratelimit import Admission, Decision, Limits, MemoryStore, Outcome, RedisStore, Settlement, UserRecord
+from ratelimit import (
+    Admission,
+    Decision,
+    LimitDefaults,
+    Limits,
+    MemoryStore,
+    Outcome,
+    RedisStore,
+    Settlement,
+    Source,
+    UserRecord,
+)
 from ratelimit import redis_store as scripts_of_limits
 from ratelimit import redis_users as scripts_of_users
 from ratelimit.scripts import Script
@@ -32,7 +43,12 @@ from ratelimit.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-USERS = ("lgy", "用{户}")
+    from ratelimit import Subject
+
+USERS = ("lgy", "用{户}", "10.0.0.1")
+SOURCE = Source("10.0.0.1")
+SOURCE_RECORD = UserRecord("", 4, 24)
+DEFAULTS = LimitDefaults(source_requests_per_minute=4, tokens_per_request=6)
 NO_LIMIT = 2**63 - 1
 START = 100_000.0
 
@@ -64,7 +80,7 @@ end
 
 
 class Booking(NamedTuple):
-    user: str
+    user: Subject
     model: str
     kind: str
     bucket: int
@@ -89,8 +105,8 @@ class Model:
     has_forgotten: bool = False
     records: dict[str, UserRecord] = field(default_factory=dict)
     bookings: list[Booking] = field(default_factory=list)
-    charges: dict[tuple[str, str], Charge] = field(default_factory=dict)
-    slots: dict[tuple[str, str], float] = field(default_factory=dict)
+    charges: dict[tuple[Subject, str], Charge] = field(default_factory=dict)
+    slots: dict[tuple[Subject, str], float] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def remembers_all(self) -> bool:
@@ -102,7 +118,7 @@ class Model:
             and all(at > self.latest - 1 for times in self.rates.values() for at in times)
         )
 
-    def buckets(self, user: str, model: str, kind: str, at: float) -> dict[int, int]:
+    def buckets(self, user: Subject, model: str, kind: str, at: float) -> dict[int, int]:
         current = int(at // 5)
         found: dict[int, int] = defaultdict(int)
         for one in self.bookings:
@@ -110,22 +126,25 @@ class Model:
                 found[one.bucket] += one.amount
         return {bucket: count for bucket, count in found.items() if count}
 
-    def used(self, user: str, model: str, kind: str, at: float | None = None) -> int:
+    def used(self, user: Subject, model: str, kind: str, at: float | None = None) -> int:
         return sum(self.buckets(user, model, kind, self.now if at is None else at).values())
 
-    def book(self, user: str, model: str, kind: str, bucket: int, count: int) -> None:
+    def book(self, user: Subject, model: str, kind: str, bucket: int, count: int) -> None:
         held = self.buckets(user, model, kind, bucket * 5).get(bucket, 0)
         self.bookings.append(Booking(user, model, kind, bucket, max(count, -held)))
 
-    def charge(self, key: tuple[str, str]) -> Charge:
+    def charge(self, key: tuple[Subject, str]) -> Charge:
         charge = self.charges.get(key)
         if charge and charge.forgotten_at <= self.now:
             self.has_forgotten = True
             charge = None
         return charge or Charge()
 
-    def parallel(self, user: str) -> int:
+    def parallel(self, user: Subject) -> int:
         return sum(until > self.now for (owner, _), until in self.slots.items() if owner == user)
+
+    def record_of(self, subject: Subject) -> UserRecord | None:
+        return SOURCE_RECORD if isinstance(subject, Source) else self.records.get(subject)
 
     def scopes(self, record: UserRecord, model: str) -> list[tuple[str, int, int]]:
         found = [("", record.rpm, record.tpm)]
@@ -134,24 +153,24 @@ class Model:
             found.append((model, rpm or NO_LIMIT, tpm or NO_LIMIT))
         return found
 
-    def wait(self, user: str, scope: str, kind: str, cost: int, limit: int) -> float:
+    def wait(self, user: Subject, scope: str, kind: str, cost: int, limit: int) -> float:
         """The first moment at which it fits, found by trying all moments at which something changes."""
         moments = [self.now, *sorted((bucket + 13) * 5.0 for bucket in self.buckets(user, scope, kind, self.now))]
         return next(at for at in moments if self.used(user, scope, kind, at) + min(cost, limit) <= limit) - self.now
 
-    def reset(self, user: str, scope: str, kind: str) -> float:
+    def reset(self, user: Subject, scope: str, kind: str) -> float:
         buckets = self.buckets(user, scope, kind, self.now)
         return (max(buckets) + 13) * 5.0 - self.now if buckets else 0.0
 
     def admit(self, asked: Admission) -> Decision:
-        record = self.records.get(asked.user)
+        record = self.record_of(asked.subject)
         if record is None:
             return Decision(Outcome.UNKNOWN_USER, None)
         if record.disabled:
             return Decision(Outcome.DISABLED, None)
         if record.models and asked.model and asked.model not in record.models:
             return Decision(Outcome.MODEL_NOT_ALLOWED, None)
-        key = (asked.user, asked.charge_id)
+        key = (asked.subject, asked.charge_id)
         charge, scopes = self.charge(key), self.scopes(record, asked.model)
         outcome, reserved, wait = Outcome.ADMITTED, charge.reserved, 0.0
         if not charge.admitted:
@@ -161,7 +180,7 @@ class Model:
                 self.debit(asked, record, charge, scopes, reserved)
             else:
                 reserved = 0
-        return self.told(outcome, record, scopes, wait, reserved)
+        return self.told(outcome, asked.subject, record, scopes, wait, reserved)
 
     def judge(self, asked, record, charge, scopes, reserved) -> tuple[Outcome, float]:
         refusals: list[tuple[Outcome, float]] = []
@@ -170,10 +189,10 @@ class Model:
             ("tokens", max(reserved, 1), Outcome.TOKENS_EXCEEDED),
         ):
             for scope, rpm, tpm in scopes:
-                wait = self.wait(asked.user, scope, kind, cost, rpm if kind == "requests" else tpm)
+                wait = self.wait(asked.subject, scope, kind, cost, rpm if kind == "requests" else tpm)
                 refusals += [(outcome, wait)] if wait else []
         has_ended = charge.settled or charge.ended
-        if record.max_parallel and not has_ended and self.parallel(asked.user) >= record.max_parallel:
+        if record.max_parallel and not has_ended and self.parallel(asked.subject) >= record.max_parallel:
             refusals.append((Outcome.PARALLEL_EXCEEDED, 1.0))
         limit = asked.model_requests_per_second
         last_second = [at for at in sorted(self.rates[asked.model]) if at > self.now - 1]
@@ -182,10 +201,10 @@ class Model:
         return (refusals[0][0], max(wait for _, wait in refusals)) if refusals else (Outcome.ADMITTED, 0.0)
 
     def debit(self, asked, record, charge, scopes, reserved) -> None:
-        key, bucket = (asked.user, asked.charge_id), int(self.now // 5)
+        key, bucket = (asked.subject, asked.charge_id), int(self.now // 5)
         for scope, _, _ in scopes:
-            self.book(asked.user, scope, "requests", bucket, 1)
-            self.book(asked.user, scope, "tokens", bucket, reserved)
+            self.book(asked.subject, scope, "requests", bucket, 1)
+            self.book(asked.subject, scope, "tokens", bucket, reserved)
         if record.max_parallel and not charge.settled and not charge.ended:
             self.slots[key] = self.now + 3600
         if asked.model_requests_per_second:
@@ -195,8 +214,7 @@ class Model:
         else:
             self.charges[key] = Charge(True, bucket=bucket, reserved=reserved, forgotten_at=self.now + 600)
 
-    def told(self, outcome, record, scopes, wait, reserved) -> Decision:
-        user = record.name
+    def told(self, outcome, user, record, scopes, wait, reserved) -> Decision:
         by_requests = min(scopes, key=lambda one: one[1] - self.used(user, one[0], "requests"))
         by_tokens = min(scopes, key=lambda one: one[2] - self.used(user, one[0], "tokens"))
         return Decision(
@@ -211,7 +229,7 @@ class Model:
         )
 
     def settle(self, one: Settlement) -> bool:
-        key, current = (one.user, one.charge_id), int(self.now // 5)
+        key, current = (one.subject, one.charge_id), int(self.now // 5)
         charge = self.charge(key)
         if charge.settled:
             return False
@@ -220,14 +238,14 @@ class Model:
         bucket = charge.bucket if charge.admitted else current
         if bucket <= current - 13:
             bucket, booked = current, max(booked, 0)
-        record = self.records.get(one.user)
+        record = self.record_of(one.subject)
         for scope in [scope for scope, _, _ in self.scopes(record, one.model)] if record else [""]:
-            self.book(one.user, scope, "tokens", bucket, booked)
+            self.book(one.subject, scope, "tokens", bucket, booked)
         self.slots.pop(key, None)
         self.charges[key] = Charge(admitted=charge.admitted, settled=True, owed=owed, forgotten_at=self.now + 180)
         return True
 
-    def release(self, user: str, charge_id: str) -> None:
+    def release(self, user: Subject, charge_id: str) -> None:
         key = (user, charge_id)
         charge = self.charge(key)
         if self.slots.pop(key, None) is None and charge == Charge():
@@ -240,6 +258,7 @@ class Model:
 
 
 users = st.sampled_from(USERS)
+subjects = st.one_of(users, st.just(SOURCE))
 charge_ids = st.sampled_from(["a", "b", "c", "d"])
 models = st.sampled_from(["", "m", "n"])
 tokens = st.integers(0, 40)
@@ -273,7 +292,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @initialize(rpm=st.integers(1, 6), tpm=limits, max_parallel=st.integers(0, 2))
     def begin(self, rpm, tpm, max_parallel):
         self.create(UserRecord(USERS[0], rpm, tpm, max_parallel, overrides={"m": (3, 20)}))
-        self.create(UserRecord(USERS[1], rpm, tpm))
+        for name in USERS[1:]:
+            self.create(UserRecord(name, rpm, tpm))
 
     @rule(step=steps)
     def wait(self, step):
@@ -305,15 +325,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def delete(self, user):
         assert self.finish(self.store.delete(user)) is self.model.delete(user)
 
-    @rule(asked=st.builds(Admission, users, charge_ids, models, tokens, st.integers(0, 2)))
+    @rule(asked=st.builds(Admission, subjects, charge_ids, models, tokens, st.integers(0, 2)))
     def admit(self, asked):
         assert self.finish(self.store.admit(asked)) == self.model.admit(asked)
 
-    @rule(batch=st.lists(st.builds(Settlement, users, charge_ids, tokens, tokens, models), min_size=1, max_size=3))
+    @rule(batch=st.lists(st.builds(Settlement, subjects, charge_ids, tokens, tokens, models), min_size=1, max_size=3))
     def settle(self, batch):
         assert self.finish(self.store.settle_many(batch)) == sum([self.model.settle(one) for one in batch])
 
-    @rule(user=users, charge_id=charge_ids)
+    @rule(user=subjects, charge_id=charge_ids)
     def release(self, user, charge_id):
         self.finish(self.store.release(user, charge_id))
         self.model.release(user, charge_id)
@@ -364,7 +384,7 @@ def finish_at_once(answer: Any) -> Any:
 class MemoryAgainstModel(StoreAgainstModel):
     def __init__(self) -> None:
         super().__init__()
-        self.store = MemoryStore(lambda: self.model.now)
+        self.store = MemoryStore(lambda: self.model.now, DEFAULTS)
         self.finish = finish_at_once
 
 
@@ -387,7 +407,7 @@ def virtual_time(monkeypatch) -> None:
 @pytest.mark.usefixtures("virtual_time")
 def test_a_server_against_the_model(server):
     with server.client() as client, asyncio.Runner() as runner:
-        store = RedisStore.from_url(server.url, timeout_seconds=5)
+        store = RedisStore.from_url(server.url, DEFAULTS, timeout_seconds=5)
 
         class ServerAgainstModel(StoreAgainstModel):
             def __init__(self) -> None:

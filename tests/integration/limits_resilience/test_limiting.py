@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_plugin.intent.headers import ANONYMOUS_PREFIX
 from gateway_plugin.limiting import Limiting
 from gateway_plugin.settings import Settings
-from ratelimit import Admission, Outcome, UserRecord
+from ratelimit import Admission, Outcome, Source, UserRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from ratelimit import Subject
     from tests.integration.limits_resilience.conftest import Valkey
 
 pytestmark = pytest.mark.redis
 
 
 @asynccontextmanager
-async def opened(url: str, **timeouts: float) -> AsyncIterator[Limiting]:
-    limiting = Limiting(Settings.model_validate({"endpoints_file": Path("none"), "redis_url": url, **timeouts}))
+async def opened(url: str, **settings: float) -> AsyncIterator[Limiting]:
+    limiting = Limiting(Settings.model_validate({"endpoints_file": Path("none"), "redis_url": url, **settings}))
     try:
         yield limiting
     finally:
@@ -37,8 +37,8 @@ async def limiting(valkey):
         yield limiting
 
 
-async def admit(limiting: Limiting, user: str, charge_id: str) -> Outcome:
-    answer = limiting.admit(Admission(user, charge_id, "m"))
+async def admit(limiting: Limiting, subject: Subject, charge_id: str) -> Outcome:
+    answer = limiting.admit(Admission(subject, charge_id, "m"))
     assert not hasattr(answer, "outcome"), "a server is asked"
     return (await answer).outcome
 
@@ -68,9 +68,14 @@ async def test_what_passes_is_not_remembered(limiting: Limiting):
     assert [limiting.refusal(user, "m") for user in ("lgy", "nobody")] == [None, None]
 
 
-async def test_users_without_a_name_are_limited_at_once(limiting: Limiting):
-    decision = limiting.admit(Admission(f"{ANONYMOUS_PREFIX}10.0.0.9", "a", "m"))
-    assert getattr(decision, "outcome", None) is Outcome.ADMITTED
+async def test_sources_are_counted_for_all_replicas_together(valkey: Valkey):
+    async with opened(valkey.url, anonymous_rpm=3) as one, opened(valkey.url, anonymous_rpm=3) as other:
+        source = Source("10.0.0.9")
+        outcomes = [await admit(limiting, source, f"{at}") for at, limiting in enumerate((one, other, one, other))]
+        assert outcomes == [Outcome.ADMITTED] * 3 + [Outcome.REQUESTS_EXCEEDED]
+        assert other.refusal(source, "m") is not None, "remembered, without a record to read"
+        await one.store.create(UserRecord("anonymous/10.0.0.9"))
+        assert await admit(one, "anonymous/10.0.0.9", "a") is Outcome.ADMITTED, "a user like any other"
 
 
 async def test_no_call_takes_longer_than_calls_may(valkey: Valkey):

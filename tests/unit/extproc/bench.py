@@ -13,7 +13,7 @@ from gateway_plugin.extproc.steps import Reply
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.metrics import Metrics
 from protos.ext_proc import ProcessingRequest, ProcessingResponse
-from ratelimit import Decision, Limits, Outcome
+from ratelimit import Decision, Limits, Outcome, Subject
 from routing.pods.pod_table import PodTable
 from routing.profiles import parse_profiles
 from routing.router import Router
@@ -37,7 +37,7 @@ class Bench:
         self.metrics = Metrics()
         self.rng = np.random.default_rng(1)
         self.router = Router(self.pods, self.rng, 2)
-        self.refusals: dict[str, Decision] = {}
+        self.refusals: dict[Subject, Decision] = {}
         self.services = Services(
             self.router,
             Rules(**rules),

@@ -135,7 +135,7 @@ async def test_a_client_that_leaves_in_the_very_turn_of_the_answer(ends_calls: b
     assert (process.inflight(), process.processor.open_exchanges) == (0, 0)
     assert len(call.sent) == 1, "only the body was asked for"
     (back,) = process.limiter.given_back
-    assert (back.user, back.refund, back.reserved_tokens) == ("kim", True, 40)
+    assert (back.subject, back.refund, back.reserved_tokens) == ("kim", True, 40)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("store", "away"), None])
@@ -240,7 +240,7 @@ async def test_what_waited_in_vain_is_given_back_to_its_user():
     handler.ended()
     await asyncio.sleep(0)
     (back,) = process.limiter.given_back
-    assert (back.user, back.refund, back.reserved_tokens) == ("kim", True, 40)
+    assert (back.subject, back.refund, back.reserved_tokens) == ("kim", True, 40)
 
 
 @pytest.mark.parametrize("told", [True, False])

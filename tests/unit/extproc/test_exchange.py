@@ -176,7 +176,7 @@ def test_a_request_without_body_or_model_is_told_so():
     ("authorization", "passes"), [("Bearer t0p", True), ("bearer t0p", True), ("t0p", False), ("Bearer x", False)]
 )
 def test_bearer_token(authorization: str, passes: bool):
-    exchange = Bench(identity=IdentityRules(bearer_token="t0p")).exchange()
+    exchange = Bench(identity=IdentityRules(frozenset({"bearer"}), "t0p")).exchange()
     step = exchange.receive(headers(authorization=authorization))
     if passes:
         assert not reply(step).final
@@ -187,7 +187,7 @@ def test_bearer_token(authorization: str, passes: bool):
 
 def test_the_token_is_needed_for_every_path():
     step = (
-        Bench(identity=IdentityRules(bearer_token="t0p"))
+        Bench(identity=IdentityRules(frozenset({"bearer"}), "t0p"))
         .exchange()
         .receive(headers(**{":path": "/v1/models", ":method": "GET"}))
     )

@@ -8,24 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.intent.headers import WANTED_HEADERS, Intent, Rules, read_intent, wanted_headers
-from gateway_plugin.intent.identity import IdentityRules
+from gateway_plugin.intent.headers import WANTED_HEADERS, Rules, read_intent, wanted_headers
+from gateway_plugin.intent.identity import IdentityRules, identify
 from gateway_plugin.openai.endpoints import ENDPOINTS, endpoint_of, without_trailing_slash
 from gateway_plugin.openai.errors import ApiError
+from gateway_plugin.settings import PROOFS
 
 VALUES = st.sampled_from(["", "a", " b ", "10.0.0.1, 10.0.0.2", "Bearer t0p", "Bearer gw-key", "POST", "/v1/rerank/"])
 HEADERS = st.dictionaries(st.sampled_from(sorted(WANTED_HEADERS - {"external-filter"})), VALUES)
 RULES = st.builds(
     IdentityRules,
-    bearer_token=st.sampled_from(["", "t0p"]),
-    api_keys=st.booleans(),
+    st.sets(st.sampled_from(PROOFS), min_size=1).map(frozenset),
+    bearer_token=st.just("t0p"),
     anonymous=st.sampled_from(["allow", "reject", "limit"]),
 ).map(lambda identity: Rules(identity=identity))
 
 
-def read(headers: dict[str, str], rules: Rules) -> Intent | tuple[Any, ...]:
+def read(headers: dict[str, str], rules: Rules) -> tuple[Any, ...]:
     try:
-        return read_intent(headers, rules, lambda: "new")
+        return identify(headers, "10.0.0.1", rules.identity), read_intent(headers, rules, "new")
     except ApiError as error:
         return error.status, error.message
 
@@ -49,7 +50,7 @@ def test_paths(path: str):
 @pytest.mark.parametrize(("content_type", "status"), [("application/json", 0), ("Text/JSON; q=1", 0), ("a/b", 415)])
 def test_media_types(content_type: str, status: int):
     sent = {":method": "POST", ":path": "/v1/score", "content-type": content_type}
-    intent = read_intent(sent, Rules(), str)
+    intent = read_intent(sent, Rules(), "new")
     if not status:
         assert intent.read_body(b'{"model":"m"}')[0].model == "m"
         return

@@ -46,7 +46,7 @@ def test_plans(steps: list[tuple[str, str, str, str, bytes, dict[str, Any] | Non
             bench.pods.apply(ClusterState(PODS, frozenset(), parsed))
             continue
         sent = {"routing-strategy": strategy, "config-profile": profile}
-        intent, prompt = read_intent(sent, rules, str), Prompt(key, "", None)
+        intent, prompt = read_intent(sent, rules, "id"), Prompt(key, "", None)
         expected = make_plan(intent, model, rules, bench.router, prompt)
         assert planner.plan(intent, model, prompt) == expected
 
@@ -55,7 +55,7 @@ def test_few_plans_are_kept():
     bench = Bench()
     planner = Planner(Rules("random"), bench.router)
     for number in range(plans._MAX_KEPT + 7):
-        planner.plan(read_intent({}, Rules(), str), f"model-{number}", None)
+        planner.plan(read_intent({}, Rules(), "id"), f"model-{number}", None)
     assert len(planner._kept) == 7
-    planner.plan(read_intent({"config-profile": "x" * 10_000}, Rules(), str), "m", None)
+    planner.plan(read_intent({"config-profile": "x" * 10_000}, Rules(), "id"), "m", None)
     assert len(planner._kept) == 7, "what clients choose at length is not kept"

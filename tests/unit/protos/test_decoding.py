@@ -39,18 +39,21 @@ def with_more(message: ProcessingRequest) -> None:
     message.protocol_config.SetInParent()
 
 
-def expected(headers: list[tuple[str, bytes]]) -> dict[str, str]:
+def expected(headers: list[tuple[str, bytes]], *, ends: bool = False) -> RequestHeaders:
     found: dict[str, str] = {}
+    repeated: list[str] = []
     for key, value in headers:
-        if key in WANTED.values():
-            found.setdefault(key, value.decode("utf-8", "replace"))
-    return found
+        if key in found:
+            repeated.append(key)
+        elif key in WANTED.values():
+            found[key] = value.decode("utf-8", "replace")
+    return RequestHeaders(found, ends, tuple(repeated))
 
 
 @given(HEADERS, st.booleans(), st.booleans())
 def test_headers(headers: list[tuple[str, bytes]], ends: bool, more: bool):
     message = message_of(headers, ends=ends, more=more).SerializeToString()
-    assert ext_proc.request_headers_of(message, WANTED) == RequestHeaders(expected(headers), ends)
+    assert ext_proc.request_headers_of(message, WANTED) == expected(headers, ends=ends)
     assert ext_proc.request_body_of(message) is None
 
 

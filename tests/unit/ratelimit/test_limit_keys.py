@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from ratelimit import InvalidUserName
-from ratelimit.keys import charge_key, counter_prefix, model_rate_key, record_key, secret_key
+from ratelimit import InvalidUserName, Source
+from ratelimit.keys import charge_key, counter_prefix, keys_of, model_rate_key, record_key, secret_key
 
 names = st.text(st.sampled_from("{}ab:/%é"), min_size=1, max_size=8)
 
@@ -55,3 +55,16 @@ def test_an_invalid_name_has_no_key():
 def test_models_and_secrets_have_keys_of_their_own():
     assert model_rate_key("meta/a{b}") == "gateway:model:{meta/a%7Bb%7D}:rate"
     assert secret_key("ab12") == "gateway-keys/ab12"
+
+
+def test_sources_have_a_key_space_that_no_name_reaches():
+    source = keys_of(Source("10.0.0.1"))
+    assert source.counters == "gateway:{gateway-sources/10.0.0.1}"
+    for name in ("10.0.0.1", "gateway-sources/10.0.0.1", "{gateway-sources/10.0.0.1}", "anonymous/10.0.0.1"):
+        user = keys_of(name)
+        assert user.record != source.record
+        assert not user.counters.startswith(f"{source.counters}:charge")
+        assert user.counters != source.counters
+    for address in ("", "x y", "{a}", "10.0.0.1\n"):
+        with pytest.raises(InvalidUserName):
+            keys_of(Source(address))

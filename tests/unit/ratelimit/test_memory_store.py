@@ -15,6 +15,8 @@ from ratelimit import (
     MemoryStore,
     Outcome,
     Settlement,
+    Source,
+    Subject,
     Usage,
     UserRecord,
 )
@@ -158,6 +160,15 @@ async def test_what_is_held_is_bounded(clock):
     store.admit(Admission("u0", "3"))
     await store.settle(Settlement("u0", "4", 5))
     assert repr(store) == "MemoryStore(5 users, 1 accounts, 1 open and 1 closed charges)"
+
+
+def test_sources_are_bounded_and_take_no_place_from_users(clock):
+    store = MemoryStore(clock, LimitDefaults(source_requests_per_minute=1), max_sources=2)
+    store.put(UserRecord("1", rpm=1))
+    asked: tuple[Subject, ...] = (Source("1"), "1", Source("1"), Source("2"), Source("3"), Source("1"), "1")
+    outcomes = [store.admit(Admission(subject, str(at))).outcome for at, subject in enumerate(asked)]
+    fine, spent = Outcome.ADMITTED, Outcome.REQUESTS_EXCEEDED
+    assert outcomes == [fine, fine, spent, fine, fine, fine, spent], "the oldest source is forgotten, no user is"
 
 
 async def test_defaults_are_the_stores(clock):

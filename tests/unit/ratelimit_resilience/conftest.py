@@ -18,7 +18,7 @@ from ratelimit.resilience import ResilientLimits, StoreDown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ratelimit import Decision, Settlement, Usage, UserRecord
+    from ratelimit import Decision, Settlement, Subject, Usage, UserRecord
     from ratelimit.store import Answer
 
 
@@ -65,10 +65,10 @@ class Remote:
         await self._silence()
         return await self.store.settle_many(settlements)
 
-    async def release(self, user: str, charge_id: str) -> None:
+    async def release(self, subject: Subject, charge_id: str) -> None:
         await self._edge("release")
         await self._silence()
-        self.store.release(user, charge_id)
+        self.store.release(subject, charge_id)
 
     async def usage(self, user: str) -> Usage | None:
         await self._edge("usage")

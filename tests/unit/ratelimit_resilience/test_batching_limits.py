@@ -42,7 +42,8 @@ class Store(MemoryStore):
         if self.error is not None:
             raise self.error
         return [
-            CorruptUserRecord("k") if admission.user == "corrupt" else self.admit(admission) for admission in admissions
+            CorruptUserRecord("k") if admission.subject == "corrupt" else self.admit(admission)
+            for admission in admissions
         ]
 
 

@@ -266,7 +266,7 @@ async def test_whoever_leaves_between_two_tries_is_undone(world):
 
 async def test_refusals_are_told_whoever_made_them(world):
     heard = []
-    world.limits.refused.append(lambda admission, decision: heard.append((admission.user, decision.outcome)))
+    world.limits.refused.append(lambda admission, decision: heard.append((admission.subject, decision.outcome)))
     await world.remote.create(UserRecord("lgy", rpm=1))
     await world.admit()
     await world.admit()

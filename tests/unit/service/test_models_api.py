@@ -87,7 +87,7 @@ async def test_a_store_that_is_away_hides_rather_than_shows(api: ModelsApi):
 
 
 async def test_api_keys_and_tokens():
-    async for api in opened_api(identity=IdentityRules(bearer_token="open", api_keys=True, anonymous="reject")):
+    async for api in opened_api(identity=IdentityRules(frozenset({"bearer", "api-key"}), "open", anonymous="reject")):
         await api.directory.store.create(UserRecord("lgy", models=("apple",)))
         key = await api.directory.store.create_key("lgy")
         assert await api.ids(authorization=f"Bearer {key.secret}") == ["apple"]
