@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway_plugin.calls import INTERNAL, UNAVAILABLE
 from gateway_plugin.extproc.exchange import BODY, HEADERS, HELD, WAITING, Exchange
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway_plugin.calls import Call
-    from gateway_plugin.extproc.service import ExternalProcessor
+    from gateway_plugin.extproc.parking import Parking
+    from gateway_plugin.extproc.services import Ending, Services
     from gateway_plugin.extproc.steps import Reply, Step
+    from gateway_plugin.extproc.uploads import Uploads
+    from gateway_plugin.extproc.waiting import WaitingRoom
+    from gateway_plugin.limiting import Limiting
 
     # A decision of the limiter, or the owner of a key.
     Answer = Decision | str | None
@@ -34,12 +38,32 @@ logger = logging.getLogger(__name__)
 _QUESTIONS = (Admit, Identify, WaitForRoom)
 
 
+class Processor(Protocol):
+    """What all calls share."""
+
+    services: Services
+    limiter: Limiting
+    parked: Parking
+    uploads: Uploads
+    waiting: WaitingRoom
+    ends_calls: bool
+    """Whether a call ends with its reply, and the access log releases the pod."""
+    refuses_calls: bool
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def call_ended(self) -> None: ...
+
+    def exchange_ended(self, ending: Ending) -> None: ...
+
+
 class ProcessCall:
     """One call and its exchange."""
 
     __slots__ = ("_asked", "_busy", "_call", "_exchange", "_finished", "_processor", "_uploading")
 
-    def __init__(self, call: Call, processor: ExternalProcessor) -> None:
+    def __init__(self, call: Call, processor: Processor) -> None:
         self._call = call
         self._processor = processor
         self._exchange = Exchange(processor.services)
@@ -114,7 +138,7 @@ class ProcessCall:
         if exchange.phase is BODY and not self._begin_upload():
             reply = exchange.refused(rejections.too_many_uploads())
         self._call.send(reply.message)
-        may_end = self._processor.bounds.ends_calls and exchange.phase is HELD and not exchange.follows_response
+        may_end = self._processor.ends_calls and exchange.phase is HELD and not exchange.follows_response
         if reply.final or may_end:
             self._finished = True
             self._call.finish()

@@ -60,7 +60,7 @@ class ExternalProcessor:
     ) -> None:
         self.services = services
         self.limiter = limiter
-        self.bounds = bounds
+        self.ends_calls = bounds.ends_calls
         self.parked = Parking(services.clock, self.exchange_ended)
         self.uploads = Uploads(bounds.uploads, services.clock)
         self.waiting = WaitingRoom(

@@ -34,7 +34,7 @@ from gateway_plugin.wire.frames import (
 )
 from gateway_plugin.wire.headers import HeaderFrames
 from gateway_plugin.wire.sending import Sender
-from gateway_plugin.wire.stream import AFTER_RECEIVED_END, AFTER_SENT_END, CLOSED, Stream
+from gateway_plugin.wire.stream import AFTER_RECEIVED_END, AFTER_SENT_END, CLOSED, Peer, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Connection:
 
     def __init__(
         self,
-        new_stream: Callable[[Connection, int], Stream],
+        new_stream: Callable[[Peer, int], Stream],
         bounds: Bounds,
         clock: Callable[[], float],
         write_soon: Callable[[], None],

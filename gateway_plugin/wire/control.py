@@ -13,7 +13,7 @@ from gateway_plugin.wire.headers import check_priority
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.wire.connection import Connection
+    from gateway_plugin.wire.stream import Peer
 
 _DRAIN_PING = b"draining"
 _LENGTHS = {
@@ -27,7 +27,7 @@ _OF_CONNECTION = (frames.SETTINGS, frames.PING, frames.GOAWAY)
 class ControlFrames:
     """What these frames do to one connection."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: Peer, clock: Callable[[], float]) -> None:
         self._connection = connection
         self._streams = connection.streams
         bounds = connection.bounds

@@ -20,14 +20,13 @@ from gateway_plugin.wire.stream import CLOSED, TAKES_DATA
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.wire.connection import Connection
-    from gateway_plugin.wire.stream import Stream
+    from gateway_plugin.wire.stream import Peer, Stream
 
 
 class DataFrames:
     """The DATA of one connection."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: Peer, clock: Callable[[], float]) -> None:
         bounds = connection.bounds
         self._connection = connection
         self._streams = connection.streams

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.calls import CallHandler, Methods
-    from gateway_plugin.wire.connection import Connection
     from gateway_plugin.wire.fields import RequestHead
+    from gateway_plugin.wire.stream import Peer
 
     CallLater = Callable[[float, Callable[[], object]], asyncio.TimerHandle]
 
@@ -56,7 +56,7 @@ class GrpcCall(MessageStream):
         "_waiting",
     )
 
-    def __init__(self, methods: Methods, call_later: CallLater, connection: Connection, stream_id: int) -> None:
+    def __init__(self, methods: Methods, call_later: CallLater, connection: Peer, stream_id: int) -> None:
         MessageStream.__init__(self, connection, stream_id)
         self._methods = methods
         self._call_later = call_later

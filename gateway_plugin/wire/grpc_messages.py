@@ -12,7 +12,7 @@ from gateway_plugin.wire.grpc_framing import PREFIX, PREFIX_BYTES
 from gateway_plugin.wire.stream import Stream
 
 if TYPE_CHECKING:
-    from gateway_plugin.wire.connection import Connection
+    from gateway_plugin.wire.stream import Peer
 
 
 class MessageStream(Stream):
@@ -20,7 +20,7 @@ class MessageStream(Stream):
 
     __slots__ = ("_needed", "_partial", "over")
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(self, connection: Peer, stream_id: int) -> None:
         Stream.__init__(self, connection, stream_id)
         self.over = False
         """True when no message is wanted any more."""

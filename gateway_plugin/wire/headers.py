@@ -28,8 +28,8 @@ from gateway_plugin.wire.hpack import Decoder, HeaderListTooLargeError
 from gateway_plugin.wire.stream import CLOSED, IDLE, RECEIVE_END, RECEIVE_HEADERS, TRANSITIONS
 
 if TYPE_CHECKING:
-    from gateway_plugin.wire.connection import Connection
     from gateway_plugin.wire.hpack_static import Field
+    from gateway_plugin.wire.stream import Peer
 
 _PRIORITY_BYTES = 5
 _OPENED = TRANSITIONS[IDLE, RECEIVE_HEADERS]
@@ -39,7 +39,7 @@ _OPENED_AND_ENDED = TRANSITIONS[_OPENED, RECEIVE_END]
 class HeaderFrames:
     """The header blocks of one connection, and the streams they open and end."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Peer) -> None:
         bounds = connection.bounds
         self._connection = connection
         self._decoder = Decoder(bounds.header_table_bytes, bounds.header_list_bytes)

@@ -32,9 +32,8 @@ from gateway_plugin.wire.stream import CLOSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway_plugin.wire.connection import Connection
     from gateway_plugin.wire.hpack_static import Field
-    from gateway_plugin.wire.stream import Stream
+    from gateway_plugin.wire.stream import Peer, Stream
 
 _DATA_BYTES_OF_ONE_FRAME = 64 * 1024
 """Larger frames are not worth the wait of other streams."""
@@ -43,7 +42,7 @@ _DATA_BYTES_OF_ONE_FRAME = 64 * 1024
 class Sender:
     """The sending half of a connection."""
 
-    def __init__(self, write_soon: Callable[[], None], connection: Connection, indexed: tuple[Field, ...]) -> None:
+    def __init__(self, write_soon: Callable[[], None], connection: Peer, indexed: tuple[Field, ...]) -> None:
         self._write_soon = write_soon
         self._connection = connection
         self._encoder = Encoder(indexed)

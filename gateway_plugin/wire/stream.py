@@ -5,12 +5,14 @@ A state changes by the table `TRANSITIONS` and in no other way; what is not in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Callable, Iterable
 
-    from gateway_plugin.wire.connection import Connection
+    from gateway_plugin.wire.bounds import Bounds
+    from gateway_plugin.wire.closed_streams import ClosedStreams
     from gateway_plugin.wire.fields import RequestHead
     from gateway_plugin.wire.hpack_static import Field
 
@@ -69,7 +71,7 @@ class Stream:
         "trailers",
     )
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(self, connection: Peer, stream_id: int) -> None:
         self.connection = connection
         self.id = stream_id
         self.state = IDLE
@@ -109,3 +111,50 @@ class Stream:
         names = {IDLE: "idle", OPEN: "open", HALF_CLOSED_REMOTE: "half-closed (remote)"}
         names |= {HALF_CLOSED_LOCAL: "half-closed (local)", CLOSED: "closed"}
         return f"<Stream {self.id} {names[self.state]}, {self.queued_bytes} bytes queued>"
+
+
+class Outbound(Protocol):
+    """What leaves a connection."""
+
+    initial_window: int
+
+    def control(self, frame_bytes: bytes) -> None: ...
+
+    def headers(self, stream: Stream, fields: tuple[Field, ...], *, end: bool = False) -> None: ...
+
+    def data(self, stream: Stream, payload: bytes, before: bytes = b"") -> None: ...
+
+    def finish(self, stream: Stream, trailers: tuple[Field, ...] = ()) -> None: ...
+
+    def window_update(self, stream: Stream | None, increment: int) -> None: ...
+
+    def change_initial_window(self, size: int, streams: Iterable[Stream]) -> None: ...
+
+    def max_frame(self, size: int) -> None: ...
+
+    def header_table(self, size: int) -> None: ...
+
+
+class Peer(Protocol):
+    """A connection, as its parts and its streams see it."""
+
+    bounds: Bounds
+    new_stream: Callable[[Peer, int], Stream]
+    streams: dict[int, Stream]
+    max_streams: int
+    last_stream_id: int
+    closed_streams: ClosedStreams
+    buffered_bytes: int
+
+    @property
+    def sender(self) -> Outbound: ...
+
+    def reset(self, stream: Stream, code: int = ...) -> None: ...
+
+    def replenish(self, stream: Stream) -> None: ...
+
+    def received_end(self, stream: Stream) -> None: ...
+
+    def sent_end(self, stream: Stream) -> None: ...
+
+    def close(self, stream: Stream, *, ours: bool) -> None: ...

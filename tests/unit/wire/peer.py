@@ -13,6 +13,7 @@ from gateway_plugin.wire.bounds import Bounds
 from gateway_plugin.wire.connection import Connection
 from gateway_plugin.wire.fields import RequestHead
 from gateway_plugin.wire.frames import END_HEADERS, END_STREAM, FRAME_HEADER
+from gateway_plugin.wire.stream import Peer as PeerView
 from gateway_plugin.wire.stream import Stream
 
 GRPC = [
@@ -41,7 +42,7 @@ class Frame:
 class RecordingStream(Stream):
     """Writes down what its hooks hear."""
 
-    def __init__(self, peer: Peer, connection: Connection, stream_id: int) -> None:
+    def __init__(self, peer: Peer, connection: PeerView, stream_id: int) -> None:
         super().__init__(connection, stream_id)
         self._events = peer.events
 
@@ -70,7 +71,7 @@ class Peer:
     """A connection under test, and the client at its other end."""
 
     def __init__(
-        self, bounds: Bounds | None = None, new_stream: Callable[[Connection, int], Stream] | None = None
+        self, bounds: Bounds | None = None, new_stream: Callable[[PeerView, int], Stream] | None = None
     ) -> None:
         self.now = 0.0
         self.events: list[Any] = []

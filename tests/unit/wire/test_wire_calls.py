@@ -11,10 +11,10 @@ import pytest
 from gateway_plugin.calls import Call
 from gateway_plugin.wire import frames
 from gateway_plugin.wire.bounds import Bounds
-from gateway_plugin.wire.connection import Connection
 from gateway_plugin.wire.errors import CANCEL, NO_ERROR
 from gateway_plugin.wire.grpc_call import GrpcCall
 from gateway_plugin.wire.grpc_framing import PREFIX, timeout_seconds
+from gateway_plugin.wire.stream import Peer as PeerView
 from tests.unit.wire.peer import GRPC, Frame, Peer, data
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -68,7 +68,7 @@ class Service:
             self.timers.append(Timer(seconds, callback))
             return self.timers[-1]
 
-        def new_call(connection: Connection, stream_id: int) -> GrpcCall:
+        def new_call(connection: PeerView, stream_id: int) -> GrpcCall:
             return GrpcCall(methods, call_later, connection, stream_id)
 
         self.peer = Peer(bounds, new_call).greet(settings)

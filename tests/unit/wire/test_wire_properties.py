@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from gateway_plugin.calls import Call
 from gateway_plugin.wire import frames
 from gateway_plugin.wire.bounds import Bounds, Rate
-from gateway_plugin.wire.connection import Connection
 from gateway_plugin.wire.grpc_call import GrpcCall
 from gateway_plugin.wire.grpc_framing import PREFIX
 from gateway_plugin.wire.stream import CLOSED
+from gateway_plugin.wire.stream import Peer as PeerView
 from tests.unit.wire.peer import GRPC, Peer, data
 
 FLAGS = st.sampled_from([0, 1, 4, 5, 8, 9, 0x20, 0x24, 0x25, 0x2D, 0xFF])
@@ -68,7 +68,7 @@ def grpc_peer(bounds: Bounds, ledger: list[int]) -> Peer:
     def call_later(*_: Any) -> Any:
         raise AssertionError("no deadlines here")
 
-    def new_call(connection: Connection, stream_id: int) -> GrpcCall:
+    def new_call(connection: PeerView, stream_id: int) -> GrpcCall:
         return GrpcCall(methods, call_later, connection, stream_id)
 
     return Peer(bounds, new_call)
@@ -144,7 +144,7 @@ def test_messages_come_out_of_any_split(messages: list[bytes], draw: st.DataObje
         def received(self, message: bytes) -> None:
             seen.append(message)
 
-    def new_call(connection: Connection, stream_id: int) -> GrpcCall:
+    def new_call(connection: PeerView, stream_id: int) -> GrpcCall:
         return GrpcCall({"/t.T/Echo": lambda call: Collect(call, [0])}, Any, connection, stream_id)  # type: ignore[arg-type]
 
     peer = Peer(new_stream=new_call).greet()
