@@ -8,7 +8,8 @@
 --
 -- The body streams through untouched: only its first and last bytes are kept; short JSON is read in one piece. Rather no
 -- numbers than wrong ones: a `usage` counts only as a key of the document itself, so text that a model or a client wrote
--- cannot pose as one.
+-- cannot pose as one. One thing is taken out: where the plugin asked the engine for usage in the client's name
+-- (`added_usage`), the event that holds nothing else does not go on to the client.
 
 local NAMESPACE = "gateway_plugin"
 local HEAD_BYTES = 2048 -- Anthropic's message_start, which holds the prompt's tokens
@@ -201,6 +202,63 @@ local function first_usage(head)
   return data and usage_of_whole(data, "message")
 end
 
+-- Taking out what the client did not ask for --------------------------------------------------------------------------
+
+local MOST_HELD_BYTES = 8192 -- an event of usage alone has some hundred
+
+-- Where the first event ends that ends at `from` or later; nil when none does.
+local function event_end(text, from)
+  local _, stop = text:find("\n\r?\n", from)
+  local _, bare = text:find("\r\r", from, true)
+  return bare and (not stop or bare < stop) and bare or stop
+end
+
+-- Whether an event holds usage and not even an empty choice: its document's own keys, whatever else it says.
+local function is_usage_only(event)
+  if not event:find('"usage"%s*:%s*{') or not event:find('"choices"%s*:%s*%[%s*%]') then return false end
+  local data = data_of((event:gsub("\r\n?", "\n"):gsub("\n+$", "")))
+  local inner = data and structure_of(data):match("^%s*{(.*)}%s*$")
+  if not inner then return false end
+  local flat = inner:gsub("%b{}", "{}")
+  return flat:find('"usage"%s*:%s*{}') ~= nil and flat:find('"choices"%s*:%s*%[%s*%]') ~= nil
+end
+
+-- Whether all of `piece` may go on at once, if an event begins with it: it ends with an event, and no choices are empty.
+-- This is what nearly all chunks of a stream are.
+local function is_plain(piece)
+  local length = #piece
+  if piece:byte(length) ~= 10 or piece:byte(length - 1) ~= 10 then return false end
+  return not piece:find('"usage"', 1, true) or not piece:find('"choices"%s*:%s*%[%s*%]')
+end
+
+-- A function that is given a stream piece by piece, and returns what may go on to the client now, and what it still holds:
+-- the beginning of an event that is not complete. An event that grows too long to be of usage alone goes on unread.
+local function usage_remover()
+  local held, passed = "", nil -- `passed`: the last bytes of an event that went on incomplete
+  return function(piece)
+    if held == "" and not passed and is_plain(piece) then return piece, "" end
+    local text, out, from = held .. piece, {}, 1
+    if passed then
+      local stop = event_end(passed .. text, 1)
+      from = stop and math.max(stop - #passed, 0) + 1 or #text + 1
+      out[1] = text:sub(1, from - 1)
+      passed = not stop and (passed .. text):sub(-3) or nil
+    end
+    while from <= #text do
+      local stop = event_end(text, from)
+      if not stop then break end
+      local event = text:sub(from, stop)
+      if not is_usage_only(event) then out[#out + 1] = event end
+      from = stop + 1
+    end
+    held = text:sub(from)
+    if #held > MOST_HELD_BYTES then
+      out[#out + 1], passed, held = held, held:sub(-3), ""
+    end
+    return table.concat(out), held
+  end
+end
+
 -- Counts: what the three wire formats call their tokens --------------------------------------------------------------
 
 local COUNTS = {
@@ -288,10 +346,11 @@ end
 
 -- Head and tail of the body, and whether the tail lacks the body's beginning. Yields to Envoy at every chunk, so little is
 -- done for each: pieces are kept as they come, and joined when there are many. Bytes amid a long chunk are not even
--- copied. `started` is called at the first output.
-local function head_and_tail(handle, started)
+-- copied, unless something is to be taken out (`remove`). `started` is called at the first output.
+local function head_and_tail(handle, started, remove)
   local pieces, count, bytes = {}, 0, 0
   local head, cut = nil, false
+  local last, gone, held -- the newest chunk, what of it goes on, and what is kept back
 
   local function join()
     local text = table.concat(pieces, "", 1, count)
@@ -305,13 +364,18 @@ local function head_and_tail(handle, started)
 
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
+    local whole = remove and chunk:getBytes(0, length)
+    if whole then
+      last, gone, held = chunk, remove(whole)
+      if gone ~= whole then chunk:setBytes(gone) end
+    end
     if length > 0 then
       local skipped = 0
       if length > MOST_BYTES then
-        head = head or (join() .. chunk:getBytes(0, HEAD_BYTES)):sub(1, HEAD_BYTES)
+        head = head or (join() .. (whole or chunk:getBytes(0, HEAD_BYTES))):sub(1, HEAD_BYTES)
         cut, skipped = true, length - TAIL_BYTES
       end
-      local piece = chunk:getBytes(skipped, length - skipped)
+      local piece = whole and whole:sub(skipped + 1) or chunk:getBytes(skipped, length - skipped)
       count, bytes = count + 1, bytes + length - skipped
       pieces[count] = piece
       if started and has_output(piece) then
@@ -320,6 +384,10 @@ local function head_and_tail(handle, started)
       end
       if count >= MOST_PIECES or bytes > MOST_BYTES then join() end
     end
+  end
+  if held and held ~= "" then
+    -- The stream ended amid an event. Its last chunk can still be changed, unless trailers came after it.
+    pcall(last.setBytes, last, gone .. held)
   end
   local tail = join()
   return head or tail:sub(1, HEAD_BYTES), tail, cut
@@ -335,10 +403,10 @@ local function short_body(handle, length)
 end
 
 -- What `parser` needs of the body.
-local function read_body(handle, parser, length, started)
+local function read_body(handle, parser, length, started, remove)
   local body = parser == json_counts and short_body(handle, length)
   if body then return body, body, false end
-  return head_and_tail(handle, started)
+  return head_and_tail(handle, started, remove)
 end
 
 -- Metadata wrappers do not outlive a yield to Envoy, so each call asks anew.
@@ -353,11 +421,15 @@ function envoy_on_response(handle)
   local parser = about and parser_for(headers)
   if not parser then return end
   local length = not about.hide_pod and tonumber(headers:get("content-length") or "")
-  local started
+  local started, remove
   if parser == sse_counts then
     started = function() publish(handle, "first_body_at_ms", handle:timestamp()) end
+    if about.added_usage then
+      headers:remove("content-length")
+      remove = usage_remover()
+    end
   end
-  local parsed, counts = pcall(parser, read_body(handle, parser, length, started))
+  local parsed, counts = pcall(parser, read_body(handle, parser, length, started, remove))
   if not parsed then handle:logWarn("gateway.lua: usage: " .. tostring(counts)) end
   if parsed and counts then publish(handle, "tokens", counts) end
 end

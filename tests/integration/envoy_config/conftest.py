@@ -93,6 +93,7 @@ class Plugin:
     target: str = ""
     pods: dict[str, str] = field(default_factory=dict)
     hide_pod: bool = False
+    added_usage: bool = False
     refuse: str = ""
     refuse_status: int = 429
     answer_after_seconds: float = 0
@@ -163,6 +164,8 @@ class Plugin:
             chosen = {"strategy": "random", "pods": self.pods, "targets": self.target}
         if self.hide_pod:
             chosen["hide_pod"] = True
+        if self.added_usage:
+            chosen["added_usage"] = True
         return {"gateway_plugin": {"request_id": "r1", "user": "ann", "model": MODEL, "charge_id": "c1", **chosen}}
 
     async def StreamAccessLogs(self, messages: AsyncIterator[Any], _: object) -> Any:  # noqa: N802
