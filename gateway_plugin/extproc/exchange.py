@@ -42,6 +42,7 @@ from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.rewriting import NameRestorer
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
+from gateway_plugin.openai.usage_removal import UsageRemover
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.catalogue.registry import Target
+    from gateway_plugin.extproc.response import Rewriter
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
     from protos.ext_proc import RequestHeaders
@@ -350,6 +352,7 @@ class Exchange:
         if mode == "require":
             raise rejections.usage_not_asked_for()
         forward.new_body = with_usage(self._body, self._prompt.stream_options)
+        forward.added_usage = True
 
     def _check_exhausted(self, subject: Subject, model: str) -> None:
         decision = self._services.refusal(subject, model)
@@ -430,7 +433,7 @@ class Exchange:
         services = self._services
         assert self._target is not None
         if services.follows_responses or self._target.restore_name:
-            self._response = self._followed(self._target)
+            self._response = self._followed(self._target, forward)
         reply = forward.reply(to_body=self._asked_by_body, mode=_RESPONSE if services.follows_responses else _HOLD)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
         self.phase = HELD
@@ -439,16 +442,21 @@ class Exchange:
         services.metrics.model_in_flight.labels(forward.model).inc()
         return reply
 
-    def _followed(self, target: Target) -> FollowedResponse | None:
+    def _followed(self, target: Target, forward: Forward) -> FollowedResponse | None:
         services = self._services
         restores = target.restore_name and target.model != target.asked
         if not services.follows_responses and not restores:
             return None
+        rewriters: list[Rewriter] = []
+        if services.follows_responses and forward.added_usage:  # elsewhere Envoy itself takes it out
+            rewriters.append(UsageRemover())
+        if restores:
+            rewriters.append(NameRestorer(target.model, target.asked))
         return FollowedResponse(
             services.clock,
             self._started_seconds,
             tokens_matter=services.follows_responses and self._subject is not None,
-            restorer=NameRestorer(target.model, target.asked) if restores else None,
+            rewriters=rewriters,
             tells_client=services.follows_responses,
         )
 

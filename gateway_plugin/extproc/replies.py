@@ -49,6 +49,8 @@ class Forward(msgspec.Struct):
     response_headers: dict[str, str] = msgspec.field(default_factory=dict)
     removed_headers: tuple[str, ...] = ()
     new_body: bytes | None = None
+    added_usage: bool = False
+    """Whether the body asks for usage in the client's name; then it is taken out of the stream again."""
     exposes_pod: bool = True
     """Whether the client is told which pod served it."""
     route: str = ""
@@ -94,6 +96,8 @@ class Forward(msgspec.Struct):
         if self.subject is not None:
             more["reserved_tokens"] = self.reserved_tokens
             more["prompt_tokens_estimate"] = self.prompt_tokens_estimate
+        if self.added_usage:
+            more["added_usage"] = True
         if self.response_headers:
             more["headers"] = self.response_headers
         return more

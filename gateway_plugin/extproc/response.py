@@ -7,7 +7,7 @@ the time of the first one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway_plugin.extproc.replies import CONTROL_HEADERS
 from gateway_plugin.extproc.steps import Reply
@@ -18,15 +18,21 @@ from protos.ext_proc import Mode
 from ratelimit import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway_plugin.extproc.replies import Forward
-    from gateway_plugin.openai.rewriting import NameRestorer
     from gateway_plugin.openai.usage import UsageReader
     from protos.ext_proc import ProcessingRequest
 
 _WANTED = frozenset({":status", "content-type", "content-encoding"})
 _GO_ON = Reply(ext_proc.GO_ON_WITH_RESPONSE)
+
+
+class Rewriter(Protocol):
+    """What changes a body as it passes."""
+
+    def feed(self, chunk: bytes, *, is_last: bool) -> bytes:
+        """What may go on to the client now."""
 
 
 class FollowedResponse:
@@ -38,15 +44,15 @@ class FollowedResponse:
         started_seconds: float,
         *,
         tokens_matter: bool,
-        restorer: NameRestorer | None = None,
+        rewriters: Sequence[Rewriter] = (),
         tells_client: bool = True,
     ) -> None:
         self._clock = clock
         self._started_seconds = started_seconds
         self._tokens_matter = tokens_matter
-        self._restorer = restorer
+        self._rewriters = rewriters
         self._tells_client = tells_client
-        self._restores = False
+        self._rewrites = False
         self._status = 0
         self.pod_address = ""
         """Who answers, as soon as that is known."""
@@ -67,12 +73,12 @@ class FollowedResponse:
         reader = reader_for(headers.get("content-type", ""), headers.get("content-encoding", ""))
         if 200 <= self._status < 300 and not self._complete:
             self._reader = reader if self._tokens_matter else None
-            self._restores = self._restorer is not None and reader is not None
-        mode = Mode.STREAMED_RESPONSE if self._reader is not None or self._restores else None
+            self._rewrites = bool(self._rewriters) and reader is not None
+        mode = Mode.STREAMED_RESPONSE if self._reader is not None or self._rewrites else None
         told = forward.headers_for_client(self.pod_address) if self._tells_client else {}
         removed = [name for name in CONTROL_HEADERS if name not in told] if self._tells_client else []
-        if self._restores:
-            removed.append("content-length")  # it changes with the name
+        if self._rewrites:
+            removed.append("content-length")  # it changes with the body
         return Reply(ext_proc.response_headers_reply(told, removed, mode=mode))
 
     def body(self, message: ProcessingRequest) -> Reply:
@@ -83,10 +89,12 @@ class FollowedResponse:
         self._bytes += len(chunk)
         if self._reader is not None:
             self._reader.feed(chunk)
-        if not self._restores or self._restorer is None:
+        if not self._rewrites:
             return _GO_ON
-        restored = self._restorer.feed(chunk, is_last=self._complete)
-        return _GO_ON if restored == chunk else Reply(ext_proc.response_chunk_reply(restored))
+        written = chunk
+        for rewriter in self._rewriters:
+            written = rewriter.feed(written, is_last=self._complete)
+        return _GO_ON if written == chunk else Reply(ext_proc.response_chunk_reply(written))
 
     def finished(self, forward: Forward) -> FinishedExchange:
         """What became of the exchange, which is over now. A body that nobody followed counts as complete.

@@ -228,7 +228,9 @@ end
 local function is_plain(piece)
   local length = #piece
   if piece:byte(length) ~= 10 or piece:byte(length - 1) ~= 10 then return false end
-  return not piece:find('"usage"', 1, true) or not piece:find('"choices"%s*:%s*%[%s*%]')
+  if not piece:find('"usage"', 1, true) then return true end
+  if not piece:find("[]", 1, true) and not piece:find("[ ", 1, true) then return true end -- some time before the pattern
+  return not piece:find('"choices"%s*:%s*%[%s*%]')
 end
 
 -- A function that is given a stream piece by piece, and returns what may go on to the client now, and what it still holds:

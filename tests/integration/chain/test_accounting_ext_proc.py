@@ -59,7 +59,7 @@ async def test_a_stream_is_charged_and_timed(followed: Gateway):
     await followed.create_user("sse", rpm=100)
     answer = await followed.post(STREAM, user="sse")
     assert answer.text.endswith("data: [DONE]\n\n")
-    assert '"completion_tokens":12' in answer.text.replace(" ", "")
+    assert "usage" not in answer.text, "the engine was asked in the client's name"
     await eventually(lambda: followed.metric("gateway_ttft_seconds_count", model="m"), 1)
     await eventually(lambda: followed.metric("gateway_tpot_seconds_count", model="m"), 1)
     await eventually(lambda: used_tokens(followed, "sse"), 20)

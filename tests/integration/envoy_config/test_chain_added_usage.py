@@ -1,4 +1,4 @@
-"""The usage that the gateway asked for in the client's name: taken out of the stream by a real Envoy, and still counted."""
+"""The usage that the gateway asked for in the client's name: taken out of the stream by Envoy, and still counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.envoy_config.conftest import USAGE, Chain, sse
 from tests.integration.envoy_config.test_chain_usage import CHAT, COUNTS, EVENT_STREAM, engine, finished, read_request
 
 if TYPE_CHECKING:
-    from tests.integration.envoy_config.test_chain_usage import FinishedExchange
+    from protos.access_log import FinishedExchange
 
 pytestmark = pytest.mark.envoy
 
@@ -62,7 +62,7 @@ async def test_a_stream_that_says_its_length(chain: Chain) -> None:
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         chain.plugin.target, chain.plugin.added_usage = address, True
         await chain.start(address)
         assert (await chain.chat({"model": "m"}))[2] == CHAT[0] + DONE

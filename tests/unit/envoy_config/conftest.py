@@ -16,9 +16,15 @@ SCRIPT = Path(__file__).parents[3] / "deploy/envoy/lua/gateway.lua"
 
 # Bodies are bytes, so every string that crosses the border is.
 FAKE_ENVOY = b"""
-return function(about, headers, chunks, published, log)
-  local function chunk(bytes)
-    return { length = function() return #bytes end, getBytes = function(_, i, n) return bytes:sub(i + 1, i + n) end }
+return function(about, headers, chunks, published, log, sent, trailers)
+  local alive -- Envoy lets go of a chunk when it hands out the next, and at trailers
+  local function chunk(bytes, i)
+    alive, sent[i] = i, bytes
+    return {
+      length = function() return #bytes end,
+      getBytes = function(_, from, n) return sent[i]:sub(from + 1, from + n) end,
+      setBytes = function(_, changed) assert(alive == i, "out of scope"); sent[i] = changed end,
+    }
   end
   local headers_wrapper = {
     get = function(_, name) if headers[name] then return headers[name] end end, -- no value at all is not nil
@@ -37,12 +43,16 @@ return function(about, headers, chunks, published, log)
     timestamp = function() return 1700000000000 + clock end,
     body = function()
       local whole = table.concat(chunks)
-      return #whole > 0 and chunk(whole) or nil
+      return #whole > 0 and chunk(whole, 1) or nil
     end,
     logWarn = function(_, text) log[#log + 1] = text end,
     bodyChunks = function()
       local i = 0
-      return function() i = i + 1; clock = i; return chunks[i] and chunk(chunks[i]) end
+      return function()
+        i = i + 1; clock = i
+        if chunks[i] then return chunk(chunks[i], i) end
+        if trailers then alive = nil end
+      end
     end,
   })
 end
@@ -58,6 +68,8 @@ class Response:
     first_body_chunk: int | None
     """Number of the chunk at which the script noted the time, from 1."""
     log: list[str] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
+    """What of each chunk went on to the client."""
 
 
 class Script:
@@ -75,14 +87,22 @@ class Script:
             return self._lua.table_from([self._table(item) for item in value])
         return value.encode() if isinstance(value, str) else value
 
-    def run(self, chunks: Sequence[bytes], headers: Mapping[str, str], about: dict[str, Any] | None) -> Response:
+    def run(
+        self,
+        chunks: Sequence[bytes],
+        headers: Mapping[str, str],
+        about: dict[str, Any] | None,
+        *,
+        trailers: bool = False,
+    ) -> Response:
         lua_headers, published, log = self._table({":status": "200", **headers}), self._table({}), self._table([])
-        self._run(self._table(about), lua_headers, self._table(list(chunks)), published, log)
+        sent = self._table([])
+        self._run(self._table(about), lua_headers, self._table(list(chunks)), published, log, sent, trailers)
         noted = published[b"gateway_plugin.usage:first_body_at_ms"]
         usage = {key.decode(): value for key, value in (published[b"gateway_plugin.usage:tokens"] or {}).items()}
         plain = {key.decode(): value.decode() for key, value in lua_headers.items()}
         first = None if noted is None else int(noted) - 1_700_000_000_000
-        return Response(plain, usage, first, [line.decode() for line in log.values()])
+        return Response(plain, usage, first, [line.decode() for line in log.values()], list(sent.values()))
 
     def usage(self, *chunks: bytes, content_type: str = "application/json") -> dict[str, float]:
         """The same whether the response says its length or not."""
