@@ -5,16 +5,18 @@ Redirects are failures: nobody has checked where they lead.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from gateway_plugin.webhooks.signing import signed_headers
-from gateway_plugin.webhooks.targets import ForbiddenTargetError, GuardedResolver, check_address, is_address
+from gateway_plugin.webhooks.targets import ForbiddenTargetError, addresses_of
 
 if TYPE_CHECKING:
     from gateway_plugin.webhooks.records import Webhook
@@ -35,41 +37,50 @@ class DeliveryError(Exception):
 
 
 @asynccontextmanager
-async def http_sender(timeout_seconds: float, *, private: bool) -> AsyncIterator[Send]:
+async def http_sender(
+    timeout_seconds: float, *, private: bool, wall_clock: Callable[[], float] = time.time
+) -> AsyncIterator[Send]:
     """Sends over one HTTP session, which is closed at the end."""
     # A connection that stays open would outlive the check of its address.
-    connector = aiohttp.TCPConnector(
-        limit=_CONNECTIONS, resolver=GuardedResolver(private=private), use_dns_cache=False, force_close=True
-    )
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS, use_dns_cache=False, force_close=True)
     async with aiohttp.ClientSession(
         connector=connector,
-        timeout=aiohttp.ClientTimeout(total=timeout_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"user-agent": "gateway-plugin-webhooks", "content-type": "application/json"},
     ) as session:
 
         async def send(webhook: Webhook, event_id: str, body: bytes) -> None:
             try:
-                host = urlsplit(webhook.url).hostname or ""
-                # An address is not looked up, so nobody else would check it.
-                if is_address(host) and not private:
-                    check_address(host)
-                await _post(session, webhook, event_id, body)
+                async with asyncio.timeout(timeout_seconds):
+                    headers = signed_headers(webhook.secret, event_id, wall_clock(), body)
+                    await _post(session, URL(webhook.url), headers, body, private=private)
             except TimeoutError:
                 raise DeliveryError(f"no answer within {timeout_seconds:g} s") from None
             except ForbiddenTargetError as error:
                 raise DeliveryError(str(error)) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 # Errors of clients may quote the URL, and that may hold a token.
-                cause = error.__cause__ if isinstance(error.__cause__, ForbiddenTargetError) else None
-                raise DeliveryError(str(cause) if cause else f"not reached: {type(error).__name__}") from None
+                raise DeliveryError(f"not reached: {type(error).__name__}") from None
 
         yield send
 
 
-async def _post(session: aiohttp.ClientSession, webhook: Webhook, event_id: str, body: bytes) -> None:
-    headers = signed_headers(webhook.secret, event_id, time.time(), body)
-    async with session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as response:
+async def _post(
+    session: aiohttp.ClientSession, url: URL, headers: dict[str, str], body: bytes, *, private: bool
+) -> None:
+    if not url.host or not url.port:
+        raise ValueError("not a target")
+    # Certificates are the name's, and so is the host that the receiver hears; only the way there is the address's.
+    named = headers | {"host": url.authority if url.explicit_port else url.host_subcomponent or ""}
+    *others, last = await addresses_of(url.host, url.port, private=private)
+    for address in others:
+        with contextlib.suppress(aiohttp.ClientConnectorError):
+            return await _post_to(session, url.with_host(address), url.host, named, body)
+    return await _post_to(session, url.with_host(last), url.host, named, body)
+
+
+async def _post_to(session: aiohttp.ClientSession, url: URL, name: str, headers: dict[str, str], body: bytes) -> None:
+    async with session.post(url, data=body, headers=headers, allow_redirects=False, server_hostname=name) as response:
         if 200 <= response.status < 300:
             return
         wait = _retry_after(response.headers.get("retry-after", ""))

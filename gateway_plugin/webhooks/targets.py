@@ -1,26 +1,29 @@
 """Where webhooks may go: http and https, and public addresses only, unless the operator lets them go anywhere.
 
-A name is looked up once per attempt and the connection goes to the very address that was checked, so a name that
-changes its address in between (DNS rebinding) gains nothing. Addresses inside other addresses (IPv4 in IPv6, NAT64,
-6to4, Teredo) are taken out and checked, too.
+A host is looked up once per attempt, all its addresses are checked, and the connection goes to one of these, as a
+number: nobody looks it up again (DNS rebinding), and nobody else's idea of what an address is (`0x7f.1`, `2130706433`)
+counts. Addresses inside other addresses (IPv4 in IPv6, NAT64, 6to4, Teredo, ISATAP) are taken out and checked, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
-
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_URL_CHARACTERS = 2048
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""Whatever a site's own translator makes of it."""
+_WITH_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+"""NAT64, and IPv4-compatible addresses."""
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 
 class ForbiddenTargetError(OSError):
@@ -42,61 +45,42 @@ def check_url(url: str, *, private: bool) -> None:
         raise ValueError("no user and password may stand in it; the signature says who sends")
     if parts.fragment:
         raise ValueError("a fragment is never sent")
-    if is_address(host) and not private:
-        check_address(host)
+    address = _written_address(host)
+    if address and not private:
+        check_address(address)
 
 
-def is_address(host: str) -> bool:
-    """Whether the host is an address, and no name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _written_address(host: str) -> str:
+    """The address that a host is, also where it is written as C programs may: 127.1, 0x7f.1, 2130706433. Else empty."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    with contextlib.suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    return ""
 
 
 def check_address(address: str) -> None:
     """Raises ForbiddenTargetError for an address that is not public."""
     # The zone of a link-local address is not part of it.
     for one in _all_of(ipaddress.ip_address(address.partition("%")[0])):
-        if not one.is_global or one.is_multicast:
+        if not one.is_global or one.is_multicast or one in _LOCAL_NAT64:
             raise ForbiddenTargetError(f"{address} is not a public address; see the setting webhook_private_targets")
 
 
-class GuardedResolver(AbstractResolver):
-    """Names to addresses that may be connected to; what it returns is what the connection uses."""
-
-    def __init__(self, *, private: bool) -> None:
-        self._private = private
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """All addresses of the name, if all of them may be used."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        if not self._private:
-            for *_, address in found:
-                check_address(str(address[0]))
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, protocol, _, address in found
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held open."""
+async def addresses_of(host: str, port: int, *, private: bool) -> list[str]:
+    """All addresses of a host, however it is written, if all of them may be used; OSError when there is none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    if not private:
+        for address in addresses:
+            check_address(address)
+    return addresses
 
 
 def _all_of(address: _Address) -> Iterator[_Address]:
     yield address
     if isinstance(address, ipaddress.IPv6Address):
         inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
-            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if any(address in network for network in _WITH_IPV4) or (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
+            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
         yield from (one for one in inner if one is not None)

@@ -88,7 +88,7 @@ async def test_a_wish_to_wait_is_heard(receiver: Receiver, send: Send):
 
 
 async def test_a_receiver_that_hangs_is_left(receiver: Receiver):
-    receiver.delay_seconds = 30.0
+    receiver.delay_seconds = 1.0
     async with http_sender(0.1, private=True) as send:
         with pytest.raises(DeliveryError, match="no answer within"):
             await send(receiver.webhook(), "evt_1", b"{}")
