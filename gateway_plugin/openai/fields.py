@@ -1,81 +1,129 @@
-"""The fields of a JSON body that routing and limits look at, each as the bytes it is, and each at most once.
+"""The fields of a JSON body that routing and limits look at, each at most once.
 
-A field that decides must not stand twice: parsers differ in which one wins. Small bodies are decoded by msgspec, which
-is fastest and lets the last one win; that there is no other is clear when its name stands once in the whole text. All
-other bodies are walked, member by member.
+A field that decides must not stand twice: parsers differ in which one wins. msgspec is by far the fastest reader, and
+lets the last one win. That there is no other is clear when no string stands twice in all of the body but its prompt,
+which is what is long. Where that is not clear, where a value is not of its plain type, and where a body is very large,
+it is walked, member by member.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from gateway_plugin.openai.errors import bad_body
 from gateway_plugin.openai.members import members
+from gateway_plugin.openai.values import MAX_COUNT, MAX_SALT_BYTES, count, flag, model_name, salt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ABSENT = Raw(b"")
-Span: TypeAlias = tuple[int, int]
-# Above it the walk is as fast as counting names.
-_SMALL_BYTES = 1024
-# How an escape begins that stands for an ASCII character, and might spell a field's name.
-_ASCII_ESCAPE = b"\\u00"
+Span: TypeAlias = tuple[bytes, int, int]
+"""A part of a text: from where to where."""
+# Plain values; all others are for the walk to read, or to refuse.
+_Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+_Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
+_Salt: TypeAlias = Annotated[str, Meta(max_length=MAX_SALT_BYTES // 6)]
+# Bodies above it are walked, because all else copies the prompt.
+_MAX_COPIED_BYTES = 1024 * 1024
+# As much may stand beside the prompt; looking through more takes longer than the walk.
+_MAX_REST_BYTES = 4096
+_CLOSING_MARKS = b'"]}'
 
 
 class Fields(Struct, frozen=True, gc=False):
-    """Raw JSON, without space around it; empty for what does not stand in the body."""
+    """What a body says. Of prompts the JSON text, without space around it, and empty where there is none."""
 
-    model: Raw = ABSENT
+    model: _Name
     messages: Raw = ABSENT
-    stream: Raw = ABSENT
-    max_tokens: Raw = ABSENT
-    max_completion_tokens: Raw = ABSENT
+    stream: bool | None = None
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
     stream_options: Raw = ABSENT
     tools: Raw = ABSENT
     system: Raw = ABSENT
-    n: Raw = ABSENT
-    best_of: Raw = ABSENT
+    n: _Count | None = None
+    best_of: _Count | None = None
     prompt: Raw = ABSENT
     input: Raw = ABSENT
     instructions: Raw = ABSENT
-    max_output_tokens: Raw = ABSENT
+    max_output_tokens: _Count | None = None
     query: Raw = ABSENT
     documents: Raw = ABSENT
-    cache_salt: Raw = ABSENT
+    cache_salt: _Salt = ""
 
 
 _DECODER = msgspec.json.Decoder(Fields)
 _NAMES = {name.encode(): name for name in Fields.__struct_fields__}
-_QUOTED = [b'"%b"' % name for name in _NAMES]
+_KEYS = {name: b'"%b":' % name.encode() for name in Fields.__struct_fields__}
+_READERS: dict[str, Callable[[Raw], object]] = {
+    "model": model_name,
+    "stream": lambda value: flag(value, "stream"),
+    "cache_salt": salt,
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"), count),
+}
+"""Of values that are more than their text."""
 
 
-def read_fields(body: bytes) -> tuple[Fields, dict[str, Span]]:
-    """The fields; with where each stands in the body, where the body is large. Raises ApiError 400."""
-    if len(body) <= _SMALL_BYTES:
-        fields = _small(body)
-        if fields is not None:
-            return fields, {}
+def read_fields(body: bytes, long_fields: tuple[str, ...]) -> tuple[Fields, dict[str, Span]]:
+    """The fields, and where values stand, of large bodies at least; `long_fields` are those that make bodies long.
+
+    Raises ApiError 400.
+    """
+    if len(body) > _MAX_COPIED_BYTES:
+        return _walked(body)
+    try:
+        fields = _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _walked(body)
+    spans: dict[str, Span] = {}
+    return (fields, spans) if _names_stand_once(_rest(body, fields, long_fields, spans)) else _walked(body)
+
+
+def _names_stand_once(rest: bytes) -> bool:
+    """False also for what is merely not plain."""
+    if len(rest) > _MAX_REST_BYTES or b"\\" in rest:
+        return False
+    strings = rest.split(b'"')[1::2]
+    if len(set(strings)) == len(strings):
+        return True
+    names = [string for string in strings if string in _NAMES]
+    return len(set(names)) == len(names)
+
+
+def _rest(body: bytes, fields: Fields, long_fields: tuple[str, ...], spans: dict[str, Span]) -> bytes:
+    """The body without the long values, as far as they are easily found; these are put into `spans`.
+
+    In JSON nothing but a key looks like `"name":`, wherever it stands, and a text that begins with a whole array,
+    object or string has no other there. So whatever is cut is one whole value, and no key beside it.
+    """
+    for name in long_fields:
+        value: Raw = getattr(fields, name)
+        if value is not ABSENT:
+            text, key = bytes(value), _KEYS[name]
+            at = body.find(key)
+            start = at + len(key)
+            start += body.startswith(b" ", start)
+            if at > 0 and text[-1] in _CLOSING_MARKS and body.startswith(text, start):
+                body = body[:start] + body[start + len(text) :]
+                spans[name] = text, 0, len(text)
+    return body
+
+
+def _walked(body: bytes) -> tuple[Fields, dict[str, Span]]:
     spans: dict[str, Span] = {}
     for key, start, end in members(body):
         name = _NAMES.get(key)
         if name is not None:
             if name in spans:
                 raise bad_body(f"'{name}' stands more than once in the request body", param=name)
-            spans[name] = start, end
+            spans[name] = body, start, end
     text = memoryview(body)
-    return Fields(**{name: Raw(text[start:end]) for name, (start, end) in spans.items()}), spans
-
-
-def _small(body: bytes) -> Fields | None:
-    """None for what is not plainly unambiguous, or not plainly JSON."""
-    if _ASCII_ESCAPE in body:
-        return None
-    try:
-        fields = _DECODER.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    for value, quoted in zip(msgspec.structs.astuple(fields), _QUOTED, strict=True):
-        if value is not ABSENT and body.count(quoted) != 1:
-            return None
-    return fields
+    values: dict[str, Any] = {}
+    for name in ("model", *spans):
+        value = Raw(text[slice(*spans[name][1:])]) if name in spans else ABSENT
+        values[name] = _READERS[name](value) if name in _READERS else value
+    return Fields(**values), spans

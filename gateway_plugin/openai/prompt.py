@@ -8,10 +8,9 @@ import msgspec
 from msgspec import Raw
 
 from gateway_plugin.openai.endpoints import BodyKind
-from gateway_plugin.openai.fields import Fields, Span, read_fields
-from gateway_plugin.openai.head import RequestHead, head_of
-from gateway_plugin.openai.prompt_key import long_key, short_key
-from gateway_plugin.openai.values import count, salt
+from gateway_plugin.openai.fields import ABSENT, Fields, Span, read_fields
+from gateway_plugin.openai.head import RequestHead
+from gateway_plugin.openai.prompt_key import MAX_SHORT_BYTES, long_key, short_key
 from routing.prefix.prefix_keys import BYTES_PER_TOKEN
 
 
@@ -40,59 +39,71 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
 
 NO_PROMPT = Prompt(b"", "", None)
 
-_PARTS: dict[BodyKind, tuple[str, ...]] = {
-    BodyKind.CHAT: ("tools", "system", "messages"),
-    BodyKind.COMPLETION: ("prompt",),
-    BodyKind.EMBEDDING: ("tools", "instructions", "messages", "input"),
-    BodyKind.RESPONSES: ("tools", "instructions", "input"),
-    BodyKind.RERANK: ("query", "documents"),
-    BodyKind.CLASSIFY: ("tools", "instructions", "messages", "input"),
-    BodyKind.PLAIN: (),
+
+class _Form(msgspec.Struct, frozen=True):
+    """What bodies of a kind have."""
+
+    parts: tuple[str, ...] = ()
+    """What engines make a prompt of, in its order."""
+    long: tuple[str, ...] = ()
+    """Fields that make bodies long."""
+
+
+_CHAT = _Form(("tools", "system", "messages"), ("messages", "tools", "system"))
+_COMPLETION = _Form(("prompt",), ("prompt",))
+_RESPONSES = _Form(("tools", "instructions", "input"), ("input", "tools", "instructions"))
+_EMBEDDING = _Form(("tools", "instructions", "messages", "input"), ("input", "messages"))
+_FORMS = {
+    BodyKind.CHAT: _CHAT,
+    BodyKind.COMPLETION: _COMPLETION,
+    BodyKind.EMBEDDING: _EMBEDDING,
+    BodyKind.RESPONSES: _RESPONSES,
+    BodyKind.RERANK: _Form(("query", "documents"), ("documents",)),
+    BodyKind.CLASSIFY: _EMBEDDING,
+    BodyKind.PLAIN: _Form(),
 }
-"""What engines make a prompt of, in its order."""
-_NOWHERE = (0, 0)
 _FIRST_ITEM = re.compile(rb"\[[ \t\r\n]*(.)", re.DOTALL)
-_CHAT, _COMPLETION, _RESPONSES = BodyKind.CHAT, BodyKind.COMPLETION, BodyKind.RESPONSES
 
 
 def read_json_prompt(kind: BodyKind, body: bytes) -> tuple[RequestHead, Prompt]:
     """Head and prompt of a JSON body; raises ApiError 400 for what could be read in more than one way."""
-    fields, spans = read_fields(body)
-    head = head_of(fields)
-    key, bytes_behind_key = _key(kind, body, fields, spans)
-    has_choices = kind is _CHAT or kind is _COMPLETION
-    return head, Prompt(
-        key,
-        salt(fields.cache_salt),
-        _max_output_tokens(kind, fields),
-        bytes(fields.stream_options) if has_choices else b"",
-        max(count(fields.n) or 1, count(fields.best_of) or 1) if has_choices else 1,
-        _number_of_prompts(fields.prompt) if kind is _COMPLETION else 1,
-        bytes_behind_key,
-    )
+    form = _FORMS[kind]
+    fields, spans = read_fields(body, form.long)
+    head = RequestHead(fields.model, fields.stream is True)
+    key, behind = _key(form.parts, body, fields, spans)
+    cache_salt = fields.cache_salt
+    if form is _CHAT:
+        limit = _larger(fields.max_tokens, fields.max_completion_tokens)
+        return head, Prompt(key, cache_salt, limit, bytes(fields.stream_options), _choices(fields), 1, behind)
+    if form is _COMPLETION:
+        options, prompts = bytes(fields.stream_options), _number_of_prompts(fields.prompt)
+        return head, Prompt(key, cache_salt, fields.max_tokens, options, _choices(fields), prompts, behind)
+    limit = fields.max_output_tokens if form is _RESPONSES else None
+    return head, Prompt(key, cache_salt, limit, bytes_behind_key=behind)
 
 
-def _key(kind: BodyKind, body: bytes, fields: Fields, spans: dict[str, Span]) -> tuple[bytes, int]:
+def _key(names: tuple[str, ...], body: bytes, fields: Fields, spans: dict[str, Span]) -> tuple[bytes, int]:
     """The key, and how many bytes of the prompt lie behind it."""
-    if spans:
-        found = [spans.get(name, _NOWHERE) for name in _PARTS[kind]]
-        while found and found[-1] is _NOWHERE:
-            found.pop()
-        key, length = long_key(body, found)
-        return key, length - len(key)
-    parts = [getattr(fields, name) for name in _PARTS[kind]]
-    while parts and not parts[-1]:
-        parts.pop()
-    return short_key(parts), 0
+    values = [getattr(fields, name) for name in names]
+    if len(body) <= MAX_SHORT_BYTES:
+        return short_key(values), 0
+    while values and values[-1] is ABSENT:
+        values.pop()
+    # Names of absent values at the end go with these.
+    parts = [spans.get(name) or (bytes(value), 0, len(value)) for name, value in zip(names, values, strict=False)]
+    key, length = long_key(parts)
+    return key, length - len(key)
 
 
-def _max_output_tokens(kind: BodyKind, fields: Fields) -> int | None:
-    if kind is _RESPONSES:
-        return count(fields.max_output_tokens)
-    limit, other = count(fields.max_tokens), count(fields.max_completion_tokens) if kind is _CHAT else None
-    if other is None or limit is None:
+def _choices(fields: Fields) -> int:
+    n, best_of = fields.n, fields.best_of
+    return 1 if n is None and best_of is None else max(n or 1, best_of or 1)
+
+
+def _larger(limit: int | None, other: int | None) -> int | None:
+    """Engines differ in which of two limits counts."""
+    if limit is None or other is None:
         return limit or other
-    # Engines differ in which of the two counts.
     return max(limit, other)
 
 

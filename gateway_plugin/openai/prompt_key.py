@@ -16,6 +16,8 @@ from routing.prefix.prefix_keys import MAX_KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from msgspec import Raw
+
     from gateway_plugin.openai.fields import Span
 
 _MEDIA_BYTES = 4096
@@ -26,23 +28,23 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
 _WHITE_SPACE = b" \t\r\n"
 _CLOSING_MARKS = b'"]}'
 _TAIL_BYTES = 64
-_NOWHERE = (0, 0)
+MAX_SHORT_BYTES = _MEDIA_BYTES
 
 
-def short_key(parts: Sequence[bytes]) -> bytes:
+def short_key(parts: Sequence[Raw]) -> bytes:
     """Of parts that are together shorter than any media that would be replaced."""
-    key = b"\0".join(parts)
+    key = b"\0".join(parts).rstrip(b"\0")
     return key[:-1].rstrip(_WHITE_SPACE) if key[-1:] in _CLOSING_MARKS else key
 
 
-def long_key(body: bytes, parts: Sequence[Span]) -> tuple[bytes, int]:
-    """The beginning of the key of parts that stand in a body, and the bytes of the whole key."""
-    *before, (start, end) = parts or [_NOWHERE]
-    text, pieces = memoryview(body), _Pieces()
-    for part in before:
-        _add_part(pieces, body, text, *part)
+def long_key(parts: Sequence[Span]) -> tuple[bytes, int]:
+    """The beginning of the key of parts, each from start to end of a text, and the bytes of the whole key."""
+    pieces = _Pieces()
+    for text, start, end in parts[:-1]:
+        _add_part(pieces, text, start, end)
         pieces.add(b"\0")
-    _add_part(pieces, body, text, start, _left_open(body, start, end))
+    for text, start, end in parts[-1:]:
+        _add_part(pieces, text, start, _left_open(text, start, end))
     return pieces.joined(), pieces.length
 
 
@@ -70,8 +72,8 @@ def _left_open(body: bytes, start: int, end: int) -> int:
     return end - 1 - len(tail) + len(tail.rstrip(_WHITE_SPACE))
 
 
-def _add_part(pieces: _Pieces, body: bytes, text: memoryview, start: int, end: int) -> None:
-    done = start
+def _add_part(pieces: _Pieces, body: bytes, start: int, end: int) -> None:
+    done, text = start, memoryview(body)
     for media_start, media_end in _media(body, start, end):
         pieces.add(text[done:media_start])
         fingerprint = xxh3_128_hexdigest(text[media_start:media_end]).encode()
@@ -80,7 +82,7 @@ def _add_part(pieces: _Pieces, body: bytes, text: memoryview, start: int, end: i
     pieces.add(text[done:end])
 
 
-def _media(body: bytes, start: int, end: int) -> Iterator[Span]:
+def _media(body: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Looks at a few bytes of every stride: what long base64 data cannot avoid, and text rarely resembles."""
     seen = start
     for probe in range(start, end, _STRIDE_BYTES):

@@ -16,7 +16,7 @@ from gateway_plugin.openai.errors import ApiError, bad_body
 
 MAX_MODEL_BYTES = 1024
 MAX_COUNT = 10**9
-_MAX_SALT_BYTES = 1024
+MAX_SALT_BYTES = 1024
 _MAX_NUMBER_BYTES = 64
 _NUMBER_BEGINS = re.compile(rb'"?[ \t]*\+?[0-9]')
 _TRUE = frozenset({b"true", b"1", b"1.0", b'"true"', b'"t"', b'"yes"', b'"y"', b'"on"', b'"1"'})
@@ -74,7 +74,7 @@ def salt(value: Raw) -> str:
     """A `cache_salt`: equal texts give equal ones, and others others."""
     if not value:
         return ""
-    if len(value) > _MAX_SALT_BYTES:
+    if len(value) > MAX_SALT_BYTES:
         return xxh3_128_hexdigest(value)
     try:
         return _TEXT.decode(value)
