@@ -51,6 +51,7 @@ from gateway_plugin.model_service import ModelService
 from gateway_plugin.peers.post import new_charge_id, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
 from gateway_plugin.tls import TlsFiles
+from gateway_plugin.wire import bounds as wire_bounds
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.breaker import State
 from routing.pods.circuit import CircuitSettings
@@ -177,8 +178,10 @@ class App:
         methods = {**self.processor.methods(), **self._health.methods()}
         if settings.accounting == "access_log":
             methods |= self.access_log.methods()
-        maximum, tls = settings.grpc_max_message_bytes, _tls(settings)
-        grpc = grpc_listener(settings.transport, host, settings.grpc_port, methods, maximum, tls)
+        bounds = wire_bounds.Bounds(
+            max_message_bytes=settings.grpc_max_message_bytes, memory_bytes=settings.request_memory_bytes
+        )
+        grpc = grpc_listener(settings.transport, host, settings.grpc_port, methods, bounds, _tls(settings))
         http_listeners = [
             HttpListener(self._ops_api(), host, settings.ops_port, "ops_port"),
             HttpListener(self._public_api(), host, settings.api_port, "api_port"),

@@ -9,7 +9,8 @@ Everything is synchronous and happens on the event loop's thread. Messages are s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,6 +44,21 @@ class CallHandler(Protocol):
 
     def ended(self) -> None:
         """The call is over, whatever the cause: finished, reset, cancelled, connection lost. Called exactly once."""
+
+
+class TooMuch(Enum):
+    """Why a message is not taken."""
+
+    MESSAGE = "it is larger than any message may be"
+    MEMORY = "there is no memory for it now"
+
+
+@runtime_checkable
+class Refusing(Protocol):
+    """A handler that has a last word when a message of its call cannot be taken."""
+
+    def message_refused(self, text: str, what: TooMuch) -> None:
+        """What it sends now still leaves; then the call ends, with RESOURCE_EXHAUSTED unless it said otherwise."""
 
 
 Method = Callable[[Call], CallHandler]

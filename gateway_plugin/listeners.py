@@ -12,7 +12,6 @@ import uvicorn
 
 from gateway_plugin.grpcio_server import GrpcioMethods, credentials
 from gateway_plugin.tls import TlsError
-from gateway_plugin.wire.bounds import Bounds
 from gateway_plugin.wire.listener import WireListener
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from gateway_plugin.calls import Methods
     from gateway_plugin.settings import Transport
     from gateway_plugin.tls import TlsFiles
+    from gateway_plugin.wire.bounds import Bounds
 
 # Each open HTTP exchange holds one stream; a limit here would be a limit on concurrent generations.
 _MAX_STREAMS = 2**31 - 1
@@ -45,13 +45,17 @@ class GrpcListener(Protocol):
 
 
 def grpc_listener(
-    transport: Transport, host: str, port: int, methods: Methods, max_message_bytes: int, tls: TlsFiles | None = None
+    transport: Transport,
+    host: str,
+    port: int,
+    methods: Methods,
+    bounds: Bounds,
+    tls: TlsFiles | None = None,
 ) -> GrpcListener:
     """Takes the port; raises StartError when that, or TLS, fails."""
     try:
         if transport == "grpcio":
-            return GrpcioListener(host, port, methods, max_message_bytes, tls)
-        bounds = Bounds(max_message_bytes=max_message_bytes)
+            return GrpcioListener(host, port, methods, bounds.max_message_bytes, tls)
         return WireListener(methods, bind(host, port, "grpc_port"), bounds, tls)
     except TlsError as error:
         raise StartError(f"grpc_tls_cert_file: {error}") from None

@@ -68,6 +68,13 @@ class Settings(BaseModel):
         ge=MIB // 16,
         le=1024 * MIB,
     )
+    request_memory_bytes: int = Field(
+        160 * MIB,
+        description="of messages from Envoy that arrive or wait, in the whole process; those above 1 MiB may use three"
+        " quarters, and when they find no place within 3 s their requests are answered 503",
+        ge=MIB,
+        le=64 * 1024 * MIB,
+    )
     grpc_tls_cert_file: Path | None = Field(
         None, description="PEM certificate chain of grpc_port; with it the port speaks TLS; read again when it changes"
     )
@@ -253,6 +260,11 @@ class Settings(BaseModel):
             raise ValueError(f"release = 'access_log': nobody releases pods with accounting = {self.accounting!r}")
         if self.queue_length and not self.max_inflight_per_pod:
             raise ValueError(f"queue_length = {self.queue_length}: nobody waits without max_inflight_per_pod")
+        if self.request_memory_bytes * 3 // 4 < self.grpc_max_message_bytes:
+            raise ValueError(
+                f"request_memory_bytes = {self.request_memory_bytes}: three quarters of it must hold one message,"
+                f" grpc_max_message_bytes = {self.grpc_max_message_bytes}"
+            )
         if bool(self.grpc_tls_cert_file) != bool(self.grpc_tls_key_file):
             raise ValueError("grpc_tls_cert_file and grpc_tls_key_file: set both, or neither")
         if self.models_file is not None and self.effective_redis_url:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from gateway_plugin.calls import INTERNAL, UNAVAILABLE
+from gateway_plugin.calls import INTERNAL, UNAVAILABLE, TooMuch
 from gateway_plugin.extproc.exchange import BODY, HEADERS, HELD, WAITING, Exchange
 from gateway_plugin.extproc.steps import Admit, Identify, WaitForRoom
 from gateway_plugin.intent import rejections
@@ -55,6 +55,8 @@ class Processor(Protocol):
 
     def call_ended(self) -> None: ...
 
+    def complain_of_size(self, text: str) -> None: ...
+
     def exchange_ended(self, ending: Ending) -> None: ...
 
 
@@ -82,6 +84,19 @@ class ProcessCall:
         if (exchange.phase is HEADERS or exchange.phase is BODY) and self._processor.is_full:
             return self._run(exchange.refused, rejections.overloaded("the gateway is full"))
         return self._run(exchange.receive, message)
+
+    def message_refused(self, text: str, what: TooMuch) -> None:
+        """A request's body that the transport does not take: its client is told so."""
+        if self._exchange.phase is not BODY:
+            return
+        if self._uploading:
+            self._end_upload()
+        if what is TooMuch.MESSAGE:
+            # Envoy should have refused it: its limit and ours do not fit together.
+            self._processor.complain_of_size(text)
+            self._run(self._exchange.refused, rejections.body_too_large())
+        else:
+            self._run(self._exchange.refused, rejections.overloaded("too many large requests arrive at once"))
 
     def half_closed(self) -> None:
         """Envoy has nothing more to say: the HTTP exchange is over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # A pod that another replica, or discovery, made room on is found at the latest after this.
 _WAKE_SECONDS = 0.05
 _WAKES_PER_EXPIRY = 10
+_COMPLAINT_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 _NO_UPLOAD_BOUNDS = UploadBounds()
@@ -76,6 +80,7 @@ class ExternalProcessor:
         self.refuses_calls = False
         """True when the process is about to stop: new calls end at once, and Envoy asks another replica."""
         self.last_end_seconds = -math.inf
+        self._complained_seconds = -math.inf
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -112,6 +117,13 @@ class ExternalProcessor:
             self.idle.clear()
         self._open_calls += 1
         return ProcessCall(call, self)
+
+    def complain_of_size(self, text: str) -> None:
+        """Once a minute: clients decide how often it happens."""
+        now = self.services.clock()
+        if now - self._complained_seconds >= _COMPLAINT_SECONDS:
+            self._complained_seconds = now
+            logger.warning("%s: grpc_max_message_bytes must be above Envoy's limit of a request's body", text)
 
     def call_ended(self) -> None:
         """One call less."""

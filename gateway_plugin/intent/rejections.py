@@ -143,6 +143,11 @@ def upload_timed_out() -> ApiError:
     return ApiError(408, "the request body did not arrive in time", reason="upload_timeout", code="request_timeout")
 
 
+def body_too_large() -> ApiError:
+    """413: Envoy let a body pass that is longer than the plugin takes."""
+    return ApiError(413, "the request body is too long", reason="body_too_large", code="request_too_large")
+
+
 def limiter_unavailable() -> ApiError:
     """503: the limits of this user cannot be checked now."""
     return ApiError(

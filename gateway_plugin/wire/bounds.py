@@ -30,12 +30,16 @@ class Bounds:
     """A held HTTP exchange is a stream; at 10 KB each this is 320 MB. Envoy opens another connection beyond."""
     max_frame_bytes: int = MIB
     """DATA is taken as it arrives, never as a whole frame, so large frames cost no memory and save headers."""
-    stream_window_bytes: int = 4 * MIB
-    """What may wait for a handler that is busy, per stream."""
+    stream_window_bytes: int = MIB // 2
+    """What may arrive of a message before it has its place in memory, or while the handler is busy, per stream."""
     connection_window_bytes: int = 32 * MIB
     """Given back at once; large, so that a round trip never stalls large bodies."""
     buffered_bytes: int = 256 * MIB
     """Incomplete and waiting messages of all streams; the stream that exceeds it gets RESOURCE_EXHAUSTED."""
+    memory_bytes: int = 160 * MIB
+    """The same of all connections of a listener, see `memory`."""
+    memory_wait_seconds: float = 3.0
+    """A message that gets no place in memory for so long is refused; shorter than Envoy's patience."""
     queued_bytes_per_stream: int = 64 * KIB
     """Replies that the peer's windows hold back before we stop reading messages of that stream."""
     header_list_bytes: int = 64 * KIB

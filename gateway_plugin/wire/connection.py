@@ -33,6 +33,7 @@ from gateway_plugin.wire.frames import (
     STREAM_ID_MASK,
 )
 from gateway_plugin.wire.headers import HeaderFrames
+from gateway_plugin.wire.memory import MessageMemory
 from gateway_plugin.wire.sending import Sender
 from gateway_plugin.wire.stream import AFTER_RECEIVED_END, AFTER_SENT_END, CLOSED, Peer, Stream
 
@@ -52,8 +53,11 @@ class Connection:
         clock: Callable[[], float],
         write_soon: Callable[[], None],
         indexed: tuple[Field, ...] = (),
+        memory: MessageMemory | None = None,
     ) -> None:
         self.bounds = bounds
+        self.memory = memory or MessageMemory(bounds.memory_bytes)
+        """Of all connections of a listener."""
         self.new_stream = new_stream
         self.streams: dict[int, Stream] = {}
         self.max_streams = bounds.max_concurrent_streams

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gateway_plugin.calls import INTERNAL, OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED
+from gateway_plugin.calls import INTERNAL, OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED, Refusing, TooMuch
 from gateway_plugin.wire.grpc_framing import (
     CONTENT_TYPE,
     DEADLINE_EXCEEDED,
@@ -50,6 +50,7 @@ class GrpcCall(MessageStream):
         "_half_closed",
         "_handler",
         "_inside",
+        "_memory_timer",
         "_methods",
         "_refusal",
         "_timer",
@@ -65,6 +66,7 @@ class GrpcCall(MessageStream):
         self._half_closed = False
         self._refusal = b""  # the HTTP status for a client that does not speak gRPC
         self._timer: asyncio.TimerHandle | None = None
+        self._memory_timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Future[Any] | None = None
         self._backlog: deque[bytes] | None = None
         self._backlog_bytes = 0
@@ -125,6 +127,7 @@ class GrpcCall(MessageStream):
     def message(self, message: bytes) -> None:
         """Now, or when the handler is free."""
         if self.holding:
+            self.let_go()
             self._wait_in_backlog(message)
             return
         handler, busy = self._handler, None
@@ -138,16 +141,49 @@ class GrpcCall(MessageStream):
         if busy is not None and not busy.done():
             self._waiting = busy
             self.holding = True
+            if not self._taken_bytes:
+                # It came in one piece; what the handler keeps of it counts all the same.
+                self._taken_bytes = len(message)
+                self.connection.memory.hold(len(message))
             busy.add_done_callback(self._handler_is_free)
         elif self.queue is not None and self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
             self.holding = True
         self._inside = False
+        if self._taken_bytes and self._waiting is None:
+            self.let_go()
         if self.over:
             self._end()
 
     def refused(self, status: int, text: str) -> None:
         """Something of the client cannot be taken."""
         self.finish(status, text)
+
+    def too_large(self, text: str) -> None:
+        """A message exceeds the bound; the handler may have a last word."""
+        self._refuse_message(text, TooMuch.MESSAGE)
+
+    def no_memory(self) -> None:
+        """A message finds no place in memory; the handler may have a last word."""
+        self._refuse_message("no memory for this message", TooMuch.MEMORY)
+
+    def waits_for_memory(self) -> None:
+        """For a while."""
+        self._memory_timer = self._call_later(self.connection.bounds.memory_wait_seconds, self.no_memory)
+
+    def granted(self) -> None:
+        """There is memory for the message that is arriving."""
+        self._stop_memory_timer()
+        super().granted()
+
+    def take_more(self) -> None:
+        """Unless the handler is busy with an earlier message."""
+        if self._waiting is None:
+            super().take_more()
+
+    def let_go(self) -> None:
+        """The message needs no memory any more."""
+        self._stop_memory_timer()
+        super().let_go()
 
     def half_closed(self) -> None:
         """The client's last message has come."""
@@ -171,6 +207,25 @@ class GrpcCall(MessageStream):
             if not self._inside:
                 self._end()
 
+    def _refuse_message(self, text: str, what: TooMuch) -> None:
+        handler: object = self._handler
+        if isinstance(handler, Refusing):
+            self._inside = True
+            try:
+                handler.message_refused(text, what)
+            except Exception:
+                logger.exception("a call failed")
+            self._inside = False
+        if self.over:
+            self._end()
+        else:
+            self.finish(RESOURCE_EXHAUSTED, text)
+
+    def _stop_memory_timer(self) -> None:
+        if self._memory_timer is not None:
+            self._memory_timer.cancel()
+            self._memory_timer = None
+
     # Messages that wait.
 
     def _wait_in_backlog(self, message: bytes) -> None:
@@ -185,6 +240,7 @@ class GrpcCall(MessageStream):
 
     def _handler_is_free(self, busy: asyncio.Future[Any]) -> None:
         self._waiting = None
+        self.let_go()
         if not busy.cancelled() and busy.exception() is not None:
             logger.error("a call failed", exc_info=busy.exception())
             self.finish(INTERNAL, "internal error")
@@ -194,7 +250,7 @@ class GrpcCall(MessageStream):
         """Delivers what waited, until the handler or the peer holds the stream again."""
         if self.over or self._waiting is not None:
             return
-        self.holding = False
+        self.holding = self._claims
         while self._backlog and not self.holding and not self.over:
             message = self._backlog.popleft()
             size = len(message) + _WAITING_MESSAGE_BYTES
@@ -229,6 +285,7 @@ class GrpcCall(MessageStream):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.let_go()
         if self._partial is not None:
             self.drop_partial()
         if self._backlog is not None:

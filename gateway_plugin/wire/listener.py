@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gateway_plugin.wire.bounds import Bounds
+from gateway_plugin.wire.memory import MessageMemory
 from gateway_plugin.wire.protocol import OpenConnections, WireProtocol
 from gateway_plugin.wire.tls import ReloadingContext
 
@@ -39,7 +40,8 @@ class WireListener:
         self._tls = ReloadingContext(tls) if tls is not None else None
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
-        self.connections = OpenConnections(max_connections)
+        self.memory = MessageMemory(self._bounds.memory_bytes)
+        self.connections = OpenConnections(max_connections, self.memory)
 
     async def start(self) -> None:
         """Accepts connections from now on."""

@@ -15,6 +15,7 @@ from gateway_plugin.wire.keeper import Due, Keeper
 if TYPE_CHECKING:
     from gateway_plugin.calls import Methods
     from gateway_plugin.wire.bounds import Bounds
+    from gateway_plugin.wire.memory import MessageMemory
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,11 @@ _ALPN = "h2"
 class OpenConnections(set["WireProtocol"]):
     """The connections of a listener, and a way to wait for their end."""
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, memory: MessageMemory | None = None) -> None:
         super().__init__()
         self.maximum = maximum
+        self.memory = memory
+        """Shared by all of them."""
         self.none = asyncio.Event()
         self.none.set()
 
@@ -62,7 +65,8 @@ class WireProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.keeper = Keeper(bounds, loop.time())
         new_call = partial(GrpcCall, methods, loop.call_later)
-        self.connection = Connection(new_call, bounds, loop.time, self._write_soon, INDEXED_FIELDS)
+        memory = open_connections.memory
+        self.connection = Connection(new_call, bounds, loop.time, self._write_soon, INDEXED_FIELDS, memory)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The TCP connection, and TLS where there is TLS, stand."""

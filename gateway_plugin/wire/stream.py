@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway_plugin.wire.closed_streams import ClosedStreams
     from gateway_plugin.wire.fields import RequestHead
     from gateway_plugin.wire.hpack_static import Field
+    from gateway_plugin.wire.memory import MessageMemory
 
 # Plain numbers: an Enum costs a call per lookup, and there are lookups for every frame.
 IDLE: Final = 0
@@ -145,6 +146,7 @@ class Peer(Protocol):
     last_stream_id: int
     closed_streams: ClosedStreams
     buffered_bytes: int
+    memory: MessageMemory
 
     @property
     def sender(self) -> Outbound: ...

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_plugin.calls import TooMuch
 from gateway_plugin.extproc.uploads import UploadBounds, Uploads
 from tests.unit.extproc.bench import body, headers
 from tests.unit.extproc.test_calls import Process, status_of
@@ -136,3 +138,23 @@ async def test_a_client_that_leaves_while_it_uploads_leaves_nothing():
         assert status_of(call) == 0
         handler.ended()
     assert len(process.processor.uploads) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "code"),
+    [(TooMuch.MESSAGE, 413, b"request_too_large"), (TooMuch.MEMORY, 503, b"overloaded")],
+)
+async def test_a_body_that_the_transport_does_not_take(
+    what: TooMuch, status: int, code: bytes, caplog: pytest.LogCaptureFixture
+):
+    process = Process()
+    for _ in range(3):
+        call, handler = process.begin()
+        handler.received(headers())
+        handler.message_refused("a message of 66 bytes exceeds the limit of 65", what)
+        assert (status_of(call), call.status) == (status, (0, ""))
+        assert code in call.sent[-1].immediate_response.body
+        handler.ended()
+    assert len(process.processor.uploads) == 0
+    said = [record for record in caplog.records if "grpc_max_message_bytes" in record.getMessage()]
+    assert len(said) == (1 if what is TooMuch.MESSAGE else 0), "once a minute"

@@ -106,7 +106,7 @@ def test_only_data_may_be_large():
 
 
 def test_a_frame_of_data_is_handed_on_before_it_is_complete():
-    peer = Peer().greet()
+    peer = Peer(Bounds(stream_window_bytes=2**20)).greet()
     peer.send(peer.headers(1), frames.FRAME_HEADER.pack(2**20 << 8, 0, 1), bytes(500_000))
     assert peer.events[-1] == ("data", 1, bytes(500_000))
     assert len(peer.connection._rest) == 0, "nothing is kept"
