@@ -252,7 +252,12 @@ class App:
             raise StartError(f"models_file: {error}") from None
 
     def _ops_api(self) -> FastAPI:
-        api = new_app("gateway-plugin operations", "Metrics, health and the state of routing.")
+        api = new_app(
+            "gateway-plugin operations",
+            "Metrics, health and the state of routing.",
+            # /debug/route takes whole requests.
+            max_body_bytes=self.settings.grpc_max_message_bytes,
+        )
         api.include_router(
             ops_router(
                 self.pods, self.limiter.health, self.metrics, lambda: self.draining, lambda: self._discovery.problem
@@ -264,10 +269,10 @@ class App:
         return api
 
     def _public_api(self) -> FastAPI:
-        api = new_app("gateway-plugin", "Users and models.")
+        store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
+        api = new_app("gateway-plugin", "Users and models.", admin_token=token)
         for router in self.models.public_routers(self.rules, self.limiter):
             api.include_router(router)
-        store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
         # Other replicas, and this one, remember something of users: changes are announced where there is a Redis.
         users = AnnouncedStore(store, store, store) if isinstance(store, RedisStore) else store
         api.include_router(users_router(users, token))

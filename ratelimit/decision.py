@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ratelimit.subjects import Subject  # noqa: TC001 - whoever builds admissions of their types reads them
+
 if TYPE_CHECKING:
     from ratelimit.limits import Limits
-    from ratelimit.subjects import Subject
 
 
 class Outcome(Enum):

@@ -1,4 +1,4 @@
-"""The admin token: with one configured, every call of the users API must carry it.
+"""The admin token: with one configured, every call but those for models must carry it, and is read no further without.
 
 Missing and wrong tokens are both 401 with `WWW-Authenticate: Bearer`, as RFC 6750 has it: 403 is for a token that is
 known and may not do this, and there is only one token. Without a token whoever reaches the port may change limits,
@@ -10,16 +10,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway_plugin.openai.errors import ApiError
+from ratelimit.rare_log import RareLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+logger = logging.getLogger(__name__)
+
+_PUBLIC = frozenset({"/v1/models", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
 _bearer = HTTPBearer(auto_error=False, scheme_name="admin_token", description="the setting `admin_token`")
 
 
@@ -27,16 +32,34 @@ def admin_guard(token: str) -> Sequence[Any]:
     """Dependencies for a router: its calls need `Authorization: Bearer <token>`. None for an empty token."""
     if not token:
         return ()
-    wanted = _digest(token.encode())
+    check_headers = admin_check(token)
 
-    async def check(sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-        if sent is None:
-            raise _refused("this API needs the admin token: Authorization: Bearer <token>", "Bearer")
-        # Header bytes arrive as Latin-1 text. Digests are of one length, so the comparison tells not even that.
-        if not hmac.compare_digest(_digest(sent.credentials.encode("latin-1")), wanted):
-            raise _refused("the admin token is wrong", 'Bearer error="invalid_token"')
+    # The application's gate asks before: this is for the OpenAPI page, and for a router without a gate.
+    async def check(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+        check_headers(request.headers)
 
     return (Depends(check),)
+
+
+def admin_check(token: str) -> Callable[[Mapping[str, str]], None]:
+    """Raises ApiError for headers that do not carry the token."""
+    wanted, rare = _digest(token.encode()), RareLog(logger)
+
+    def check(headers: Mapping[str, str]) -> None:
+        scheme, _, sent = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not sent.strip():
+            raise _refused("this API needs the admin token: Authorization: Bearer <token>", "Bearer")
+        # Header bytes arrive as Latin-1 text. Digests are of one length, so the comparison tells not even that.
+        if not hmac.compare_digest(_digest(sent.strip().encode("latin-1")), wanted):
+            rare.error("token", "somebody called the API with a wrong admin token")
+            raise _refused("the admin token is wrong", 'Bearer error="invalid_token"')
+
+    return check
+
+
+def is_public(path: str) -> bool:
+    """Whether everybody may call it: models, which have rules of their own, and the description of the API."""
+    return path in _PUBLIC or path.startswith("/v1/models/")
 
 
 def is_beyond_loopback(host: str) -> bool:

@@ -8,6 +8,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from gateway_plugin.api.admin import admin_check, is_public
+from gateway_plugin.api.gate import MAX_BODY_BYTES, Gate
 from gateway_plugin.openai.errors import ApiError, error_body
 from ratelimit import CorruptUserRecord, InvalidUserName, StoreUnavailable
 
@@ -15,9 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def new_app(title: str, description: str) -> FastAPI:
-    """A FastAPI application whose every error has the OpenAI shape."""
+def new_app(title: str, description: str, *, admin_token: str = "", max_body_bytes: int = MAX_BODY_BYTES) -> FastAPI:
+    """A FastAPI application whose every error has the OpenAI shape, behind a gate. With an admin token, only what is
+    public can be called without it."""
     app = FastAPI(title=title, description=description, version="1")
+    check = admin_check(admin_token) if admin_token else None
+    app.add_middleware(Gate, check=check, is_public=is_public, max_body_bytes=max_body_bytes)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
