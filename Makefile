@@ -50,6 +50,12 @@ docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
 	@$(BIN)/python -m benchmarks.routing.choosing
 
+wheel: $(READY)  ## build dist/*.whl
+	@$(BIN)/uv build -q --wheel --no-build-isolation --python $(BIN)/python --out-dir dist .
+
+changelog: $(READY)  ## make changelog.d's fragments a section of CHANGELOG.md: make changelog VERSION=1.2.3
+	@$(BIN)/towncrier build --yes --version $(VERSION)
+
 protos: $(READY)  ## write the Python of our own .proto files anew
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*.proto
 
