@@ -42,7 +42,10 @@ WANTED_HEADERS = frozenset(
     }
 )
 ANY_KEY = "*"
-_DECIDING = ("user", *KEY_HEADERS, "model", "routing-strategy", "config-profile", "external-filter")
+_DECIDING = (
+    *("user", *KEY_HEADERS, "model", "routing-strategy", "config-profile", "external-filter"),
+    *("content-type", "content-encoding"),
+)
 """Headers that must not say two things. Of the others the first counts."""
 StreamUsage = Literal["inject", "require", "estimate"]
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -19,8 +19,10 @@ MAX_COUNT = 10**9
 MAX_SALT_BYTES = 1024
 _MAX_NUMBER_BYTES = 64
 _NUMBER_BEGINS = re.compile(rb'"?[ \t]*\+?[0-9]')
-_TRUE = frozenset({b"true", b"1", b"1.0", b'"true"', b'"t"', b'"yes"', b'"y"', b'"on"', b'"1"'})
-_FALSE = frozenset({b"null", b"false", b"0", b"0.0", b'"false"', b'"f"', b'"no"', b'"n"', b'"off"', b'"0"'})
+_WORDS = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True) | dict.fromkeys(
+    ("false", "f", "no", "n", "off", "0"), False
+)
+_LITERALS = {b"true": True, b"1": True, b"1.0": True, b"false": False, b"0": False, b"0.0": False}
 _TEXT = msgspec.json.Decoder(str)
 
 
@@ -43,18 +45,20 @@ def missing_model() -> ApiError:
 
 
 def flag(value: Raw, name: str) -> bool:
-    """True or false in all forms that pydantic takes; raises ApiError 400 for anything else."""
-    if not value:
-        return False
+    """A value that must be true or false; raises ApiError 400 for what could be taken for either."""
     text = bytes(value) if len(value) <= _MAX_NUMBER_BYTES else b"?"
-    if text in _FALSE:
+    if text in (b"", b"null"):
         return False
-    if text in _TRUE:
-        return True
-    lower = text.lower()
-    if lower not in _FALSE and lower not in _TRUE:
+    quoted = text.startswith(b'"')
+    said = truth(text.strip(b'"').decode("latin-1")) if quoted else _LITERALS.get(text)
+    if said is None:
         raise bad_body(f"'{name}': expected a boolean", param=name)
-    return lower in _TRUE
+    return said
+
+
+def truth(text: str) -> bool | None:
+    """True or false in all words that pydantic takes for them."""
+    return _WORDS.get(text.lower())
 
 
 def count(value: Raw) -> int | None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway_plugin.openai.endpoints import ENDPOINTS, BodyKind, endpoint_of, without_trailing_slash
+from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
 from gateway_plugin.openai.errors import ApiError, error_body
 from gateway_plugin.openai.head import RequestHead
-from gateway_plugin.openai.multipart import read_multipart_head
 from gateway_plugin.openai.prompt import read_json_prompt
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -120,53 +116,7 @@ def test_what_decides_nothing_is_for_the_engine_to_judge(kind: BodyKind, body: d
     assert read(kind, body) == RequestHead("m", stream=False)
 
 
-@given(
-    st.binary(max_size=300) | st.text(max_size=200).map(str.encode),
-    st.sampled_from(sorted(set(ENDPOINTS.values()), key=str)),
-)
-def test_no_body_raises_anything_else(body: bytes, kind: BodyKind):
-    with suppress(ApiError):
-        if kind is BodyKind.MULTIPART:
-            read_multipart_head("multipart/form-data; boundary=x", body)
-        else:
-            read_json_prompt(kind, body)
-
-
 def test_error_shape():
     assert json.loads(error_body(429, 'a "b"', code="c", param=None)) == {
         "error": {"message": 'a "b"', "type": "rate_limit_error", "param": None, "code": "c"}
     }
-
-
-def form(*parts: tuple[str, bytes], end: bytes = b"--\r\n") -> bytes:
-    body = b"".join(
-        b'--x\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\n\r\n' + value + b"\r\n"
-        for name, value in parts
-    )
-    return body + b"--x" + end
-
-
-FORM = "multipart/form-data; boundary=x"
-
-
-def test_multipart_model_is_found_behind_a_large_file():
-    body = form(("file", b"\x00\r\n-" * 300_000), ("model", b"whisper"), ("stream", b"true"))
-    assert read_multipart_head(FORM, body) == RequestHead("whisper", stream=True)
-
-
-@pytest.mark.parametrize(
-    ("content_type", "body", "message"),
-    [
-        ("multipart/form-data", form(("model", b"m")), "missing boundary in content-type"),
-        ("application/x-www-form-urlencoded", b"model=m", "expected multipart/form-data content-type"),
-        (FORM, b"garbage", "failed to parse multipart form"),
-        (FORM, form(("model", b"m"), end=b"\r\n"), "failed to parse multipart form"),
-        (FORM, form(("file", b"abc")), "'model' is a required property"),
-        (FORM, form(("model", b"m" * 2000)), "form field 'model' is longer than 1024 bytes"),
-    ],
-)
-def test_multipart_mistakes(content_type: str, body: bytes, message: str):
-    with pytest.raises(ApiError) as caught:
-        read_multipart_head(content_type, body)
-    assert caught.value.message.startswith(message)
-    assert caught.value.status == 400

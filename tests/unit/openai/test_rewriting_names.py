@@ -9,10 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
 from gateway_plugin.openai.rewriting import NameRestorer, with_model
-
-FORM = "multipart/form-data; boundary=xyz"
 
 
 def test_the_rest_of_a_request_stays_as_it_was():
@@ -23,22 +20,6 @@ def test_the_rest_of_a_request_stays_as_it_was():
 
 def test_only_the_top_level_is_written_anew():
     assert with_model(b'{"x":{"model":"c"},"model" :\t"b" }', "m") == b'{"x":{"model":"c"},"model" :\t"m" }'
-
-
-def test_a_form():
-    body = (
-        b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="model"\r\n\r\n\r\n--xy model\x00\r\n'
-        b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\r\n--xyz--\r\n'
-    )
-    changed = multipart_with_model(FORM, body, "whisper-large")
-    assert changed == body.replace(b"whisper\r\n", b"whisper-large\r\n")
-    assert read_multipart_head(FORM, changed).model == "whisper-large"
-
-
-def test_a_name_that_looks_like_a_boundary_at_first():
-    body = b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\na\r\n--xyb\r\n--xyz--\r\n'
-    assert read_multipart_head(FORM, body).model == "a\r\n--xyb"
-    assert read_multipart_head(FORM, multipart_with_model(FORM, body, "m")).model == "m"
 
 
 def restored(text: bytes, cuts: list[int], name: str = "llama-3", asked: str = "gpt-4o") -> bytes:
