@@ -27,8 +27,8 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.message import DecodeError
 
-from protos.decoding import RequestHeaders, names, request_body_of, request_headers_of, text_of
 from protos.encoding import MAX_KEPT, before_struct, before_text, field, struct, tag, varint
+from protos.request_messages import RequestHeaders, request_body_of, request_headers_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,7 +49,6 @@ __all__ = [
     "ProcessingRequest",
     "ProcessingResponse",
     "RequestHeaders",
-    "names",
     "request_body_of",
     "request_headers_of",
 ]

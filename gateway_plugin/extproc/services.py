@@ -10,10 +10,9 @@ import msgspec
 from gateway_plugin.catalogue.registry import PlainNames
 from gateway_plugin.intent.headers import wanted_headers
 from gateway_plugin.intent.plan import Planner
-from protos import ext_proc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gateway_plugin.catalogue.registry import Names
     from gateway_plugin.intent.headers import Rules
@@ -44,11 +43,11 @@ class Services:
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
     planner: Planner = field(init=False)
-    wanted_headers: Mapping[bytes, str] = field(init=False)
+    wanted_headers: frozenset[str] = field(init=False)
     """Of requests, as `ext_proc.request_headers_of` wants them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wanted_headers", ext_proc.names(wanted_headers(self.rules)))
+        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules))
         object.__setattr__(self, "planner", Planner(self.rules, self.router))
 
 

@@ -1,22 +1,20 @@
-"""What is read by hand is what upb reads."""
+"""What is read of the two messages of every request, whatever clients put into them."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 import pytest
-from envoy.config.core.v3.base_pb2 import HeaderValue
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protos import ext_proc
-from protos.envoy_request_pb2 import HeaderMap, Headers, Request
 from protos.ext_proc import DecodeError, ProcessingRequest, RequestHeaders
 
-WANTED = ext_proc.names([":path", "user", "x-session-id"])
+WANTED = frozenset({":path", "user", "x-session-id"})
 LONG = st.sampled_from([0, 1, 120, 127, 128, 129, 16_370, 16_383, 16_384, 40_000])
 VALUES = st.binary(max_size=300) | LONG.map(lambda size: b"v" * size)
-KEYS = st.sampled_from([*WANTED.values(), "accept", "x-other"]) | st.text(max_size=200)
+KEYS = st.sampled_from([*sorted(WANTED), "accept", "x-other"]) | st.text(max_size=200)
 HEADERS = st.lists(st.tuples(KEYS, VALUES), max_size=12)
 ANYTHING = st.binary(max_size=40)
 
@@ -45,7 +43,7 @@ def expected(headers: list[tuple[str, bytes]], *, ends: bool = False) -> Request
     for key, value in headers:
         if key in found:
             repeated.append(key)
-        elif key in WANTED.values():
+        elif key in WANTED:
             found[key] = value.decode("utf-8", "replace")
     return RequestHeaders(found, ends, tuple(repeated))
 
@@ -72,22 +70,6 @@ def test_a_value_cannot_pose_as_a_header():
     forged = message_of([("user", b"root")]).request_headers.headers.SerializeToString()
     message = message_of([("accept", forged), ("user", forged * 20)]).SerializeToString()
     assert ext_proc.request_headers_of(message, WANTED) == RequestHeaders({"user": (forged * 20).decode()}, False)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        HeaderValue(key="user", value="kim").SerializeToString(),
-        HeaderValue(key="user", value="not him", raw_value=b"kim").SerializeToString(),
-        HeaderValue(raw_value=b"kim").SerializeToString() + HeaderValue(key="user").SerializeToString(),
-        HeaderValue(key="user", raw_value=b"kim").SerializeToString() + b"\x22\x03new",
-    ],
-)
-def test_what_is_written_otherwise_is_understood(header: bytes):
-    headers = message_of([]).request_headers
-    headers.headers.headers.add().MergeFromString(header)
-    ours = Request(request_headers=Headers(headers=HeaderMap(headers=[header])))
-    assert ext_proc.request_headers_of(ours.SerializeToString(), WANTED) == RequestHeaders({"user": "kim"}, False)
 
 
 @given(HEADERS, st.integers(0, 10_000), ANYTHING)
