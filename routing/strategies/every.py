@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
     from routing.strategies.policy import Policy
 
-ALIASES = {"least-gpu-cache": "least-kv-cache", "prefix-cache-preble": "prefix-cache-and-load"}
+ALIASES = {
+    "least-gpu-cache": "least-kv-cache",
+    "prefix-cache-preble": "prefix-cache-and-load",
+    # What AIBrix's serving modes fall back to there, as long as they mean nothing of their own here.
+    **dict.fromkeys(("pd", "slo", "slo-pack-load", "slo-least-load", "slo-least-load-pulling"), "least-request"),
+}
 
 
 def all_policies(clock: Callable[[], float], rng: np.random.Generator) -> dict[str, Policy]:

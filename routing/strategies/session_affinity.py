@@ -3,11 +3,13 @@
     cost = -draw(pod, session), rendezvous hashing (see `routing.prefix.rendezvous`); 0 everywhere without a session
 
 A session is any text in `x-session-id` or `x-aibrix-session-key`. The gateway answers with a token of the chosen pod in
-`x-session-id`; whoever sends it back gets that pod while it lives, and another fixed one when it is gone. Ignores load.
+`x-session-id`; whoever sends it back gets that pod while it lives, and another fixed one when it is gone. A token that
+AIBrix gave (base64 of `ip:port`) pins its pod as well. Ignores load.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from routing.strategies.policy import RoutingRequest
 
 _PIN = -2.0
+_MAX_FOREIGN_CHARACTERS = 72  # of the longest IPv6 address with a port
 
 
 def token_of(address: str) -> str:
@@ -61,6 +64,17 @@ def _key(session: str) -> int:
 
 def _token_value(session: str) -> int:
     try:
-        return int(session, 16) if len(session) == 16 else 0
+        return int(session, 16) if len(session) == 16 else _foreign_value(session)
+    except ValueError:
+        return _foreign_value(session)
+
+
+def _foreign_value(session: str) -> int:
+    """Of AIBrix's token the value that ours would have; 0 for anything else."""
+    if not 12 <= len(session) <= _MAX_FOREIGN_CHARACTERS:
+        return 0
+    try:
+        address = b64decode(session, validate=True)
     except ValueError:
         return 0
+    return xxh64_intdigest(address) if b":" in address else 0

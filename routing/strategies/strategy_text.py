@@ -3,8 +3,9 @@
     name[:weight][,name[:weight]]...
 
 A name or an alias alone is that policy. Several make a `Combined`. Weights are integers from 0 to 1,000,000, 1 when not
-said; 0 drops the entry, unread; a strategy named twice has both weights. As in AIBrix, `pd` and `slo...` are exclusive
-(the first of them stands alone), and strategies that draw lots cannot be combined.
+said; 0 drops the entry, unread; a strategy named twice has both weights. As in AIBrix, strategies that draw lots cannot
+be combined. AIBrix's serving modes (`pd`, `slo...`) say how pods work together and not which of them is best: the plain
+strategies beside them decide, and where there are none the strategy that their alias leads to.
 
 Clients choose the texts, so their length is bounded, and those seen last are kept parsed, good and bad alike.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MAX_WEIGHT = 1_000_000
 MAX_CHARACTERS = 1024
 _ENTRY = re.compile(r"\s*([^\s:,]+)\s*(?::\s*([0-9]+)\s*)?")
+_SERVING_MODES = frozenset({"pd", "slo", "slo-pack-load", "slo-least-load", "slo-least-load-pulling"})
 _DRAW_LOTS = frozenset({"random", "power-of-two"})
 
 
@@ -37,8 +39,8 @@ class Strategies:
         self._parsed = lru_cache(maxsize=max_cached)(self._parse)
 
     def names(self) -> list[str]:
-        """All names and aliases, sorted."""
-        return sorted(self._named)
+        """All names and aliases, sorted, but for those that are understood only because AIBrix has them."""
+        return sorted(self._named.keys() - _SERVING_MODES)
 
     def resolve(self, text: str) -> Policy | None:
         """The policy that a text means, or None when it means none."""
@@ -50,8 +52,8 @@ class Strategies:
         entries = _entries(text)
         if not entries:
             return None
-        exclusive = next((name for name in entries if name == "pd" or name.startswith("slo")), None)
-        return self._combine({exclusive: 1} if exclusive else entries)
+        plain = {name: weight for name, weight in entries.items() if name not in _SERVING_MODES}
+        return self._combine(plain or entries)
 
     def _combine(self, entries: Mapping[str, int]) -> Policy | None:
         weights: dict[Policy, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,16 @@ def test_a_token_pins_its_pod():
         costs = cluster.costs("session-affinity", session=token_of(f"10.0.0.{i}:8000"))
         assert int(np.argmin(costs)) == i
     assert cluster.costs("session-affinity") == [0, 0, 0, 0]
+
+
+def test_a_token_of_aibrix_pins_its_pod_too():
+    cluster = Cluster(4)
+    for i in range(4):
+        costs = cluster.costs("session-affinity", session=b64encode(f"10.0.0.{i}:8000".encode()).decode())
+        assert int(np.argmin(costs)) == i
+        assert min(costs) < -1, "pinned, not drawn"
+    for other in ("MTAuMC4wLjE=", "MTAuMC4wLjk6ODAwMA==", "MTAuMC4wLjE6ODAwMA", "x" * 100, "\u00e9" * 20):
+        assert min(cluster.costs("session-affinity", session=other)) >= -1, "no pod's, so drawn"
 
 
 def test_vtc_sets_users_apart_by_what_they_took():

@@ -7,8 +7,14 @@ import pytest
 from routing.strategies.policy import Policy
 from routing.strategies.strategy_text import Strategies
 
-NAMES = ("least-request", "prefix-cache", "random", "power-of-two", "pd", "slo")
-ALIASES = {"least-load": "least-request", "dice": "random", "slo-pack-load": "slo", "random": "least-request"}
+NAMES = ("least-request", "prefix-cache", "random", "power-of-two")
+MODES = ("pd", "slo", "slo-pack-load", "slo-least-load", "slo-least-load-pulling")
+ALIASES = {
+    "least-load": "least-request",
+    "dice": "random",
+    "random": "least-request",
+    **dict.fromkeys(MODES, "least-request"),
+}
 
 
 class Named(Policy):
@@ -29,7 +35,7 @@ def shown(text: str) -> str:
 
 
 def test_names_with_aliases_sorted():
-    assert make().names() == sorted({*NAMES, *ALIASES})
+    assert make().names() == sorted({*NAMES, *ALIASES} - {*MODES})
 
 
 def test_an_alias_must_lead_somewhere():
@@ -49,11 +55,13 @@ def test_an_alias_must_lead_somewhere():
         ("least-request,least-load", "least-request"),
         ("least-request:0,random", "random"),
         ("nobody:0,random", "random"),
-        ("slo-pack-load", "slo"),
-        ("least-request,pd,slo", "pd"),
-        ("least-request,slo-pack-load:3,pd", "slo"),
-        ("pd:0,slo,random", "slo"),
-        ("nobody,pd", "pd"),
+        *[(mode, "least-request") for mode in MODES],
+        ("pd:2,slo", "least-request"),
+        ("least-request:1,slo-least-load", "least-request"),
+        ("prefix-cache,pd,slo", "prefix-cache"),
+        ("slo-pack-load:3,prefix-cache,pd", "prefix-cache"),
+        ("pd:0,slo,random", "random"),
+        ("pd,random:0", "least-request"),
     ],
 )
 def test_texts_that_mean_one_policy(text, name):
@@ -68,6 +76,7 @@ def test_texts_that_mean_one_policy(text, name):
         ("prefix-cache:2,least-request,prefix-cache:3", "prefix-cache:5,least-request:1"),
         ("prefix-cache:1000000,least-request:007", "prefix-cache:1000000,least-request:7"),
         ("prefix-cache,least-request,random:0", "prefix-cache:1,least-request:1"),
+        ("slo:9,prefix-cache:2,pd,least-request", "prefix-cache:2,least-request:1"),
     ],
 )
 def test_combinations(text, parts):
@@ -103,6 +112,8 @@ def test_combinations(text, parts):
         "least-request,random",
         "dice,prefix-cache",
         "power-of-two:2,prefix-cache",
+        "nobody,pd",
+        "slow",
         "slo-nobody",
         "slo-nobody,least-request",
         f"least-request,{' ' * 1024}prefix-cache",
