@@ -7,16 +7,19 @@ the table is read as vLLM, whose names many engines borrow.
 A name is written as on the page. With a label behind it, `name{label="value"}`, it means only the series with it.
 
 Units: requests; seconds; a ratio 0 to 1 (also where the engine says "perc"); tokens, where counted since the engine's
-start.
+start. Of prefix hits and queries only the ratio is used, so an engine may count both in blocks.
+
+`docs/compatibility.md` shows the table by engine and column.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Column = Literal[
     "running_requests",
@@ -60,11 +63,18 @@ class Engine:
     prefills: tuple[Prefill, ...] = ()
     products: Mapping[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
     """Metrics whose value is the product of two labels."""
+    derived: Mapping[bytes, tuple[Callable[[Iterable[float]], float], Names]] = field(default_factory=dict)
+    """What is made of several metrics, under a name of its own, when all of them are on the page."""
     awake: Names = ()
     """How many of the engine's ranks are awake; 0 is an engine that sleeps."""
     path: str = "/metrics"
     health_path: str = "/health"
     """Answers at once, and 503 by an engine that cannot generate."""
+
+    def names(self) -> set[bytes]:
+        """All that is looked for on the page."""
+        parts = [parts for _, parts in self.derived.values()]
+        return self.counters().union(*self.columns.values(), *parts, self.awake) - self.derived.keys()
 
     def counters(self) -> set[bytes]:
         """What only grows while the engine lives."""
@@ -135,22 +145,138 @@ _TRTLLM = Engine(
         "running_requests": (b"trtllm_num_requests_running",),
         "waiting_requests": (b"trtllm_num_requests_waiting",),
         "kv_usage_ratio": (b"trtllm_kv_cache_utilization",),
+        "prefix_hit_tokens": (b"trtllm_kv_cache_reused_blocks_total",),
+        "prefix_query_tokens": (b"trtllm_kv_cache_asked_blocks",),
     },
     means={
         "engine_ttft_seconds": (b"trtllm_time_to_first_token_seconds",),
         "engine_tpot_seconds": (b"trtllm_time_per_output_token_seconds",),
     },
+    derived={
+        b"trtllm_kv_cache_asked_blocks": (
+            sum,
+            (b"trtllm_kv_cache_reused_blocks_total", b"trtllm_kv_cache_missed_blocks_total"),
+        )
+    },
     path="/prometheus/metrics",
 )
+
+
+def _triton(family: bytes, kind: bytes, value: bytes) -> bytes:
+    return b'nv_trt_llm_%b_metrics{%b="%b"}' % (family, kind, value)
+
+
+# TensorRT-LLM as a backend of Triton, behind Triton's OpenAI frontend.
+_TRITON = Engine(
+    {
+        "running_requests": (_triton(b"request", b"request_type", b"scheduled"),),
+        "waiting_requests": (_triton(b"request", b"request_type", b"waiting"),),
+        "kv_usage_ratio": (_triton(b"kv_cache_block", b"kv_cache_block_type", b"fraction"),),
+        "kv_capacity_tokens": (b"nv_trt_llm_kv_cache_tokens",),
+    },
+    derived={
+        b"nv_trt_llm_kv_cache_tokens": (
+            math.prod,
+            (
+                _triton(b"kv_cache_block", b"kv_cache_block_type", b"max"),
+                _triton(b"kv_cache_block", b"kv_cache_block_type", b"tokens_per"),
+            ),
+        )
+    },
+    health_path="/health/ready",
+)
+
+_TGI = Engine(
+    {"running_requests": (b"tgi_batch_current_size",), "waiting_requests": (b"tgi_queue_size",)},
+    means={"engine_tpot_seconds": (b"tgi_request_mean_time_per_token_duration",)},
+)
+
+_LLAMA_CPP = Engine(
+    {
+        "running_requests": (b"llamacpp:requests_processing",),
+        "waiting_requests": (b"llamacpp:requests_deferred",),
+        "kv_usage_ratio": (b"llamacpp:kv_cache_usage_ratio",),
+        "prefix_hit_tokens": (b"llamacpp:prompt_tokens_cached_total",),
+        "prefix_query_tokens": (b"llamacpp:prompt_tokens_asked",),
+    },
+    prefills=(Prefill(tokens=b"llamacpp:prompt_tokens_total", seconds=b"llamacpp:prompt_seconds_total"),),
+    derived={
+        b"llamacpp:prompt_tokens_asked": (
+            sum,
+            (b"llamacpp:prompt_tokens_total", b"llamacpp:prompt_tokens_cached_total"),
+        )
+    },
+)
+
+_LMDEPLOY = Engine(
+    {
+        "running_requests": (b"lmdeploy:num_requests_running",),
+        "waiting_requests": (b"lmdeploy:num_requests_waiting",),
+        "kv_usage_ratio": (b"lmdeploy:gpu_cache_usage_perc",),
+    },
+    means={
+        "engine_ttft_seconds": (b"lmdeploy:time_to_first_token_seconds",),
+        "engine_tpot_seconds": (b"lmdeploy:iter_token_latency", b"lmdeploy:time_per_output_token_seconds"),
+    },
+)
+
+
+def _dynamo() -> Engine:
+    """A worker says what its engine says, a frontend what it sees of its workers.
+
+    A frontend's queue is part of what it says is in flight, and is not counted again.
+    """
+    engines = (_VLLM, _SGLANG, _TRTLLM)
+    columns: dict[Column, Names] = {}
+    means: dict[MeanColumn, Names] = {}
+    for engine in engines:
+        for column, names in engine.columns.items():
+            columns[column] = columns.get(column, ()) + names
+        for mean, names in engine.means.items():
+            means[mean] = means.get(mean, ()) + names
+    columns["running_requests"] += (
+        b'dynamo_component_inflight_requests{dynamo_endpoint="generate"}',
+        b"dynamo_frontend_inflight_requests",
+    )
+    columns["kv_usage_ratio"] += (
+        b"dynamo_component_gpu_cache_usage_percent",
+        b"dynamo_component_kvstats_gpu_cache_usage_percent",
+    )
+    means["engine_ttft_seconds"] += (b"dynamo_frontend_time_to_first_token_seconds",)
+    means["engine_tpot_seconds"] += (b"dynamo_frontend_inter_token_latency_seconds",)
+    return Engine(
+        columns,
+        means,
+        prefills=tuple(prefill for engine in engines for prefill in engine.prefills),
+        products={**_VLLM.products, **_SGLANG.products},
+        derived=_TRTLLM.derived,
+        awake=_VLLM.awake,
+    )
+
 
 _ENGINES: Mapping[str, Engine] = {
     "vllm": _VLLM,
     "sglang": _SGLANG,
     "trtllm": _TRTLLM,
+    "triton": _TRITON,
+    "tgi": _TGI,
+    "llamacpp": _LLAMA_CPP,
+    "lmdeploy": _LMDEPLOY,
+    "dynamo": _dynamo(),
     "xllm": Engine({"kv_usage_ratio": (b"kv_cache_utilization",)}),
 }
+_ALSO_CALLED = {
+    "llama.cpp": "llamacpp",
+    "llama-cpp": "llamacpp",
+    "tensorrt-llm": "trtllm",
+    "text-generation-inference": "tgi",
+    "triton-tensorrt-llm": "triton",
+    "trtllm-serve": "trtllm",
+}
+KNOWN_ENGINES = tuple(_ENGINES)
 
 
 def engine_named(name: str) -> Engine:
     """The engine of that name, vLLM for an unknown one."""
-    return _ENGINES.get(name.lower(), _VLLM)
+    name = name.lower()
+    return _ENGINES.get(_ALSO_CALLED.get(name, name), _VLLM)
