@@ -101,7 +101,7 @@ class ModelService:
         viewers = Viewers(rules, limiter, token)
         private = self._settings.webhook_private_targets
         return [
-            model_events_router(self.live.events, viewers.of),
+            model_events_router(self.live.events, viewers.of, rules.identity.trusted_hops),
             models_router(self.live, self._pages, viewers.of),
             registry_router(self.live, token),
             webhooks_router(self.live, self._letters, self._send, private_targets=private, admin_token=token),

@@ -70,7 +70,7 @@ class Viewers:
             raise rejections.refused(user, "", 0, Decision(Outcome.UNKNOWN_USER, None))
         if record.disabled:
             raise rejections.refused(user, "", 0, Decision(Outcome.DISABLED, None))
-        return Viewer(allowed=frozenset(record.models))
+        return Viewer(allowed=frozenset(record.models), user=user)
 
     def _is_operator(self, authorization: str) -> bool:
         scheme, _, token = authorization.partition(" ")

@@ -6,7 +6,7 @@ all. An alias is seen by those who may use it or the model behind it. Hidden mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class Viewer:
     is_operator: bool = False
     allowed: frozenset[str] = frozenset()
     """Empty: all."""
+    user: str = field(default="", compare=False)
+    """Whose eyes these are, where that is known; what is seen does not depend on it."""
 
     def sees(self, facts: ModelFacts) -> bool:
         """Whether the model is there, for this viewer."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from gateway_plugin.intent.sources import UNKNOWN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,7 +49,7 @@ class Uploads:
     def enter(self, source: str, upload: Uploading) -> bool:
         """False when there are too many, or too many of this source; those without one share no bound."""
         count = self._by_source.get(source, 0)
-        if (source and count >= self._per_source) or len(self._waiting) >= self._total:
+        if (source != UNKNOWN and count >= self._per_source) or len(self._waiting) >= self._total:
             return False
         self._by_source[source] = count + 1
         self._waiting[upload] = source, self._clock()

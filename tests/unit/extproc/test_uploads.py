@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway_plugin.calls import TooMuch
 from gateway_plugin.extproc.uploads import UploadBounds, Uploads
+from gateway_plugin.intent.sources import UNKNOWN
 from tests.unit.extproc.bench import body, headers
 from tests.unit.extproc.test_calls import Process, status_of
 
@@ -37,7 +38,7 @@ def test_a_source_has_a_bound_below_that_of_all():
 
 def test_without_a_source_only_the_bound_of_all_counts():
     uploads = uploads_at([0.0], total=3, per_source=1)
-    assert [uploads.enter("", Upload()) for _ in range(4)] == [True, True, True, False]
+    assert [uploads.enter(UNKNOWN, Upload()) for _ in range(4)] == [True, True, True, False]
 
 
 def test_zero_is_no_bound():

@@ -48,7 +48,9 @@ class Directory:
 
 
 class ModelsApi:
-    def __init__(self, *models: str, admin_token: str = TOKEN, **rules: Any) -> None:
+    def __init__(
+        self, *models: str, admin_token: str = TOKEN, event_stream_seconds: float = 60.0, **rules: Any
+    ) -> None:
         self.pods = PodTable(time.monotonic)
         known = KnownModels(self.pods.apply)
         pods = tuple(
@@ -64,7 +66,9 @@ class ModelsApi:
         viewers = Viewers(Rules(**rules), self.directory, admin_token)
         figures = FigureBook(self.pods, LatencyWindows(time.monotonic), dict)
         self.app = new_app("models", "")
-        self.events_router = model_events_router(self.live.events, viewers.of, 0.05)
+        self.events_router = model_events_router(
+            self.live.events, viewers.of, silence_seconds=0.05, longest_seconds=event_stream_seconds
+        )
         self.app.include_router(self.events_router)
         self.app.include_router(models_router(self.live, Pages(figures), viewers.of))
         self.app.include_router(registry_router(self.live, admin_token))

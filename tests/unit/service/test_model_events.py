@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
+from gateway_plugin.api.event_listeners import MAX_LISTENERS, MAX_OF_A_SOURCE, MAX_OF_A_USER, Listeners, Place
 from gateway_plugin.api.model_events import PATH
 from gateway_plugin.catalogue.registry import ALIAS, RULE, Alias, ModelRule, encode_alias, encode_rule
+from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.webhooks.records import DeadLetter
 from ratelimit import UserRecord
 from tests.unit.service.models_api import TOKEN, ModelsApi
@@ -105,6 +108,56 @@ async def test_streams_end_with_the_process(api: ModelsApi):
         api.live.events.close()
         with pytest.raises(StopAsyncIteration):
             await listener.next()
+
+
+async def test_a_stream_ends_after_its_time():
+    api = ModelsApi("apple", event_stream_seconds=0.1)
+    await api.live.load()
+    async with Listener(api) as listener:
+        assert [chunk async for chunk in listener._chunks][-1] == b": still here\n\n"
+    await api.http.aclose()
+
+
+async def test_one_source_cannot_take_all_places(api: ModelsApi):
+    async with AsyncExitStack() as held:
+        for _ in range(MAX_OF_A_SOURCE):
+            await held.enter_async_context(Listener(api, x_forwarded_for="1.1.1.1, 10.0.0.1"))
+        with pytest.raises(ApiError, match="at this address") as refused:
+            await held.enter_async_context(Listener(api, x_forwarded_for="2.2.2.2, 10.0.0.1"))
+        assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "10"})
+        await held.enter_async_context(Listener(api, x_forwarded_for="10.0.0.2"))
+    async with Listener(api, x_forwarded_for="10.0.0.1"):
+        pass
+
+
+async def test_one_user_cannot_take_all_places_from_many_addresses(api: ModelsApi):
+    await api.directory.store.create(UserRecord("lgy"))
+    async with AsyncExitStack() as held:
+        for number in range(MAX_OF_A_USER):
+            await held.enter_async_context(Listener(api, user="lgy", x_forwarded_for=f"10.0.0.{number}"))
+        with pytest.raises(ApiError, match="user lgy listens"):
+            await held.enter_async_context(Listener(api, user="lgy", x_forwarded_for="10.0.1.1"))
+        await held.enter_async_context(Listener(api, x_forwarded_for="10.0.1.1"))
+
+
+def test_places_are_given_back_once():
+    listeners = Listeners()
+    first = listeners.enter("lgy", "10.0.0.1")
+    second = listeners.enter("", "10.0.0.2")
+    assert isinstance(first, Place)
+    assert isinstance(second, Place)
+    first.leave()
+    first.leave()
+    assert len(listeners) == 1
+    second.leave()
+    assert (len(listeners), listeners._taken) == (0, {})
+
+
+def test_there_are_so_many_places():
+    listeners = Listeners()
+    seats = [listeners.enter("", f"10.0.{number // 50}.1") for number in range(MAX_LISTENERS)]
+    assert all(isinstance(seat, Place) for seat in seats)
+    assert listeners.enter("", "10.1.1.1") == f"{MAX_LISTENERS} clients listen already"
 
 
 def letter(webhook: str, number: int) -> DeadLetter:
