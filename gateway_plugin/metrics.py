@@ -44,7 +44,7 @@ class Metrics:
     def _requests(self) -> None:
         counters = self._counters
         self.requests = counters("gateway_request", "Requests sent on to a model.", "model", "strategy")
-        self.passed = counters("gateway_passed_through", "Requests of other paths, passed on untouched.").labels()
+        self.passed = counters("gateway_passed_through", "Requests to the gateway's own API.").labels()
         self.rejections = counters("gateway_rejections", "Requests answered by the gateway itself.", "reason", "status")
         self.decisions = counters(
             "gateway_routing_decisions", "Pods chosen, by the branch that led there.", "model", "strategy", "branch"

@@ -95,7 +95,7 @@ def _headers(request: Request, path: str) -> dict[str, str]:
 
 def _intent(headers: dict[str, str], rules: Rules) -> Intent:
     intent = read_intent(headers, rules, "explained")
-    if intent.kind is None:
+    if intent.endpoint is None or intent.is_for_the_gateway:
         raise ApiError(400, "path: not an inference endpoint", reason="bad_path", param="path")
     return intent
 

@@ -14,7 +14,7 @@ from gateway_plugin.controller.kinds import GATEWAY, HTTP_ROUTE
 from gateway_plugin.controller.names import is_label_value
 from gateway_plugin.controller.objects import Raw, Ref, texts
 from gateway_plugin.controller.ownership import MANAGED_BY, MANAGER, covers, is_ours, metadata
-from gateway_plugin.openai.endpoints import ENDPOINTS
+from gateway_plugin.endpoints import ENDPOINTS, Answerer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.backends import Backend
 
 MODEL_HEADER = "model"
-# Engines with an API of their own; AIBrix routes these, too.
-_OTHER_PATHS = ("/generate", "/generatevideo")
-PATHS = (*ENDPOINTS, *_OTHER_PATHS)
+PATHS = tuple(row.path for row in ENDPOINTS if row.is_exact and row.answerer is Answerer.POD)
 # The plugin's Lua filter reads which pod has really served, and removes it where clients may not know.
 _POD_HEADER = {"name": "target-pod-ip", "value": "%UPSTREAM_REMOTE_ADDRESS%"}
 MAX_BACKENDS = 16

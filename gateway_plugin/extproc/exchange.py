@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from gateway_plugin.endpoints import OPEN_PATHS
 from gateway_plugin.extproc import replies
 from gateway_plugin.extproc.replies import Forward
 from gateway_plugin.extproc.response import FollowedResponse
@@ -244,7 +245,7 @@ class Exchange:
         values, rules = headers.values, services.rules.identity
         self._request_id = request_id_of(values, services.new_id)
         self.source = source_of(values.get("x-forwarded-for", ""), rules.trusted_hops)
-        caller = identify(values, self.source, rules)
+        caller = NOBODY if values.get(":path") in OPEN_PATHS else identify(values, self.source, rules)
         if isinstance(caller, KeyClaim):
             self._key, self._headers, self.phase = caller, headers, IDENTIFYING
             return Identify(caller.key_sha256)
@@ -263,10 +264,11 @@ class Exchange:
         self._intent = intent = read_intent(headers.values, rules, self._request_id)
         if self._key is not None and not rules.identity.forward_api_keys and not intent.is_for_the_gateway:
             self._removed_headers = self._key.headers
-        if intent.kind is None:
+        if intent.passes:
             self._services.metrics.passed.inc()
             self.phase = DONE
             return replies.pass_through(self._removed_headers)
+        intent.check_published()
         self._identity = identity
         self._subject = subject = subject_of(identity, rules.identity) if rules.limited else None
         if subject is not None:
@@ -276,7 +278,7 @@ class Exchange:
             plan = self._new_plan(intent, target.model)
             if not plan.needs_body and target.model == target.asked:
                 return self._admit(intent, target, plan)
-        if not self._has_body:
+        if not self._has_body or not intent.wants_body:
             return self._on_body(b"")
         self.phase = BODY
         sees_response = self._services.follows_responses or self._services.names.restores_names()
@@ -319,7 +321,7 @@ class Exchange:
             exposes_pod=services.rules.expose_pod,
             route=services.names.route_of(model),
         )
-        if model != target.asked:
+        if model != target.asked and self._body:
             self._body = forward.new_body = intent.with_model(self._body, model)
         if self._subject is None:
             return self._route()
@@ -329,14 +331,14 @@ class Exchange:
         self, subject: Subject, intent: Intent, forward: Forward, target: Target, plan: Plan
     ) -> Admission:
         self._ask_for_usage(intent, forward)
-        forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt else 0
+        forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt and intent.costs_tokens else 0
         self.phase = ADMITTING
         tokens, names = self._wanted_tokens(intent, target.model), self._services.names.other_names(target)
         rate = plan.resolved.requests_per_second
         return Admission(subject, forward.charge_id, target.model, tokens, rate, names)
 
     def _wanted_tokens(self, intent: Intent, model: str) -> int:
-        if self._prompt is None:
+        if self._prompt is None or not intent.costs_tokens:
             return 0
         if not intent.generates_text:
             return int(self._prompt.tokens)

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from gateway_plugin.endpoints import Answerer, BodyKind, Cost, EndpointTable, Usage, without_trailing_slash
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.identity import KEY_HEADERS, IdentityRules
-from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
+from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
 from gateway_plugin.openai.prompt import NO_PROMPT, read_json_prompt
 from gateway_plugin.openai.rewriting import with_model
+from gateway_plugin.openai.values import missing_model
 from routing.selector import SelectorError, parse_selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from gateway_plugin.openai.head import RequestHead
+    from gateway_plugin.endpoints import Endpoint
     from gateway_plugin.openai.prompt import Prompt
     from routing.selector import Selector
 
@@ -49,10 +51,12 @@ _DECIDING = (
 """Headers that must not say two things. Of the others the first counts."""
 StreamUsage = Literal["inject", "require", "estimate"]
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FORM = "multipart/form-data"
 _JSON_TYPES = ("application/json", "text/json")
 _MAX_SESSION_CHARACTERS = 256
-_MULTIPART, _COMPLETION = BodyKind.MULTIPART, BodyKind.COMPLETION
-_GENERATE_TEXT = (BodyKind.CHAT, BodyKind.COMPLETION, BodyKind.RESPONSES)
+_MULTIPART, _ANY, _NONE = BodyKind.MULTIPART, BodyKind.ANY, BodyKind.NONE
+_POD = Answerer.POD
+_GENERATION, _REQUEST, _ASKED = Cost.GENERATION, Cost.REQUEST, Usage.ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Rules:
     """Pod labels that clients may select by; "*" is all."""
     expose_pod: bool = True
     """Whether clients are told which pod served them."""
+    endpoints: EndpointTable = field(default_factory=EndpointTable)
 
 
 def wanted_headers(rules: Rules) -> frozenset[str]:
@@ -78,8 +83,9 @@ def wanted_headers(rules: Rules) -> frozenset[str]:
 class Intent(msgspec.Struct, frozen=True, gc=False):
     """A request as far as its headers tell."""
 
-    kind: BodyKind | None
-    """None: not an inference request; it passes through, and nothing else here matters."""
+    endpoint: Endpoint | None
+    """None: there is no such path."""
+    method: str
     path: str
     """As the engine shall see it; differs from the client's only by trailing slashes."""
     path_changed: bool
@@ -94,30 +100,68 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_for_the_gateway(self) -> bool:
-        """Whether the gateway itself answers it, and must know who asks."""
-        return self.path == "/v1/models" or self.path.startswith("/v1/models/")
+        """Whether the gateway itself answers it, and asks who wants to know, where that matters."""
+        return self.endpoint is not None and self.endpoint.answerer is not _POD
+
+    @property
+    def passes(self) -> bool:
+        """Whether it goes to the gateway's own API, without any of what follows here."""
+        return self.is_for_the_gateway and self.endpoint is not None and self.method in self.endpoint.methods
+
+    @property
+    def costs_tokens(self) -> bool:
+        """Whether the prompt is paid for."""
+        return self.endpoint is not None and self.endpoint.cost is not _REQUEST
 
     @property
     def generates_text(self) -> bool:
         """Whether the answer costs output tokens."""
-        return self.kind in _GENERATE_TEXT
+        return self.endpoint is not None and self.endpoint.cost is _GENERATION
 
     @property
     def may_hide_usage(self) -> bool:
         """Whether streams of this endpoint tell their tokens only when they are asked to."""
-        return self.kind is _COMPLETION or self.path.startswith("/v1/chat/")
+        return self.endpoint is not None and self.endpoint.usage is _ASKED
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether a body can say anything here."""
+        return self.endpoint is not None and self.endpoint.body is not _NONE
+
+    def check_published(self) -> Endpoint:
+        """The endpoint; raises ApiError where path or method do not exist."""
+        endpoint = self.endpoint
+        if endpoint is None:
+            raise rejections.unknown_url(self.method, self.path)
+        if self.method not in endpoint.methods:
+            raise rejections.wrong_method(self.method, endpoint.path, endpoint.methods)
+        return endpoint
 
     def read_body(self, body: bytes) -> tuple[RequestHead, Prompt]:
         """Head and prompt of the body; raises ApiError."""
+        assert self.endpoint is not None
+        kind = self.endpoint.body
+        if kind is _NONE or (kind is _ANY and not self._can_name_a_model(body)):
+            return self._head_without_body(), NO_PROMPT
         if self.content_encoding not in ("", "identity"):
             raise rejections.compressed_body(self.content_encoding)
-        assert self.kind is not None
-        if self.kind is _MULTIPART:
+        if self._is_form(kind):
             self._check_multipart()
             return read_multipart_head(self.content_type, body), NO_PROMPT
         if self.content_type not in _JSON_TYPES:
             self._check_json()
-        return read_json_prompt(self.kind, body)
+        return read_json_prompt(kind, body, self.model)
+
+    def _head_without_body(self) -> RequestHead:
+        if not self.model:
+            raise missing_model()
+        return RequestHead(self.model, stream=False)
+
+    def _can_name_a_model(self, body: bytes) -> bool:
+        return bool(body) and self._media_type() in ("", _FORM, *_JSON_TYPES)
+
+    def _is_form(self, kind: BodyKind) -> bool:
+        return kind is _MULTIPART or (kind is _ANY and self._media_type() == _FORM)
 
     def _check_multipart(self) -> None:
         media_type = self._media_type()
@@ -134,7 +178,8 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
 
     def with_model(self, body: bytes, model: str) -> bytes:
         """A body that was read before, asking for another model; raises ApiError."""
-        if self.kind is _MULTIPART:
+        assert self.endpoint is not None
+        if self._is_form(self.endpoint.body):
             return multipart_with_model(self.content_type, body, model)
         return with_model(body, model)
 
@@ -155,19 +200,22 @@ def check_repeated(repeated: Collection[str]) -> None:
 def read_intent(headers: Mapping[str, str], rules: Rules, request_id: str) -> Intent:
     """What a request wants; raises ApiError."""
     get = headers.get
-    sent_path = get(":path", "")
-    path = without_trailing_slash(sent_path)
-    kind = endpoint_of(path) if get(":method") == "POST" else None
+    path = sent_path = get(":path", "")
+    endpoint = rules.endpoints.exact(sent_path)
+    if endpoint is None:
+        endpoint = rules.endpoints.find(sent_path)
+        path = without_trailing_slash(sent_path) if endpoint is not None else sent_path
     selector = get("external-filter")
     session = get("x-session-id") or get("x-aibrix-session-key", "")
     return Intent(
-        kind=kind,
+        endpoint=endpoint,
+        method=get(":method", ""),
         path=path,
         path_changed=path != sent_path,
         strategy=get("routing-strategy", "").strip(),
         profile=get("config-profile", "").strip(),
         session=session[:_MAX_SESSION_CHARACTERS],
-        selector=_selector(selector, rules) if selector and kind is not None else None,
+        selector=_selector(selector, rules) if selector and endpoint is not None else None,
         model=get("model", "").strip(),
         request_id=request_id,
         content_type=get("content-type", ""),

@@ -26,6 +26,19 @@ def bad_credentials() -> ApiError:
     return ApiError(401, message, reason="bad_token", code="invalid_api_key", param="api_key", headers=headers)
 
 
+def unknown_url(method: str, path: str) -> ApiError:
+    """404: no such path here, whatever the engines may serve there."""
+    message = f"Unknown request URL: {_short(method)} {_short(path.partition('?')[0])}. Please check the URL for typos."
+    return ApiError(404, message, reason="unknown_url", code="unknown_url")
+
+
+def wrong_method(method: str, path: str, allowed: tuple[str, ...]) -> ApiError:
+    """405: the path is right."""
+    message = f"Not allowed to {_short(method)} on {path}; allowed: {', '.join(allowed)}."
+    headers = {"allow": ", ".join(allowed)}
+    return ApiError(405, message, reason="wrong_method", code="method_not_supported", headers=headers)
+
+
 def anonymous() -> ApiError:
     """401: the operator serves only users."""
     message = "who are you? send an API key or a user header"

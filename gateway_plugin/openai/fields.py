@@ -60,7 +60,6 @@ _DECODER = msgspec.json.Decoder(Fields)
 _NAMES = {name.encode(): name for name in Fields.__struct_fields__}
 _KEYS = {name: b'"%b":' % name.encode() for name in Fields.__struct_fields__}
 _READERS: dict[str, Callable[[Raw], object]] = {
-    "model": model_name,
     "stream": lambda value: flag(value, "stream"),
     "cache_salt": salt,
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"), count),
@@ -68,19 +67,21 @@ _READERS: dict[str, Callable[[Raw], object]] = {
 """Of values that are more than their text."""
 
 
-def read_fields(body: bytes, long_fields: tuple[str, ...]) -> tuple[Fields, dict[str, Span]]:
+def read_fields(body: bytes, long_fields: tuple[str, ...], default_model: str = "") -> tuple[Fields, dict[str, Span]]:
     """The fields, and where values stand, of large bodies at least; `long_fields` are those that make bodies long.
 
-    Raises ApiError 400.
+    `default_model` was named elsewhere, for bodies that name none. Raises ApiError 400.
     """
     if len(body) > _MAX_COPIED_BYTES:
-        return _walked(body)
+        return _walked(body, default_model)
     try:
         fields = _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _walked(body)
+        return _walked(body, default_model)
     spans: dict[str, Span] = {}
-    return (fields, spans) if _names_stand_once(_rest(body, fields, long_fields, spans)) else _walked(body)
+    return (
+        (fields, spans) if _names_stand_once(_rest(body, fields, long_fields, spans)) else _walked(body, default_model)
+    )
 
 
 def _names_stand_once(rest: bytes) -> bool:
@@ -113,7 +114,7 @@ def _rest(body: bytes, fields: Fields, long_fields: tuple[str, ...], spans: dict
     return body
 
 
-def _walked(body: bytes) -> tuple[Fields, dict[str, Span]]:
+def _walked(body: bytes, default_model: str) -> tuple[Fields, dict[str, Span]]:
     spans: dict[str, Span] = {}
     for key, start, end in members(body):
         name = _NAMES.get(key)
@@ -122,8 +123,8 @@ def _walked(body: bytes) -> tuple[Fields, dict[str, Span]]:
                 raise bad_body(f"'{name}' stands more than once in the request body", param=name)
             spans[name] = body, start, end
     text = memoryview(body)
-    values: dict[str, Any] = {}
-    for name in ("model", *spans):
-        value = Raw(text[slice(*spans[name][1:])]) if name in spans else ABSENT
-        values[name] = _READERS[name](value) if name in _READERS else value
+    values: dict[str, Any] = {name: Raw(text[start:end]) for name, (_, start, end) in spans.items()}
+    values["model"] = model_name(values.get("model", ABSENT), default_model)
+    for name in spans.keys() & _READERS.keys():
+        values[name] = _READERS[name](values[name])
     return Fields(**values), spans

@@ -7,7 +7,7 @@ import re
 import msgspec
 from msgspec import Raw
 
-from gateway_plugin.openai.endpoints import BodyKind
+from gateway_plugin.endpoints import BodyKind
 from gateway_plugin.openai.fields import ABSENT, Fields, Span, read_fields
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt_key import MAX_SHORT_BYTES, long_key, short_key
@@ -61,14 +61,16 @@ _FORMS = {
     BodyKind.RERANK: _Form(("query", "documents"), ("documents",)),
     BodyKind.CLASSIFY: _EMBEDDING,
     BodyKind.PLAIN: _Form(),
+    BodyKind.ANY: _Form(),
+    BodyKind.NONE: _Form(),
 }
 _FIRST_ITEM = re.compile(rb"\[[ \t\r\n]*(.)", re.DOTALL)
 
 
-def read_json_prompt(kind: BodyKind, body: bytes) -> tuple[RequestHead, Prompt]:
+def read_json_prompt(kind: BodyKind, body: bytes, default_model: str = "") -> tuple[RequestHead, Prompt]:
     """Head and prompt of a JSON body; raises ApiError 400 for what could be read in more than one way."""
     form = _FORMS[kind]
-    fields, spans = read_fields(body, form.long)
+    fields, spans = read_fields(body, form.long, default_model)
     head = RequestHead(fields.model, fields.stream is True)
     key, behind = _key(form.parts, body, fields, spans)
     cache_salt = fields.cache_salt

@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from gateway_plugin.openai.members import with_value
+from gateway_plugin.openai.members import members, with_value
 
 _KEY = b'"model"'
 _SPACES = rb"[ \t\r\n]{0,16}"
@@ -21,7 +21,12 @@ _MAX_SPACES = 32
 
 def with_model(body: bytes, model: str) -> bytes:
     """A JSON body that was read before, asking for another model."""
-    return with_value(body, "model", msgspec.json.encode(model))
+    name = msgspec.json.encode(model)
+    try:
+        return with_value(body, "model", name)
+    except StopIteration:  # a header named it
+        start, comma = body.index(b"{") + 1, b"," if any(members(body)) else b""
+        return b"".join((body[:start], _KEY, b":", name, comma, body[start:]))
 
 
 class NameRestorer:

@@ -26,11 +26,13 @@ _LITERALS = {b"true": True, b"1": True, b"1.0": True, b"false": False, b"0": Fal
 _TEXT = msgspec.json.Decoder(str)
 
 
-def model_name(value: Raw) -> str:
-    """The `model` of a body; raises ApiError 400."""
+def model_name(value: Raw, default: str = "") -> str:
+    """The `model` of a body, which may be told elsewhere; raises ApiError 400."""
     if len(value) > MAX_MODEL_BYTES:
         raise bad_body(f"'model' is longer than {MAX_MODEL_BYTES} bytes", param="model")
     if bytes(value) in (b"", b"null", b'""'):
+        if default:
+            return default
         raise missing_model()
     try:
         return _TEXT.decode(value)

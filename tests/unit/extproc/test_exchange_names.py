@@ -182,8 +182,8 @@ def test_an_adapter_without_a_route_takes_its_base_models():
 
 
 def test_the_gateways_own_api_hears_who_asks():
-    bench = Named(identity=IdentityRules(frozenset({"header", "api-key"})))
-    for path, removed in (("/v1/models/org/m", False), ("/v1/files", True)):
+    bench = Named(identity=IdentityRules(frozenset({"header", "api-key"})), limited=False)
+    for path, method, removed in (("/v1/models/org/m", "GET", False), ("/tokenize", "POST", True)):
         exchange = bench.exchange()
-        exchange.receive(headers(**{":path": path, ":method": "GET", "authorization": "Bearer gw-abc"}))
+        exchange.receive(headers(**{":path": path, ":method": method, "authorization": "Bearer gw-abc", "model": "m"}))
         assert ("authorization" in mutation(exchange.identified("lgy"))[1]) is removed

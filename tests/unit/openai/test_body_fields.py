@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import asdict
 
-from gateway_plugin.openai.endpoints import BodyKind
+from gateway_plugin.endpoints import BodyKind
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.fields import Fields, read_fields
 from gateway_plugin.openai.members import MAX_MEMBERS, members, with_value

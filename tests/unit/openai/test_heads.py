@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway_plugin.openai.endpoints import BodyKind, endpoint_of, without_trailing_slash
+from gateway_plugin.endpoints import BodyKind
 from gateway_plugin.openai.errors import ApiError, error_body
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt import read_json_prompt
@@ -17,29 +17,6 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 def read(kind: BodyKind, body: Any) -> RequestHead:
     return read_json_prompt(kind, body if isinstance(body, bytes) else json.dumps(body).encode())[0]
-
-
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/v1/chat/completions", BodyKind.CHAT),
-        ("/v1/chat/completions/", BodyKind.CHAT),
-        ("/v1/chat/completions?api-version=1", BodyKind.CHAT),
-        ("/v1/messages/?beta=true", BodyKind.CHAT),
-        ("/v1/audio/translations", BodyKind.MULTIPART),
-        ("/v1/models", None),
-        ("/v1/chat", None),
-        ("/", None),
-        ("", None),
-    ],
-)
-def test_paths(path: str, kind: BodyKind | None):
-    assert endpoint_of(without_trailing_slash(path)) is kind
-
-
-def test_a_trailing_slash_goes_and_the_query_stays():
-    assert without_trailing_slash("/v1/messages//?beta=true/") == "/v1/messages?beta=true/"
-    assert without_trailing_slash("/v1/messages") == "/v1/messages"
 
 
 @pytest.mark.parametrize(

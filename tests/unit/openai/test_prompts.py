@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.openai.endpoints import BodyKind
+from gateway_plugin.endpoints import BodyKind
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt import Prompt, read_json_prompt
 from routing.prefix.prefix_keys import prefix_keys, prefix_seed
