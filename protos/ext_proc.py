@@ -197,9 +197,14 @@ def body_reply(
 ) -> bytes:
     """Answer to the body message. The body is sent back only when it changes, with its length, as Envoy wants it."""
     if new_body is not None:
-        common = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers, shared)
-        common += field(_BODY_MUTATION, field(_NEW_BODY, new_body))
-        return field(_REQUEST_BODY, field(_BODY_COMMON, common)) + _metadata(metadata, shared)
+        changes = _changes({**set_headers, "content-length": str(len(new_body))}, remove_headers, shared)
+        # All lengths first, so that a large body is copied once.
+        before = _NEW_BODY + varint(len(new_body))
+        before = _BODY_MUTATION + varint(len(before) + len(new_body)) + before
+        length = len(changes) + len(before) + len(new_body)
+        start = _BODY_COMMON + varint(length)
+        start = _REQUEST_BODY + varint(len(start) + length) + start
+        return b"".join((start, changes, before, new_body, _metadata(metadata, shared)))
     own = _mutation(set_headers, remove_headers)
     before = _before_body_changes(len(shared.set_headers) + len(own))
     return b"".join((before, shared.set_headers, own, _CLEAR_ROUTE_CACHE, _metadata(metadata, shared)))

@@ -28,7 +28,7 @@ _Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 _Count: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 _Salt: TypeAlias = Annotated[str, Meta(max_length=MAX_SALT_BYTES // 6)]
 # Bodies above it are walked, because all else copies the prompt.
-_MAX_COPIED_BYTES = 1024 * 1024
+_MAX_COPIED_BYTES = 256 * 1024
 # As much may stand beside the prompt; looking through more takes longer than the walk.
 _MAX_REST_BYTES = 4096
 _CLOSING_MARKS = b'"]}'

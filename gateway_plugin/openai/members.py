@@ -127,8 +127,8 @@ class _Scan:
         raise _failed(_TRUNCATED)
 
     def _forgivingly(self, start: int, expected: bytes, error: msgspec.DecodeError) -> int:
-        """Once more, with all surrogates replaced by as many bytes that stand for other characters."""
-        text = self._body if self._forgiving else self._body.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0")
+        """Once more, with escapes as long in place of all that may be surrogates: ends stay where they are."""
+        text = self._body if self._forgiving else self._body.replace(b"\\u", b"\\n")
         if text is self._body:
             raise _failed(_PLACE.sub("", str(error))) from None
         self._forgiving, self._text = True, memoryview(text)

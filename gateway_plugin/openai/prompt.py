@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import msgspec
-from msgspec import Raw
 
 from gateway_plugin.endpoints import BodyKind
+from gateway_plugin.openai.errors import bad_body
 from gateway_plugin.openai.fields import ABSENT, Fields, Span, read_fields
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt_key import MAX_SHORT_BYTES, long_key, short_key
@@ -64,6 +64,7 @@ _FORMS = {
     BodyKind.ANY: _Form(),
     BodyKind.NONE: _Form(),
 }
+_MAX_OPTIONS_BYTES = 4096
 _FIRST_ITEM = re.compile(rb"\[[ \t\r\n]*(.)", re.DOTALL)
 
 
@@ -76,10 +77,10 @@ def read_json_prompt(kind: BodyKind, body: bytes, default_model: str = "") -> tu
     cache_salt = fields.cache_salt
     if form is _CHAT:
         limit = _larger(fields.max_tokens, fields.max_completion_tokens)
-        return head, Prompt(key, cache_salt, limit, bytes(fields.stream_options), _choices(fields), 1, behind)
+        return head, Prompt(key, cache_salt, limit, _options(fields), _choices(fields), 1, behind)
     if form is _COMPLETION:
-        options, prompts = bytes(fields.stream_options), _number_of_prompts(fields.prompt)
-        return head, Prompt(key, cache_salt, fields.max_tokens, options, _choices(fields), prompts, behind)
+        prompts = _number_of_prompts(*(spans.get("prompt") or (bytes(fields.prompt), 0, len(fields.prompt))))
+        return head, Prompt(key, cache_salt, fields.max_tokens, _options(fields), _choices(fields), prompts, behind)
     limit = fields.max_output_tokens if form is _RESPONSES else None
     return head, Prompt(key, cache_salt, limit, bytes_behind_key=behind)
 
@@ -109,16 +110,26 @@ def _larger(limit: int | None, other: int | None) -> int | None:
     return max(limit, other)
 
 
-def _number_of_prompts(prompt: Raw) -> int:
+def _options(fields: Fields) -> bytes:
+    options = fields.stream_options
+    if len(options) > _MAX_OPTIONS_BYTES:
+        raise bad_body(f"'stream_options' is longer than {_MAX_OPTIONS_BYTES} bytes", param="stream_options")
+    return bytes(options)
+
+
+def _number_of_prompts(text: bytes, start: int, end: int) -> int:
     """How many items a list of prompts has; each is a text, or a list of tokens."""
-    first = _FIRST_ITEM.match(prompt)
+    first = _FIRST_ITEM.match(text, start, end)
     if first is None:
         return 1
-    text = bytes(prompt)
     if first[1] == b'"':
-        # A quote behind a backslash ends no text, behind two it does; behind three one is counted for nothing.
-        quotes = text.count(b'"') - text.count(b'\\"') + text.count(b'\\\\"')
+        quotes = text.count(b'"', start, end)
+        if text.find(b"\\", start, end) >= 0:
+            quotes -= text.count(b'\\"', start, end)
+        if text.find(b"\\\\", start, end) >= 0:
+            # Behind two backslashes a quote ends its text, after all; behind three one is counted for nothing.
+            quotes += text.count(b'\\\\"', start, end)
         return (quotes + 1) // 2
     if first[1] == b"[":
-        return text.count(b"[") - 1
-    return text.count(b"{") if first[1] == b"{" else 1
+        return text.count(b"[", start, end) - 1
+    return text.count(b"{", start, end) if first[1] == b"{" else 1

@@ -12,7 +12,6 @@ from msgspec import Raw
 from gateway_plugin.openai.errors import bad_body
 from gateway_plugin.openai.members import with_value
 
-_MAX_OPTIONS_BYTES = 4096
 _OPTION = b'"stream_options":{"include_usage":true}'
 _TRUE = Raw(b"true")
 
@@ -39,8 +38,6 @@ def with_usage(body: bytes, stream_options: bytes) -> bytes:
 
 def _asking(stream_options: bytes) -> bytes:
     """The client's own options stay, and no name stands twice: parsers differ in which one wins."""
-    if len(stream_options) > _MAX_OPTIONS_BYTES:
-        raise bad_body(f"'stream_options' is longer than {_MAX_OPTIONS_BYTES} bytes", param="stream_options")
     try:
         options = msgspec.json.decode(stream_options, type=dict[str, Raw] | None) or {}
     except msgspec.MsgspecError:

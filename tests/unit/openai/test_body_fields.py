@@ -21,7 +21,7 @@ from gateway_plugin.openai.stream_usage import with_usage
 
 DECIDING = Fields.__struct_fields__
 # As space before the object it makes any body one that is walked.
-FILL = b" " * 1024 * 1024
+FILL = b" " * 256 * 1024
 LONG = ("messages", "tools", "prompt")
 
 values = st.recursive(
@@ -125,7 +125,7 @@ def test_usage_is_asked_for_where_options_stand(options: bytes, expected: bytes)
     assert with_usage(body % options, options) == body % expected
 
 
-@pytest.mark.parametrize("options", [b"5", b'"a"', b"[]", b'{"x":"%b"}' % (b"y" * 5000)])
+@pytest.mark.parametrize("options", [b"5", b'"a"', b"[]"])
 def test_options_that_cannot_be_added_to(options: bytes):
     with pytest.raises(ApiError) as caught:
         with_usage(b'{"stream_options": %b}' % options, options)
