@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit protos simulator benchmarks deploy tests
 
-.PHONY: demo demo-check test test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
+.PHONY: demo demo-check test attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
 	manifests-check h2spec
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
@@ -20,6 +20,9 @@ test: lint  ## lint, types, layers, all tests
 
 test-envoy-matrix: $(READY)  ## the tests that run Envoy, with every release that is supported; some minutes
 	@$(BIN)/python -m tests.envoy_matrix
+
+attack: $(READY)  ## attack real chains in both configurations of Envoy, and print what came through (0 wanted)
+	@$(BIN)/python -m tests.attack
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)

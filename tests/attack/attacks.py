@@ -52,7 +52,7 @@ def over_http1(kind: str, name: str, pieces: Pieces, *, insider: bool, way: Way 
     async def send(arena: Arena, account: Account) -> Heard:
         return await http1.talk(
             arena.port,
-            pieces(account),
+            [http1.marked(piece, account.name) for piece in pieces(account)],
             pause_seconds=way.pause_seconds,
             patience_seconds=way.patience_seconds,
             linger_seconds=way.linger_seconds,
@@ -69,6 +69,7 @@ def over_http2(
     async def send(arena: Arena, account: Account) -> Heard:
         return await http2.talk(
             arena.port,
+            account.name,
             lambda writer: script(writer, account),
             pause_seconds=way.pause_seconds,
             patience_seconds=way.patience_seconds,
@@ -86,10 +87,9 @@ async def _watched(
     arena: Arena, send: Callable[[Arena, Account], Awaitable[Heard]], *, insider: bool, way: Way
 ) -> Findings:
     account = await arena.account()
-    before = len(arena.engines.seen)
     heard = await send(arena, account)
     await asyncio.sleep(0.01 if not way.linger_seconds else 0)
-    seen = arena.engines.seen[before:]
+    seen = arena.engines.of(account.name)
     used = await _counted(arena, account, seen) if seen and insider else Used(0, 0)
     found = judged(seen, used, account, insider=insider) + [
         f"answered {status}" for status in heard.statuses if status in (500, 502)

@@ -23,7 +23,14 @@ BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
     "header": {identity.TRUSTED_KIND: identity.TRUSTED_ATTACKS},
 }
 
-KNOWN_OPEN: dict[tuple[str, str], str] = {}
+KNOWN_OPEN: dict[tuple[str, str], str] = {
+    ("*", "paths: *"): "endpoints",
+    ("*", "methods: *"): "endpoints",
+    ("standalone", "headers: *x-envoy-*"): "edge",
+    ("*", "bodies: *"): "bodies",
+    ("*", "tokens: 20 at once *"): "tokens",
+    ("*", "tokens: leaving early: *"): "tokens",
+}
 """(configuration of Envoy or "*", pattern of attacks that still get through) -> who mends it. To be empty."""
 
 
@@ -46,6 +53,5 @@ def mended(flavour: str, kinds: list[str], score: Score) -> list[str]:
     return [
         pattern
         for pattern in _expected(flavour)
-        if any(pattern.startswith(kind) for kind in kinds)
-        and not any(fnmatchcase(name, pattern) for name in score.through)
+        if pattern.partition(":")[0] in kinds and not any(fnmatchcase(name, pattern) for name in score.through)
     ]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+MARK = "x-attempt"
+"""The header by which the attempts of the suite are told apart."""
 MAX_HEAD_BYTES = 1024 * 1024
 DEFAULT_OUTPUT_TOKENS = 16
+_MAXIMA = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 METRICS_PAGE = b"vllm:num_requests_running 0.0\nvllm:num_requests_waiting 0.0\n"
 
 
@@ -62,10 +64,7 @@ class Work:
         document = _document(body)
         prompts = _prompts(document)
         choices = max(_number(document.get("n"), 1), _number(document.get("best_of"), 1), 1)
-        longest = next(
-            (document[key] for key in ("max_completion_tokens", "max_output_tokens", "max_tokens") if document.get(key)),
-            DEFAULT_OUTPUT_TOKENS,
-        )
+        longest = next((document[key] for key in _MAXIMA if document.get(key)), DEFAULT_OUTPUT_TOKENS)
         output = _number(longest, DEFAULT_OUTPUT_TOKENS) * choices * prompts if "input" not in document else 0
         return cls(document, max(1, len(body) // 4), max(0, min(output, 10**9)))
 
@@ -99,6 +98,14 @@ class Engines:
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """Answers of requests with `"engine": "hold"` wait for it."""
     _servers: list[asyncio.Server] = field(default_factory=list)
+
+    def of(self, mark: str) -> list[Seen]:
+        """What an attempt brought here."""
+        return [one for one in self.seen if one.values(MARK) == [mark]]
+
+    def unmarked(self) -> list[Seen]:
+        """What came from nobody who is known."""
+        return [one for one in self.seen if not one.values(MARK)]
 
     async def start(self, model: str, pod: str, port: int) -> None:
         """A pod; its metrics page is on the port that `metrics_port` tells of."""
@@ -137,9 +144,7 @@ class Engines:
         body, trailers, ambiguous = await _read_body(headers, reader)
         work = Work.of(body)
         self.seen.append(
-            Seen(
-                model, pod, method, target, headers, body, ambiguous, trailers, work.prompt_tokens, work.output_tokens
-            )
+            Seen(model, pod, method, target, headers, body, ambiguous, trailers, work.prompt_tokens, work.output_tokens)
         )
         if work.document.get("engine") == "hold":
             await self.held.wait()
@@ -214,6 +219,3 @@ async def _serve_metrics(reader: asyncio.StreamReader, writer: asyncio.StreamWri
             writer.write(head.encode() + METRICS_PAGE)
             await writer.drain()
     writer.close()
-
-
-ReadSeen = Callable[[], list[Seen]]

@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.attack.engine import MARK
+
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n")
 
 
@@ -59,6 +61,11 @@ def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n" + trailers + b"\r\n"
 
 
+def marked(piece: bytes, mark: str) -> bytes:
+    """The same with the mark of an attempt in every request, by which engines' records are told apart."""
+    return piece.replace(b"\r\nhost:", f"\r\n{MARK}: {mark}\r\nhost:".encode())
+
+
 async def talk(
     port: int, pieces: Sequence[bytes], *, pause_seconds: float = 0.0, patience_seconds: float, linger_seconds: float
 ) -> Heard:
@@ -93,7 +100,6 @@ async def _listen(reader: asyncio.StreamReader, received: bytearray, patience: f
             received += data
             if not answered and parse(bytes(received))[0]:
                 answered, deadline = True, loop.time() + linger
-        return False
     return reader.at_eof() or reader.exception() is not None
 
 

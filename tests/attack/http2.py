@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import hpack
 
 from gateway_plugin.wire import frames
+from tests.attack.engine import MARK
 from tests.attack.http1 import Answer, Heard
 
 Fields = Sequence[tuple[str | bytes, str | bytes]]
@@ -17,7 +18,9 @@ Fields = Sequence[tuple[str | bytes, str | bytes]]
 class Writer:
     """Makes frames; one per connection, as header compression has a state."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: str = "") -> None:
+        self._mark = mark
+        self._marked: set[int] = set()
         self._encoder = hpack.Encoder()
 
     def greeting(self) -> bytes:
@@ -27,14 +30,17 @@ class Writer:
 
     def headers(self, stream: int, fields: Fields, *, end: bool = False, whole: bool = True) -> bytes:
         """HEADERS, or trailers; without END_HEADERS when it is not to be whole."""
-        block = self._encoder.encode([(_text(name), _text(value)) for name, value in fields])
+        mark = [] if stream in self._marked or not self._mark else [(MARK, self._mark)]
+        self._marked.add(stream)
+        block = self._encoder.encode([(_text(name), _text(value)) for name, value in (*fields, *mark)])
         flags = (frames.END_STREAM if end else 0) | (frames.END_HEADERS if whole else 0)
         return frames.frame(frames.HEADERS, flags, stream, block)
 
     @staticmethod
     def data(stream: int, content: bytes, *, end: bool = True) -> bytes:
         """DATA, in frames of the usual size."""
-        pieces = [content[at : at + frames.DEFAULT_FRAME] for at in range(0, len(content), frames.DEFAULT_FRAME)] or [b""]
+        starts = range(0, max(len(content), 1), frames.DEFAULT_FRAME)
+        pieces = [content[at : at + frames.DEFAULT_FRAME] for at in starts]
         last = len(pieces) - 1
         return b"".join(
             frames.frame(frames.DATA, frames.END_STREAM if end and i == last else 0, stream, piece)
@@ -60,11 +66,11 @@ Script = Callable[[Writer], Sequence[bytes]]
 
 
 async def talk(
-    port: int, script: Script, *, pause_seconds: float = 0.0, patience_seconds: float, linger_seconds: float
+    port: int, mark: str, script: Script, *, pause_seconds: float = 0.0, patience_seconds: float, linger_seconds: float
 ) -> Heard:
     """Sends what the script makes of a new connection, and listens as `http1.talk` does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    frames_of = Writer()
+    frames_of = Writer(mark)
     ear = _Ear()
     heard = Heard()
     try:

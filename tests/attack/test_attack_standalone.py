@@ -1,4 +1,4 @@
-"""Attacks on the configuration that \`gateway-plugin envoy-config\` writes."""
+r"""Attacks on the configuration that \`gateway-plugin envoy-config\` writes."""
 
 from __future__ import annotations
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from tests.attack import http1
 from tests.attack.arena import Account, Arena
 from tests.attack.attacks import Attack, Findings
 from tests.attack.http1 import request
@@ -35,24 +36,22 @@ async def _held(port: int, opening: bytes) -> AsyncIterator[None]:
         del reader
 
 
-def _crowd(name: str, connections: int, opening: Opening, *, also: Callable[[Arena], Awaitable[Findings]] | None = None) -> Attack:
+def _crowd(name: str, connections: int, opening: Opening) -> Attack:
     async def run(arena: Arena) -> Findings:
         account = await arena.account()
         async with AsyncExitStack() as crowd:
+            said = http1.marked(opening(account), account.name)
             for _ in range(connections):
-                await crowd.enter_async_context(_held(arena.port, opening(account)))
+                await crowd.enter_async_context(_held(arena.port, said))
             await asyncio.sleep(0.3)
-            found = await bystanders(arena, 5)
-            if also is not None:
-                found += await also(arena)
-        return found
+            return await bystanders(arena, 5)
 
     return Attack(KIND, name, run)
 
 
 def _half_sent(streams: int) -> Opening:
     def opening(account: Account) -> bytes:
-        writer = Writer()
+        writer = Writer(account.name)
         pieces = [writer.greeting()]
         for stream in range(1, 2 * streams, 2):
             fields = usual("POST", "/v1/chat/completions", JSON, account.bearer)
@@ -81,14 +80,14 @@ def _settings(_: Account) -> bytes:
 
 
 def _continuations(account: Account) -> bytes:
-    writer = Writer()
+    writer = Writer(account.name)
     head = writer.headers(1, usual("POST", "/v1/chat/completions", JSON, account.bearer), whole=False)
     more = b"\x00\x40\x00\x09\x00\x00\x00\x00\x01" + b"\x00" * 0x4000
     return writer.greeting() + head + more * 50
 
 
 def _empty_data(account: Account) -> bytes:
-    writer = Writer()
+    writer = Writer(account.name)
     head = writer.headers(1, usual("POST", "/v1/chat/completions", JSON, account.bearer))
     return writer.greeting() + head + writer.data(1, b"", end=False) * 20_000
 

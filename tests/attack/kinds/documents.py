@@ -97,19 +97,20 @@ def _field(name: str, value: str) -> bytes:
 
 
 _FILE = b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\nRIFF'
+_MINE, _SECRET = _field("model", "m"), _field("model", "secret")
 _MULTIPART = (
     _multipart("two models, mine first", [_field("model", "m"), _field("model", "secret"), _FILE]),
     _multipart("two models, mine last", [_field("model", "secret"), _field("model", "m"), _FILE]),
     _multipart("two models behind the file", [_FILE, _field("model", "m"), _field("model", "secret")]),
     _multipart("model as a file", [_FILE, b'Content-Disposition: form-data; name="model"; filename="x"\r\n\r\nm']),
     _multipart("name twice", [_FILE, b'Content-Disposition: form-data; name="x"; name="model"\r\n\r\nm']),
-    _multipart("name*", [_FILE, b"Content-Disposition: form-data; name*=utf-8''model\r\n\r\nm", _field("model", "secret")]),
+    _multipart("name*", [_FILE, b"Content-Disposition: form-data; name*=utf-8''model\r\n\r\nm", _SECRET]),
     _multipart("disposition twice", [_FILE, b'Content-Disposition: form-data; name="x"\r\n' + _field("model", "m")]),
     _multipart("model in other case", [_FILE, _field("Model", "secret"), _field("model", "m")]),
     _multipart("no model", [_FILE]),
     _multipart("a boundary of 300", [_FILE, _field("model", "m")], boundary="b" * 300),
     _multipart("a boundary of none", [_FILE, _field("model", "m")], content_type="multipart/form-data"),
-    _multipart("two boundaries", [_FILE, _field("model", "m")], content_type="multipart/form-data; boundary=c; boundary=b"),
+    _multipart("two boundaries", [_FILE, _MINE], content_type="multipart/form-data; boundary=c; boundary=b"),
     _multipart("an empty boundary", [_FILE, _field("model", "m")], content_type="multipart/form-data; boundary="),
     _multipart("many parts", [_field(f"f{i}", "") for i in range(20_000)] + [_field("model", "m")]),
     _multipart("a long part header", [b"X: " + b"a" * 200_000 + b"\r\n" + _field("model", "m"), _FILE]),

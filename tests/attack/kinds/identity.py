@@ -62,8 +62,10 @@ def _in_the_query(name: str) -> Attack:
     return over_http1(KIND, f"a key in the query, as {name}", pieces, insider=False)
 
 
-async def _ask(arena: Arena, headers: Sequence[tuple[str, str]], path: str = "/v1/chat/completions") -> Answer | None:
-    message = request("POST", path, [JSON, *headers], chat())
+async def _ask(
+    arena: Arena, headers: Sequence[tuple[str, str]], path: str = "/v1/chat/completions", mark: str = "asked"
+) -> Answer | None:
+    message = http1.marked(request("POST", path, [JSON, *headers], chat()), mark)
     heard = await http1.talk(arena.port, [message], patience_seconds=5, linger_seconds=0)
     return heard.answers[0] if heard.answers else None
 
@@ -91,7 +93,6 @@ def _told_apart(name: str, path: str = "/v1/chat/completions") -> Attack:
             [("user", disabled.name)],
             [("user", spent.name)],
             [("user", "nobody")],
-            [("user", "\x01")],
             [("user", "a" * 5000)],
             [("user", "anonymous/1.2.3.4")],
             [_bearer("Bearer gw-unknown")],
@@ -134,10 +135,10 @@ def _named_anonymous(count: int) -> Attack:
     """`anonymous/x` has limits of its own, once for every invented x."""
 
     async def run(arena: Arena) -> Findings:
-        before = len(arena.engines.seen)
+        mark = f"invented names, {count}"
         for number in range(count):
-            await _ask(arena, [("user", f"anonymous/{number}")])
-        passed = len(arena.engines.seen) - before
+            await _ask(arena, [("user", f"anonymous/{number}")], mark=mark)
+        passed = len(arena.engines.of(mark))
         allowed = int(TRUSTED_HEADER["GATEWAY_ANONYMOUS_RPM"])
         return [f"{passed} requests by invented names, {allowed} allowed"] if passed > allowed else []
 
@@ -148,10 +149,10 @@ def _forged_source(name: str, header: str, value: str) -> Attack:
     """The anonymous are limited by where they come from, and not by what they say of it."""
 
     async def run(arena: Arena) -> Findings:
-        before = len(arena.engines.seen)
+        mark = f"forged source, {name}"
         for number in range(12):
-            await _ask(arena, [(header, value.format(number))])
-        passed = len(arena.engines.seen) - before
+            await _ask(arena, [(header, value.format(number))], mark=mark)
+        passed = len(arena.engines.of(mark))
         allowed = int(TRUSTED_HEADER["GATEWAY_ANONYMOUS_RPM"])
         return [f"{passed} requests from one source, {allowed} allowed"] if passed > allowed else []
 
@@ -162,12 +163,11 @@ def _anonymous_created() -> Attack:
     """Nobody can be created who would be taken for an anonymous source."""
 
     async def run(arena: Arena) -> Findings:
-        url = f"{arena.chain.api_url}/v1/users"
+        url, mark = f"{arena.chain.api_url}/v1/users", "a created source"
         await arena.http.post(url, json={"name": "anonymous/127.0.0.1", "rpm": 1_000_000, "tpm": 1_000_000})
-        before = len(arena.engines.seen)
         for _ in range(12):
-            await _ask(arena, [])
-        passed = len(arena.engines.seen) - before
+            await _ask(arena, [], mark=mark)
+        passed = len(arena.engines.of(mark))
         allowed = int(TRUSTED_HEADER["GATEWAY_ANONYMOUS_RPM"])
         return [f"{passed} anonymous requests, {allowed} allowed"] if passed > allowed else []
 

@@ -16,7 +16,8 @@ _METHODS = (
 )  # fmt: skip
 _ENDPOINTS = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/tokenize", "/v1/responses/id")
 _PATHS = (*_ENDPOINTS, "/v1/load_lora_adapter", "/metrics", "*")
-_UPGRADES = (
+Upgrade = tuple[str, str, tuple[tuple[str, str], ...]]
+_UPGRADES: tuple[Upgrade, ...] = (
     ("websocket", "Upgrade", (("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-version", "13"))),
     ("h2c", "Upgrade, HTTP2-Settings", (("http2-settings", "AAMAAABkAAQAAP__"),)),
     ("TLS/1.2", "Upgrade", ()),
@@ -45,8 +46,9 @@ def _method_over_2(method: str, path: str) -> Attack:
     return over_http2(KIND, f"h2 {method} {path}", script, insider=True, way=_BRIEF)
 
 
-def _upgrade(protocol: str, connection: str, more: tuple[tuple[str, str], ...], path: str, insider: bool) -> Attack:
+def _upgrade(upgrade: Upgrade, path: str, insider: bool) -> Attack:
     """Behind an upgrade nobody would look at what is said: here, an unidentified request."""
+    protocol, connection, more = upgrade
 
     def pieces(account: Account) -> list[bytes]:
         headers = [MODEL, ("upgrade", protocol), ("connection", connection), *more, _proof(account, insider)]
@@ -78,15 +80,16 @@ def _expect(value: str, insider: bool) -> Attack:
 
 
 _VERSIONS = ("HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3", "http/1.1", "HTTP/1.1 x", "", "ICAP/1.0")
+_EXPECTATIONS = ("100-continue", "200-ok", "100-continue, x", "")
 
 ATTACKS = (
     *(_method(method, path, insider=True) for method in _METHODS[:9] for path in _PATHS),
     *(_method(method, _PATHS[0], insider=True) for method in _METHODS[9:]),
     *(_method(method, path, insider=False) for method in _METHODS[:9] for path in (_PATHS[0], _PATHS[4])),
     *(_method_over_2(method, path) for method in _METHODS if len(method) < 99 for path in _ENDPOINTS[:2]),
-    *(_upgrade(*upgrade, path, insider=True) for upgrade in _UPGRADES for path in _UPGRADED_PATHS),
-    *(_upgrade(*upgrade, _UPGRADED_PATHS[0], insider=False) for upgrade in _UPGRADES),
+    *(_upgrade(upgrade, path, insider=True) for upgrade in _UPGRADES for path in _UPGRADED_PATHS),
+    *(_upgrade(upgrade, _UPGRADED_PATHS[0], insider=False) for upgrade in _UPGRADES),
     *(_version(version, path, insider=False) for version in _VERSIONS for path in (_ENDPOINTS[0], "/metrics")),
     *(_version(version, _ENDPOINTS[0], insider=True) for version in _VERSIONS),
-    *(_expect(value, insider) for value in ("100-continue", "200-ok", "100-continue, x", "") for insider in (True, False)),
+    *(_expect(value, insider) for value in _EXPECTATIONS for insider in (True, False)),
 )

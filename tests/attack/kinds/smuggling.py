@@ -42,7 +42,7 @@ def _checked(attack: Attack) -> Attack:
     return Attack(attack.kind, attack.name, run)
 
 
-async def bystanders(arena: Arena, count: int = 2) -> Findings:
+async def bystanders(arena: Arena, count: int = 1) -> Findings:
     """What is wrong with the answers that others get now."""
     found = []
     for number in range(count):
@@ -50,7 +50,7 @@ async def bystanders(arena: Arena, count: int = 2) -> Findings:
         body = chat(mark=f"{someone.name}-{number}")
         heard = await http1.talk(
             arena.port,
-            [request(headers=[JSON, someone.bearer], body=body)],
+            [http1.marked(request(headers=[JSON, someone.bearer], body=body), someone.name)],
             patience_seconds=5,
             linger_seconds=0,
         )

@@ -25,7 +25,7 @@ def _asked(name: str, path: str = "/v1/chat/completions", **fields: Any) -> Atta
 
 
 async def _send(arena: Arena, account: Account, body: bytes, path: str, patience: float = 5.0) -> http1.Heard:
-    message = request("POST", path, [JSON, account.bearer], body)
+    message = http1.marked(request("POST", path, [JSON, account.bearer], body), account.name)
     return await http1.talk(arena.port, [message], patience_seconds=patience, linger_seconds=0)
 
 
@@ -34,10 +34,9 @@ def _flood(name: str, count: int, path: str = "/v1/chat/completions", **fields: 
 
     async def run(arena: Arena) -> Findings:
         account = await arena.account(tpm=_TPM)
-        before = len(arena.engines.seen)
         await asyncio.gather(*(_send(arena, account, chat(**fields), path) for _ in range(count)))
-        spent = sum(one.tokens for one in arena.engines.seen[before:])
-        largest = max((one.tokens for one in arena.engines.seen[before:]), default=0)
+        spent = sum(one.tokens for one in arena.engines.of(account.name))
+        largest = max((one.tokens for one in arena.engines.of(account.name)), default=0)
         # The documented bound: the limit, and one request that its reservation could not foresee.
         return [f"{spent} tokens of {_TPM} a minute"] if spent > _TPM + largest else []
 
@@ -49,11 +48,10 @@ def _one_after_the_other(name: str, count: int, **fields: Any) -> Attack:
 
     async def run(arena: Arena) -> Findings:
         account = await arena.account(tpm=_TPM)
-        before = len(arena.engines.seen)
         for _ in range(count):
             await _send(arena, account, chat(**fields), "/v1/chat/completions")
             await asyncio.sleep(0.15)
-        seen = arena.engines.seen[before:]
+        seen = arena.engines.of(account.name)
         spent, largest = sum(one.tokens for one in seen), max((one.tokens for one in seen), default=0)
         return [f"{spent} tokens of {_TPM} a minute"] if spent > _TPM + largest else []
 
@@ -65,11 +63,10 @@ def _gone_early(name: str, **fields: Any) -> Attack:
 
     async def run(arena: Arena) -> Findings:
         account = await arena.account()
-        before = len(arena.engines.seen)
         body = chat(engine="hold", messages=[{"role": "user", "content": "word " * 2000}], **fields)
         await _send(arena, account, body, "/v1/chat/completions", patience=0.3)
         await asyncio.sleep(0.3)
-        seen = arena.engines.seen[before:]
+        seen = arena.engines.of(account.name)
         used = await arena.settled(account.name, len(seen), sum(one.prompt_tokens for one in seen))
         asked = sum(one.prompt_tokens for one in seen) * 3 // 4  # bytes / 4 is an estimate
         if not seen:
@@ -82,9 +79,8 @@ def _gone_early(name: str, **fields: Any) -> Attack:
 def _over_requests() -> Attack:
     async def run(arena: Arena) -> Findings:
         account = await arena.account(rpm=5)
-        before = len(arena.engines.seen)
         await asyncio.gather(*(_send(arena, account, chat(), "/v1/chat/completions") for _ in range(40)))
-        passed = len(arena.engines.seen) - before
+        passed = len(arena.engines.of(account.name))
         return [f"{passed} requests of 5 a minute"] if passed > 5 else []
 
     return Attack(KIND, "40 at once with 5 requests a minute", run)
@@ -95,10 +91,9 @@ def _over_parallel() -> Attack:
 
     async def run(arena: Arena) -> Findings:
         account = await arena.account(max_parallel=2)
-        before = len(arena.engines.seen)
         held = chat(engine="hold")
         await asyncio.gather(*(_send(arena, account, held, "/v1/chat/completions", patience=0.7) for _ in range(10)))
-        passed = len(arena.engines.seen) - before
+        passed = len(arena.engines.of(account.name))
         found = [f"{passed} at the same time of 2"] if passed > 2 else []
         await asyncio.sleep(0.2)
         heard = await _send(arena, account, chat(), "/v1/chat/completions")
