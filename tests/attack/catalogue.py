@@ -24,10 +24,6 @@ BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
 }
 
 KNOWN_OPEN: dict[tuple[str, str], str] = {
-    ("*", "paths: *"): "endpoints",
-    ("*", "methods: *"): "endpoints",
-    ("standalone", "headers: *x-envoy-*"): "edge",
-    ("*", "bodies: *"): "bodies",
     ("*", "tokens: 20 at once *"): "tokens",
     ("*", "tokens: leaving early: *"): "tokens",
 }

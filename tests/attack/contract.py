@@ -37,7 +37,7 @@ _PUBLISHED = re.compile(
     "|".join(
         [
             *(f"POST {re.escape(path)}" for path in _POST),
-            f"GET /v1/responses/{_ONE_SEGMENT}",
+            f"(GET|HEAD) /v1/responses/{_ONE_SEGMENT}",
             f"DELETE /v1/responses/{_ONE_SEGMENT}",
             f"POST /v1/responses/{_ONE_SEGMENT}/cancel",
         ]

@@ -61,6 +61,8 @@ class Work:
 
     @classmethod
     def of(cls, body: bytes) -> Work:
+        if not body:
+            return cls({}, 0, 0)
         document = _document(body)
         prompts = _prompts(document)
         choices = max(_number(document.get("n"), 1), _number(document.get("best_of"), 1), 1)
