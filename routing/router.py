@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from routing.pods.pod_view import PodView
     from routing.prefix.prefix_index import PrefixBooking
     from routing.profiles import ModelConfig
-    from routing.selector import Selector
+    from routing.selector import PodFilter
     from routing.spec import PodSpec
     from routing.strategies.policy import Policy, RoutingRequest
 
@@ -93,6 +93,10 @@ class Router:
         """What the operator configured for the model."""
         return self._pods.config(model)
 
+    def pod_of_token(self, token: str) -> PodSpec | None:
+        """The pod that a session's token stands for."""
+        return self._pods.pod_with_hash(int(token, 16))
+
     def check(self, model: str) -> None:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
         self._ready(model)
@@ -106,7 +110,7 @@ class Router:
         return probe is not None or len(view) > 0
 
     def book(
-        self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: Selector | None = None
+        self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: PodFilter | None = None
     ) -> Booking:
         """Chooses pods and books the request on the first; raises as `check` does, and SaturatedError."""
         now_seconds = self._clock()
@@ -147,7 +151,7 @@ class Router:
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
         return [probe, *rows][: max(2, self._candidates)], _PROBE, 0.0
 
-    def explain(self, policy: Policy, request: RoutingRequest, selector: Selector | None = None) -> list[Candidate]:
+    def explain(self, policy: Policy, request: RoutingRequest, selector: PodFilter | None = None) -> list[Candidate]:
         """Every candidate as `book` would see it now, best first, and then those not offered; changes nothing."""
         ready = self._ready(request.model, selector)
         view, probe = self._offered(ready)
@@ -206,7 +210,7 @@ class Router:
         """Ends a booking of which nobody will ever tell the outcome: the estimates stand."""
         self._unsettled.assume_success(charge_id)
 
-    def _ready(self, model: str, selector: Selector | None = None) -> IntColumn:
+    def _ready(self, model: str, selector: PodFilter | None = None) -> IntColumn:
         rows = self._pods.ready_rows().get(model)
         if rows is None:
             raise UnknownModelError(model)

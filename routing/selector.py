@@ -18,10 +18,12 @@ import re
 import reprlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from routing.spec import PodSpec
 
 MAX_CHARACTERS = 1024
 # Each is evaluated for each candidate; nobody writes that many by hand.
@@ -71,6 +73,28 @@ class Selector:
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels of a pod meet all requirements."""
         return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def admits(self, pod: PodSpec) -> bool:
+        """Whether the pod may be chosen."""
+        return self.matches(pod.labels)
+
+
+class PodFilter(Protocol):
+    """Which pods a request may go to."""
+
+    def admits(self, pod: PodSpec) -> bool:
+        """Whether the pod may be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyPod:
+    """The one pod at an address."""
+
+    address: str
+
+    def admits(self, pod: PodSpec) -> bool:
+        """Whether it is this one."""
+        return pod.address == self.address
 
 
 @lru_cache(maxsize=256)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
+from simulator.kept import KeptResponse
 from simulator.openai_requests import (
     ApiError,
     Generation,
@@ -40,7 +42,7 @@ class GeneratingHandlers:
         return [
             web.post("/v1/chat/completions", self._json(parse_chat, ChatShape)),
             web.post("/v1/completions", self._json(parse_completion, CompletionShape)),
-            web.post("/v1/responses", self._json(parse_responses, ResponsesShape)),
+            web.post("/v1/responses", self._responses),
             web.post("/v1/messages", self._json(parse_messages, MessagesShape)),
             web.post("/v1/audio/transcriptions", self._audio),
             web.post("/v1/audio/translations", self._audio),
@@ -52,6 +54,39 @@ class GeneratingHandlers:
 
         return handle
 
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        generation, kept = parse_responses(await request.read()), self._state.kept_responses
+        if generation.previous_response_id:
+            before = kept.get(generation.previous_response_id).prompt
+            generation.prompts = [before + generation.prompts[0]]
+
+        def keep(answer: Answer, response: Json) -> None:
+            if generation.keeps_response:
+                said = encode_text(answer.choices[0].text)
+                kept.keep(str(response["id"]), KeptResponse(response, generation.prompts[0] + said))
+
+        shape = ResponsesShape(keep)
+        if not generation.in_background:
+            return await self._answer(request, generation, shape)
+        answer, stream, words = self._state.generate(generation)
+        queued = shape.queued(answer)
+        task = asyncio.create_task(self._finish(answer, stream, words, shape))
+        kept.keep(str(queued["id"]), KeptResponse(queued, task=task))
+        return json_response(queued)
+
+    async def _finish(self, answer: Answer, stream: TokenStream, words: list[list[str]], shape: Shape) -> None:
+        """Answers nobody: the response is kept when it is complete."""
+        try:
+            await self._collect(answer, stream, words)
+            shape.whole(answer)
+        finally:
+            stream.close()
+
+    async def _collect(self, answer: Answer, stream: TokenStream, words: list[list[str]]) -> None:
+        async for index, event in stream:
+            answer.choices[index].words.append(words[index][event.number - 1])
+            answer.choices[index].finish_reason = event.finish_reason
+
     async def _audio(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, await _audio_generation(request), TranscriptionShape())
 
@@ -60,9 +95,7 @@ class GeneratingHandlers:
         try:
             if generation.stream:
                 return await self._stream(request, answer, stream, words, shape)
-            async for index, event in stream:
-                answer.choices[index].words.append(words[index][event.number - 1])
-                answer.choices[index].finish_reason = event.finish_reason
+            await self._collect(answer, stream, words)
             return json_response(shape.whole(answer))
         finally:
             stream.close()  # the client may be gone: its sequences must not go on

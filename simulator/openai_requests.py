@@ -39,6 +39,11 @@ class Generation:
     stream: bool = False
     include_usage: bool = False
     continuous_usage: bool = False
+    response_id: str = ""
+    """Asked for by whoever wants to find the response again; only /v1/responses knows such."""
+    previous_response_id: str = ""
+    keeps_response: bool = False
+    in_background: bool = False
 
 
 class StreamOptions(msgspec.Struct):
@@ -111,6 +116,10 @@ class ResponsesBody(GenerationBody, kw_only=True):
     instructions: str | None = None
     max_output_tokens: int | None = None
     tools: msgspec.Raw = msgspec.Raw()
+    request_id: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
 
 
 BodyT = TypeVar("BodyT")
@@ -149,6 +158,10 @@ def parse_responses(body: bytes) -> Generation:
     prompt = _conversation(responses.tools, responses.instructions, items)
     generation = responses.generation([prompt], responses.max_output_tokens)
     generation.choices = 1
+    generation.response_id = responses.request_id or ""
+    generation.previous_response_id = responses.previous_response_id or ""
+    generation.keeps_response = responses.store is not False
+    generation.in_background = bool(responses.background)
     return generation
 
 

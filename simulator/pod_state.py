@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from simulator.faults import Faults
+from simulator.kept import KeptResponses
 from simulator.openai_requests import ApiError, Generation
 from simulator.openai_shapes import Answer, Choice
 from simulator.sequence import EngineRequest, FinishReason
@@ -36,6 +37,7 @@ class PodState:
         self.last_headers: Mapping[str, str] = {}
         self.faults = Faults()
         self.sleep_state: SleepState = "awake"
+        self.kept_responses = KeptResponses()
         self._clock = clock
         self._ready_at = clock() + config.startup_seconds
         self._rng = random.Random(config.seed)

@@ -16,6 +16,7 @@ from simulator.driver import EngineDriver
 from simulator.engine import Engine
 from simulator.fault_handlers import FaultHandlers, failing, is_inference
 from simulator.generating import GeneratingHandlers, json_response
+from simulator.keeping import KeepingHandlers
 from simulator.managing import ManagingHandlers
 from simulator.openai_requests import ApiError
 from simulator.openai_shapes import error_body
@@ -89,8 +90,9 @@ def build_app(state: PodState) -> web.Application:
     middlewares = [_errors, _only_when_ready(state), _remember_headers(state), failing(state)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_pod(state.pod.name))
-    for handlers in (ManagingHandlers(state), FaultHandlers(state), GeneratingHandlers(state), ReadingHandlers(state)):
-        app.add_routes(handlers.routes())
+    handlers = (ManagingHandlers, FaultHandlers, GeneratingHandlers, ReadingHandlers, KeepingHandlers)
+    for of_one_kind in handlers:
+        app.add_routes(of_one_kind(state).routes())
     return app
 
 

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 from simulator.openai_shapes import sse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.openai_shapes import Answer, Json
 
 
 class ResponsesShape:
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[Answer, Json], None] = lambda answer, response: None) -> None:
+        """`keep` gets the response when it is complete."""
         self._sequence_number = 0
+        self._keep = keep
 
     def opening(self, answer: Answer) -> list[bytes]:
         started = self._response(answer, "in_progress", [])
@@ -55,7 +59,12 @@ class ResponsesShape:
         response = self._response(answer, "incomplete" if truncated else "completed", [item]) | {"usage": usage}
         if truncated:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
+        self._keep(answer, response)
         return response
+
+    def queued(self, answer: Answer) -> Json:
+        """The response before its first token."""
+        return self._response(answer, "queued", [])
 
     def _event(self, kind: str, **fields: object) -> bytes:
         data: Json = {"type": kind, "sequence_number": self._sequence_number, **fields}
@@ -79,7 +88,7 @@ class ResponsesShape:
 
     def _response(self, answer: Answer, status: str, output: list[Json]) -> Json:
         return {
-            "id": f"resp_{answer.key}",
+            "id": answer.generation.response_id or f"resp_{answer.key}",
             "object": "response",
             "created_at": answer.created,
             "status": status,
@@ -88,6 +97,7 @@ class ResponsesShape:
             "parallel_tool_calls": True,
             "tool_choice": "auto",
             "tools": [],
+            "previous_response_id": answer.generation.previous_response_id or None,
             "usage": None,
         }
 

@@ -22,7 +22,7 @@ import msgspec
 from gateway_plugin.endpoints import OPEN_PATHS
 from gateway_plugin.extproc import replies
 from gateway_plugin.extproc.replies import Forward
-from gateway_plugin.extproc.response import FollowedResponse
+from gateway_plugin.extproc.response import FollowedResponse, followed
 from gateway_plugin.extproc.services import NOTHING_LEFT, Ending, Services
 from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
 from gateway_plugin.intent import rejections
@@ -37,17 +37,18 @@ from gateway_plugin.intent.identity import (
     owner_of,
     subject_of,
 )
+from gateway_plugin.intent.kept_responses import KEEPING_ENGINES, id_in_path, keeper_of
 from gateway_plugin.intent.plan import Plan, routing_request
 from gateway_plugin.intent.sources import source_of
 from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
-from gateway_plugin.openai.rewriting import NameRestorer
+from gateway_plugin.openai.response_ids import new_response_id, with_response_id
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
-from gateway_plugin.openai.usage_removal import UsageRemover
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
 from routing.router import NoReadyPodError, SaturatedError, UnknownModelError
+from routing.selector import OnlyPod
 from routing.strategies.least_request import LeastRequest
 from routing.strategies.session_affinity import SessionAffinity, token_of
 
@@ -55,11 +56,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway_plugin.catalogue.registry import Target
-    from gateway_plugin.extproc.response import Rewriter
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
     from protos.ext_proc import RequestHeaders
     from ratelimit import Decision, Subject
+    from routing.spec import PodSpec
 
 __all__ = ["Ending", "Exchange", "Phase", "Services"]
 
@@ -104,6 +105,7 @@ class Exchange:
         self._key: KeyClaim | None = None
         self._identity: Identity = NOBODY
         self._subject: Subject | None = None
+        self._keeper: OnlyPod | None = None
         self._removed_headers: tuple[str, ...] = ()
         self._head: RequestHead | None = None
         self._prompt: Prompt | None = None
@@ -270,19 +272,39 @@ class Exchange:
             return replies.pass_through(self._removed_headers)
         intent.check_published()
         self._identity = identity
+        self._intent = intent = self._at_its_keeper(intent)
         self._subject = subject = subject_of(identity, rules.identity) if rules.limited else None
         if subject is not None:
             self._check_exhausted(subject, intent.model)
         elif intent.model:
             target = self._resolve(intent, intent.model)
             plan = self._new_plan(intent, target.model)
-            if not plan.needs_body and target.model == target.asked:
+            if not plan.needs_body and not intent.makes_response and target.model == target.asked:
                 return self._admit(intent, target, plan)
         if not self._has_body or not intent.wants_body:
             return self._on_body(b"")
         self.phase = BODY
         sees_response = self._services.follows_responses or self._services.names.restores_names()
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
+
+    def _at_its_keeper(self, intent: Intent) -> Intent:
+        """The request, with a model of the pod that keeps the response which its path names."""
+        response_id = id_in_path(intent.path)
+        if not response_id:
+            return intent
+        pod = keeper_of(response_id, self._identity.user, self._services.router, param="response_id")
+        if pod is None:
+            return intent
+        self._keeper = OnlyPod(pod.address)
+        return intent if intent.model in pod.models else msgspec.structs.replace(intent, model=pod.models[0])
+
+    def _check_previous(self, response_id: str, model: str) -> None:
+        """Goes where the response is that this one continues; raises ApiError 404."""
+        param = "previous_response_id"
+        pod = keeper_of(response_id, self._identity.user, self._services.router, param=param)
+        if pod is not None and model not in pod.models:
+            raise rejections.unknown_response(response_id, param)
+        self._keeper = OnlyPod(pod.address) if pod is not None else None
 
     def _resolve(self, intent: Intent, asked: str) -> Target:
         return self._services.names.resolve(asked, self._identity.user or intent.session or intent.request_id)
@@ -293,13 +315,16 @@ class Exchange:
         self._body = body
         self._head, self._prompt = intent.read_body(body)
         target = self._resolve(intent, self._head.model)
+        if self._prompt.previous_response_id:
+            self._check_previous(self._prompt.previous_response_id, target.model)
         return self._admit(intent, target, self._new_plan(intent, target.model))
 
     def _new_plan(self, intent: Intent, model: str) -> Plan:
         services = self._services
         plan = services.planner.plan(intent, model, self._prompt)
-        if plan.policy is None and services.names.route_of(model):
-            # Envoy's balancing over the base model's pods would meet some without the adapter.
+        if plan.policy is None and (services.names.route_of(model) or self._keeper or intent.makes_response):
+            # Envoy's balancing over the base model's pods would meet some without the adapter, and nobody would know
+            # which pod keeps a response.
             name = LeastRequest.name
             return msgspec.structs.replace(plan, policy=services.router.policy(name), strategy=name, label=name)
         return plan
@@ -409,22 +434,35 @@ class Exchange:
         router = self._services.router
         request = routing_request(intent, self._turn, forward.model, plan, router, self._prompt)
         try:
-            forward.booking = booking = router.book(plan.policy, request, forward.charge_id, intent.selector)
+            admitted = self._keeper or intent.selector
+            forward.booking = booking = router.book(plan.policy, request, forward.charge_id, admitted)
         except SaturatedError:
             return self._wait_for_room(intent, forward)
         except (UnknownModelError, NoReadyPodError):
             self._check_pods(forward.model)
+            if self._keeper is not None:  # it is there, but not ready
+                raise rejections.no_ready_pod(self._asked) from None
             # There are some, and the client's filter admits none of them.
             raise rejections.no_matching_pod(self._asked) from None
         forward.strategy = plan.strategy
         self._services.metrics.decisions.labels(forward.model, plan.label, booking.branch).inc()
+        if intent.makes_response:
+            self._name_response(booking.pods[0], forward)
         if SessionAffinity.name in plan.strategy:
             forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
         return self._sent_on(intent, plan, forward)
 
+    def _name_response(self, pod: PodSpec, forward: Forward) -> None:
+        """So that whoever asks for the response again is led to the pod that keeps it."""
+        if pod.engine in KEEPING_ENGINES and self._body:
+            name = new_response_id(pod.address, self._identity.user, self._services.new_id())
+            replaces = self._prompt is not None and self._prompt.has_request_id
+            forward.new_body = with_response_id(self._body, name, replaces=replaces)
+
     def _wait_for_room(self, intent: Intent, forward: Forward) -> WaitForRoom:
         # A pod with room may not be one that the client's filter admits, so who filters does not wait.
-        if self._services.may_wait and self.phase is not WAITING and intent.selector is None:
+        filtered = self._keeper is not None or intent.selector is not None
+        if self._services.may_wait and self.phase is not WAITING and not filtered:
             self.phase = WAITING
             return WaitForRoom(forward.model, fairness_key(self._identity))
         raise rejections.overloaded(f"all pods of model {self._asked} are busy")
@@ -435,7 +473,9 @@ class Exchange:
         services = self._services
         assert self._target is not None
         if services.follows_responses or self._target.restore_name:
-            self._response = self._followed(self._target, forward)
+            self._response = followed(
+                services, self._started_seconds, self._target, forward, tokens_matter=self._subject is not None
+            )
         reply = forward.reply(to_body=self._asked_by_body, mode=_RESPONSE if services.follows_responses else _HOLD)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
         self.phase = HELD
@@ -443,24 +483,6 @@ class Exchange:
         services.metrics.requests.labels(forward.model, plan.label).inc()
         services.metrics.model_in_flight.labels(forward.model).inc()
         return reply
-
-    def _followed(self, target: Target, forward: Forward) -> FollowedResponse | None:
-        services = self._services
-        restores = target.restore_name and target.model != target.asked
-        if not services.follows_responses and not restores:
-            return None
-        rewriters: list[Rewriter] = []
-        if services.follows_responses and forward.added_usage:  # elsewhere Envoy itself takes it out
-            rewriters.append(UsageRemover())
-        if restores:
-            rewriters.append(NameRestorer(target.model, target.asked))
-        return FollowedResponse(
-            services.clock,
-            self._started_seconds,
-            tokens_matter=services.follows_responses and self._subject is not None,
-            rewriters=rewriters,
-            tells_client=services.follows_responses,
-        )
 
     def _reject(self, error: ApiError) -> Reply:
         self._close()

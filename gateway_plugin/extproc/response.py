@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway_plugin.extproc.replies import CONTROL_HEADERS
 from gateway_plugin.extproc.steps import Reply
+from gateway_plugin.openai.rewriting import NameRestorer
 from gateway_plugin.openai.usage import reader_for
+from gateway_plugin.openai.usage_removal import UsageRemover
 from protos import ext_proc
 from protos.access_log import FinishedExchange
 from protos.ext_proc import Mode
@@ -20,7 +22,9 @@ from ratelimit import Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway_plugin.catalogue.registry import Target
     from gateway_plugin.extproc.replies import Forward
+    from gateway_plugin.extproc.services import Services
     from gateway_plugin.openai.usage import UsageReader
     from protos.ext_proc import ProcessingRequest
 
@@ -120,3 +124,24 @@ class FollowedResponse:
             prompt_tokens_estimate=forward.prompt_tokens_estimate,
             tokens=self._reader.tokens() if self._reader is not None else {},
         )
+
+
+def followed(
+    services: Services, started_seconds: float, target: Target, forward: Forward, *, tokens_matter: bool
+) -> FollowedResponse | None:
+    """The response of a request that was sent on, where there is a reason to see it."""
+    restores = target.restore_name and target.model != target.asked
+    if not services.follows_responses and not restores:
+        return None
+    rewriters: list[Rewriter] = []
+    if services.follows_responses and forward.added_usage:  # elsewhere Envoy itself takes it out
+        rewriters.append(UsageRemover())
+    if restores:
+        rewriters.append(NameRestorer(target.model, target.asked))
+    return FollowedResponse(
+        services.clock,
+        started_seconds,
+        tokens_matter=services.follows_responses and tokens_matter,
+        rewriters=rewriters,
+        tells_client=services.follows_responses,
+    )

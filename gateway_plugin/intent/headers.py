@@ -55,6 +55,7 @@ _FORM = "multipart/form-data"
 _JSON_TYPES = ("application/json", "text/json")
 _MAX_SESSION_CHARACTERS = 256
 _MULTIPART, _ANY, _NONE = BodyKind.MULTIPART, BodyKind.ANY, BodyKind.NONE
+_RESPONSES = BodyKind.RESPONSES
 _POD = Answerer.POD
 _GENERATION, _REQUEST, _ASKED = Cost.GENERATION, Cost.REQUEST, Usage.ASKED
 
@@ -127,6 +128,11 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     def wants_body(self) -> bool:
         """Whether a body can say anything here."""
         return self.endpoint is not None and self.endpoint.body is not _NONE
+
+    @property
+    def makes_response(self) -> bool:
+        """Whether the answer is a response that its pod keeps."""
+        return self.endpoint is not None and self.endpoint.body is _RESPONSES
 
     def check_published(self) -> Endpoint:
         """The endpoint; raises ApiError where path or method do not exist."""

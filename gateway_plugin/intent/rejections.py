@@ -124,6 +124,18 @@ def unknown_model(model: str) -> ApiError:
     )
 
 
+def unknown_response(response_id: str, param: str) -> ApiError:
+    """404: there is no such response, or it is somebody else's, which must look the same."""
+    message = f"Response with id '{_short(response_id)}' not found."
+    return ApiError(404, message, reason="unknown_response", code="not_found", param=param)
+
+
+def lost_response(response_id: str, param: str) -> ApiError:
+    """404: the pod that kept the response is gone, and the response with it."""
+    message = f"Response with id '{_short(response_id)}' not found: the pod that kept it is gone."
+    return ApiError(404, message, reason="lost_response", code="not_found", param=param)
+
+
 def no_ready_pod(model: str) -> ApiError:
     """503: the model is known, but no pod can take the request now."""
     return ApiError(

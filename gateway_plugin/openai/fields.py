@@ -54,6 +54,8 @@ class Fields(Struct, frozen=True, gc=False):
     query: Raw = ABSENT
     documents: Raw = ABSENT
     cache_salt: _Salt = ""
+    previous_response_id: Raw = ABSENT
+    request_id: Raw = ABSENT
 
 
 _DECODER = msgspec.json.Decoder(Fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
+from msgspec import Raw
 
 from gateway_plugin.endpoints import BodyKind
 from gateway_plugin.openai.errors import bad_body
@@ -30,6 +31,10 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
     """Prompts that are answered one by one; never fewer than an engine finds."""
     bytes_behind_key: int = 0
     """Of a prompt that is longer than its key."""
+    previous_response_id: str = ""
+    """The response that this one continues; only /v1/responses knows such."""
+    has_request_id: bool = False
+    """Whether the body of /v1/responses names the response itself."""
 
     @property
     def tokens(self) -> float:
@@ -81,8 +86,21 @@ def read_json_prompt(kind: BodyKind, body: bytes, default_model: str = "") -> tu
     if form is _COMPLETION:
         prompts = _number_of_prompts(*(spans.get("prompt") or (bytes(fields.prompt), 0, len(fields.prompt))))
         return head, Prompt(key, cache_salt, fields.max_tokens, _options(fields), _choices(fields), prompts, behind)
-    limit = fields.max_output_tokens if form is _RESPONSES else None
-    return head, Prompt(key, cache_salt, limit, bytes_behind_key=behind)
+    if form is not _RESPONSES:
+        return head, Prompt(key, cache_salt, None, bytes_behind_key=behind)
+    previous, has_id = _text(fields.previous_response_id), fields.request_id is not ABSENT
+    limit = fields.max_output_tokens
+    return head, Prompt(
+        key, cache_salt, limit, bytes_behind_key=behind, previous_response_id=previous, has_request_id=has_id
+    )
+
+
+def _text(value: Raw) -> str:
+    """A string; empty for what is none, which engines refuse or ignore."""
+    try:
+        return msgspec.json.decode(value, type=str) if value else ""
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
 
 
 def _key(names: tuple[str, ...], body: bytes, fields: Fields, spans: dict[str, Span]) -> tuple[bytes, int]:

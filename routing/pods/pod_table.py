@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from routing.pods.columns import Columns, IntColumn
     from routing.pods.lease import Lease
     from routing.profiles import ModelConfig
-    from routing.selector import Selector
+    from routing.selector import PodFilter
     from routing.spec import ClusterState, PodSpec
 
 # Scrapes come every second or less; ten missed ones mean that the numbers describe another moment.
@@ -99,9 +99,9 @@ class PodTable:
         """The ready pods of a known model; KeyError for an unknown one."""
         return self.view_of(self._ready_rows[model])
 
-    def only(self, rows: IntColumn, selector: Selector) -> IntColumn:
-        """Those of the rows whose pods' labels match."""
-        return np.array([row for row in rows.tolist() if selector.matches(self._specs[row].labels)], dtype=np.int64)
+    def only(self, rows: IntColumn, admitted: PodFilter) -> IntColumn:
+        """Those of the rows whose pods are admitted."""
+        return np.array([row for row in rows.tolist() if admitted.admits(self._specs[row])], dtype=np.int64)
 
     def view_of(self, rows: IntColumn) -> PodView:
         """The pods of these rows."""
@@ -119,6 +119,11 @@ class PodTable:
     def row_of(self, address: str) -> int | None:
         """The row of the pod that answers at "ip:port"."""
         return self._row_by_address.get(address)
+
+    def pod_with_hash(self, address_hash: int) -> PodSpec | None:
+        """The pod whose address has this hash."""
+        rows = np.flatnonzero(self.columns.address_hash == np.uint64(address_hash)).tolist()
+        return next((self._specs[row] for row in rows if row in self._specs), None)
 
     def book(self, row: int, work: Work = NO_WORK) -> Lease:
         """Counts one more request on the row's pod until the lease is released."""

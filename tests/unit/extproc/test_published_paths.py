@@ -10,6 +10,7 @@ import pytest
 from gateway_plugin.endpoints import ENDPOINTS, Answerer, BodyKind, Cost, EndpointTable
 from gateway_plugin.extproc.steps import Admit, Identify
 from gateway_plugin.intent.identity import IdentityRules
+from gateway_plugin.openai.response_ids import new_response_id
 from tests.unit.extproc.bench import ADMITTED, Bench, body, error, headers, mutation, reply
 
 MODEL = b'{"model": "m", "input": "hello hello", "messages": [1234567890123], "prompt": "hello", "query": "hello"}'
@@ -54,7 +55,7 @@ def test_a_long_path_is_cut_in_the_answer():
 def test_every_row_of_a_pod_is_identified_and_counted(row: Any):
     bench = Bench(default_strategy="random", identity=IdentityRules(frozenset({"header", "api-key"})))
     exchange = bench.exchange()
-    path, method = row.path.replace("{id}", "resp_1"), row.methods[-1]
+    path, method = row.path.replace("{id}", new_response_id("10.0.0.1:8000", "kim", "1")), row.methods[-1]
     form = {"content_type": "multipart/form-data; boundary=x"} if row.body is BodyKind.MULTIPART else {}
     assert isinstance(exchange.receive(sent(path, method, model="m", authorization="Bearer gw-a", **form)), Identify)
     step: object = exchange.identified("kim")
