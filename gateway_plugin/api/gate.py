@@ -1,5 +1,5 @@
 """What stands before every HTTP API of ours: who may enter is asked before a byte of the body is read, and bodies are
-bounded in length and time.
+bounded in length and time. Every answer says its request's id, as those of the gateway do.
 
 A body is read here, whole, and handed on as one message. Paths that are public take none: nobody reads it there.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from gateway_plugin.intent.headers import is_well_formed_id
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] == "http" and not self._is_public(scope["path"]):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _with_id(Headers(scope=scope).get("x-request-id", ""), send)
+        if not self._is_public(scope["path"]):
             try:
                 receive = await self._admitted(scope, receive)
             except ApiError as error:
@@ -92,6 +97,19 @@ class Gate:
     def _too_long(self) -> ApiError:
         message = f"the request body is longer than {self._max_body_bytes} bytes"
         return ApiError(413, message, reason="body_too_large", code="request_too_large")
+
+
+def _with_id(request_id: str, send: Send) -> Send:
+    if not is_well_formed_id(request_id):
+        return send
+    headers = [(b"x-request-id", request_id.encode()), (b"request-id", request_id.encode())]
+
+    async def send_with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await send(message)
+
+    return send_with_id
 
 
 def _first_then(first: Message, receive: Receive) -> Receive:

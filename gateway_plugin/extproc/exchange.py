@@ -100,7 +100,7 @@ class Exchange:
         self._intent: Intent | None = None
         self.source = ""
         """Where the request comes from."""
-        self._request_id = "-"
+        self._request_id = ""
         self._headers: RequestHeaders | None = None
         self._key: KeyClaim | None = None
         self._identity: Identity = NOBODY
@@ -269,7 +269,7 @@ class Exchange:
         if intent.passes:
             self._services.metrics.passed.inc()
             self.phase = DONE
-            return replies.pass_through(self._removed_headers)
+            return replies.pass_through(self._removed_headers, self._request_id)
         intent.check_published()
         self._identity = identity
         self._intent = intent = self._at_its_keeper(intent)
@@ -486,8 +486,9 @@ class Exchange:
 
     def _reject(self, error: ApiError) -> Reply:
         self._close()
+        self._request_id = self._request_id or self._services.new_id()
         self._services.metrics.rejections.labels(error.reason, str(error.status)).inc()
         # Exhausted users come in floods; the counter above is enough of them.
         level = logging.DEBUG if error.status == 429 else logging.INFO
         logger.log(level, "rejected request_id=%s status=%d reason=%s", self._request_id, error.status, error.reason)
-        return replies.rejection(error)
+        return replies.rejection(error, self._request_id)

@@ -79,7 +79,7 @@ class Forward(msgspec.Struct):
 
     def headers_for_client(self, pod_address: str) -> dict[str, str]:
         """What the client is told of the decision, and of the pod that answers."""
-        headers = {**_WENT_THROUGH, "request-id": self.request_id, **self.response_headers}
+        headers = {**_WENT_THROUGH, **id_headers(self.request_id), **self.response_headers}
         if self.booking is None:
             return headers
         headers["routing-strategy"] = self.strategy
@@ -101,6 +101,11 @@ class Forward(msgspec.Struct):
         if self.response_headers:
             more["headers"] = self.response_headers
         return more
+
+
+def id_headers(request_id: str) -> dict[str, str]:
+    """What tells a client its request's id: OpenAI's and Anthropic's look for different ones."""
+    return {"x-request-id": request_id, "request-id": request_id}
 
 
 @lru_cache(maxsize=_MAX_SHARED)
@@ -126,13 +131,15 @@ def _base(model: str, route: str, strategy: str, exposes_pod: bool) -> ext_proc.
     return ext_proc.shared(headers, metadata)
 
 
-def pass_through(removed_headers: tuple[str, ...]) -> Reply:
+def pass_through(removed_headers: tuple[str, ...], request_id: str) -> Reply:
     """To a request that is none of the gateway's business."""
-    return Reply(ext_proc.headers_reply({}, (*CONTROL_HEADERS, *removed_headers)), final=True)
+    set_headers, metadata = {"x-request-id": request_id}, cast("dict[str, Json]", {"request_id": request_id})
+    message = ext_proc.headers_reply(set_headers, (*CONTROL_HEADERS, *removed_headers), metadata=metadata)
+    return Reply(message, final=True)
 
 
-def rejection(error: ApiError) -> Reply:
+def rejection(error: ApiError, request_id: str) -> Reply:
     """The answer that the gateway gives instead of a pod's."""
-    headers = {"content-type": "application/json", **error.headers}
+    headers = {"content-type": "application/json", **id_headers(request_id), **error.headers}
     details = f"gateway_plugin_{error.reason}"
     return Reply(ext_proc.immediate_reply(error.status, headers, error.body, details), final=True)

@@ -50,7 +50,7 @@ _DECIDING = (
 )
 """Headers that must not say two things. Of the others the first counts."""
 StreamUsage = Literal["inject", "require", "estimate"]
-_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _FORM = "multipart/form-data"
 _JSON_TYPES = ("application/json", "text/json")
 _MAX_SESSION_CHARACTERS = 256
@@ -193,7 +193,12 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
 def request_id_of(headers: Mapping[str, str], new_id: Callable[[], str]) -> str:
     """The request's id: the one that it brings, where that may go into headers and logs."""
     request_id = headers.get("x-request-id", "")
-    return request_id if _WELL_FORMED_ID.fullmatch(request_id) else new_id()
+    return request_id if is_well_formed_id(request_id) else new_id()
+
+
+def is_well_formed_id(request_id: str) -> bool:
+    """Whether it may go into headers and logs as it is."""
+    return _WELL_FORMED_ID.fullmatch(request_id) is not None
 
 
 def check_repeated(repeated: Collection[str]) -> None:

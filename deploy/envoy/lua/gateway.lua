@@ -29,7 +29,8 @@ local function add_headers(headers, about)
   headers:remove("target-pod")
   if not about then return end
   headers:replace("x-went-into-req-headers", "true")
-  headers:replace("request-id", about.request_id)
+  headers:replace("request-id", about.request_id) -- as Anthropic's clients read it
+  headers:replace("x-request-id", about.request_id) -- as OpenAI's do
   for name, value in pairs(about.headers or {}) do headers:replace(name, value) end
   if not about.strategy then return end
   headers:replace("routing-strategy", about.strategy)

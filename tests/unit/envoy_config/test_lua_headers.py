@@ -22,6 +22,7 @@ def test_the_pod_that_served_is_named(script: Script) -> None:
     assert client_headers(script, ABOUT, target_pod_ip="[fd00::2]:8000") == {
         "x-went-into-req-headers": "true",
         "request-id": "r1",
+        "x-request-id": "r1",
         "routing-strategy": "prefix-cache",
         "target-pod": "llama-1",
         "target-pod-ip": "[fd00::2]:8000",
@@ -38,13 +39,14 @@ def test_no_pod_served(script: Script) -> None:
     assert client_headers(script, ABOUT, target_pod_ip="-") == {
         "x-went-into-req-headers": "true",
         "request-id": "r1",
+        "x-request-id": "r1",
         "routing-strategy": "prefix-cache",
     }
 
 
 def test_without_a_strategy_no_pod_is_shown(script: Script) -> None:
     seen = client_headers(script, {"request_id": "r1"}, target_pod_ip="10.0.0.1:8000")
-    assert seen == {"x-went-into-req-headers": "true", "request-id": "r1"}
+    assert seen == {"x-went-into-req-headers": "true", "request-id": "r1", "x-request-id": "r1"}
 
 
 def test_headers_that_the_plugin_asks_for_are_set(script: Script) -> None:

@@ -115,7 +115,7 @@ def test_engines_get_the_path_without_a_trailing_slash():
 def test_what_the_gateway_answers_itself_passes_through(path: str):
     bench = Bench(default_strategy="random")
     step = bench.exchange().receive(headers(**{":path": path, ":method": "GET", "target_pod": "6.6.6.6:1"}))
-    assert mutation(step) == ({}, ["target-pod", "target-pod-ip"])
+    assert mutation(step) == ({"x-request-id": "id-1"}, ["target-pod", "target-pod-ip"])
     assert reply(step).final
     assert not reply(step).message.HasField("mode_override")
 

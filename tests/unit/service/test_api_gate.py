@@ -95,6 +95,13 @@ async def test_a_body_that_does_not_come_is_given_up(looptime):
     assert looptime == 30
 
 
+async def test_answers_say_the_requests_id():
+    for own, said in ((b"mine-1", b"mine-1"), (b"a b", None)):
+        client = Client(iter([]))
+        _, headers, _ = await client.post(new_api(), "/v1/users", (b"x-request-id", own))
+        assert (headers.get(b"x-request-id"), headers.get(b"request-id")) == (said, said)
+
+
 async def test_a_body_within_bounds_arrives():
     body = json.dumps({"name": "lgy"}).encode()
     client = Client(iter([body[:5], body[5:]]))
