@@ -79,7 +79,7 @@ def test_strangers_are_not_told_which_paths_there_are(path: str):
 def test_health_is_for_everybody():
     bench = Bench(identity=IdentityRules(frozenset({"bearer"}), bearer_token="t0p", anonymous="reject"))
     for method in ("GET", "HEAD"):
-        assert mutation(bench.exchange().receive(sent("/health", method, user="a b/")))[0] == {}
+        assert mutation(bench.exchange().receive(sent("/health", method, user="a b/")))[0] == {"x-request-id": "id-1"}
 
 
 def test_an_id_needs_a_model_and_no_body():
