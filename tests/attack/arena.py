@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +17,7 @@ import msgspec
 import redis.asyncio
 
 from gateway_plugin.demo.stack import HOST, Stack, StackOptions
-from ratelimit import LimitDefaults, RedisStore, UserRecord
+from ratelimit import LimitDefaults, RedisStore, StoreUnavailable, UserRecord
 from tests.attack.engine import Engines
 from tests.envoy_flavours import templates_of
 
@@ -108,6 +109,8 @@ class Arena:
         """A new user with a key, who may use model m; written as the users API writes, without its round trips."""
         name = f"insider-{next(self._names)}"
         record = UserRecord(name=name, rpm=1000, tpm=50_000_000, models=("m",))
+        with contextlib.suppress(StoreUnavailable):  # after an outage, on a connection from before
+            await self._users.names(1)
         assert await self._users.create(msgspec.structs.replace(record, **fields))
         return Account(name, (await self._users.create_key(name, "attack")).secret)
 

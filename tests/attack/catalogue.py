@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from tests.attack.attacks import Attack
-from tests.attack.kinds import crowds, documents, headers, identity, methods, paths, smuggling, store, tokens
+from tests.attack.kinds import crowds, documents, headers, identity, methods, outages, paths, smuggling, store, tokens
 from tests.attack.runner import Score
 
 BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
@@ -19,11 +19,15 @@ BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
         identity.KIND: identity.ATTACKS,
         store.KIND: store.ATTACKS,
         crowds.KIND: crowds.ATTACKS,
+        outages.KIND: outages.ATTACKS,
     },
     "header": {identity.TRUSTED_KIND: identity.TRUSTED_ATTACKS},
 }
 
+LONG = (outages.KIND,)
+"""Kinds for `make attack` alone."""
 KNOWN_OPEN: dict[tuple[str, str], str] = {
+    ("*", "outages: *"): "store",
     ("*", "tokens: 20 at once *"): "tokens",
     ("*", "tokens: leaving early: *"): "tokens",
 }

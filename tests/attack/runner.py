@@ -11,7 +11,7 @@ from tests.attack.attacks import Attack, Findings
 
 AT_ONCE = 6
 """Attempts under way together: most of an attempt's time is waiting for what may still come."""
-ALONE = ("crowds", "identity, user header trusted")
+ALONE = ("crowds", "identity, user header trusted", "outages")
 """Kinds whose attempts share something: a machine's connections, a source's limit."""
 _LONGEST_ATTACK_SECONDS = 120.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attack.catalogue import BY_IDENTITY, mended, unexpected
+from tests.attack.catalogue import BY_IDENTITY, LONG, mended, unexpected
 from tests.attack.conftest import OpenArenas
 from tests.attack.runner import attempt_kind
 
@@ -12,6 +12,7 @@ CASES = [
     pytest.param(identity, kind, id=f"{identity}-{kind.replace(' ', '-')}")
     for identity, kinds in BY_IDENTITY.items()
     for kind in kinds
+    if kind not in LONG
 ]
 
 
