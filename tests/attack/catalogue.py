@@ -5,7 +5,19 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from tests.attack.attacks import Attack
-from tests.attack.kinds import crowds, documents, headers, identity, methods, outages, paths, smuggling, store, tokens
+from tests.attack.kinds import (
+    crowds,
+    documents,
+    headers,
+    identity,
+    methods,
+    operators,
+    outages,
+    paths,
+    smuggling,
+    store,
+    tokens,
+)
 from tests.attack.runner import Score
 
 BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
@@ -17,6 +29,7 @@ BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
         documents.KIND: documents.ATTACKS,
         tokens.KIND: tokens.ATTACKS,
         identity.KIND: identity.ATTACKS,
+        operators.KIND: operators.ATTACKS,
         store.KIND: store.ATTACKS,
         crowds.KIND: crowds.ATTACKS,
         outages.KIND: outages.ATTACKS,

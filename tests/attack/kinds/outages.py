@@ -72,11 +72,11 @@ async def _flapping(arena: Arena) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _read_only(arena: Arena) -> AsyncIterator[None]:
     async with arena.redis() as store:
-        await store.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await store.replicaof("127.0.0.1", 1)
         try:
             yield
         finally:
-            await store.execute_command("REPLICAOF", "NO", "ONE")
+            await store.replicaof("NO", "ONE")
 
 
 @asynccontextmanager
