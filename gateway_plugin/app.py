@@ -322,7 +322,15 @@ def _rules(settings: Settings) -> Rules:
         trusted_hops=settings.trusted_hops,
     )
     limited = settings.limits == "on"
-    return Rules(settings.default_strategy, identity, limited, settings.stream_usage, filter_keys, settings.expose_pod)
+    return Rules(
+        settings.default_strategy,
+        identity,
+        limited,
+        settings.stream_usage,
+        filter_keys,
+        settings.expose_pod,
+        max_body_bytes=settings.grpc_max_message_bytes,
+    )
 
 
 async def _first(*parts: Coroutine[Any, Any, object]) -> None:
@@ -342,6 +350,7 @@ def _tls(settings: Settings) -> TlsFiles | None:
 def _bounds(settings: Settings) -> Bounds:
     return Bounds(
         max_exchanges=settings.max_inflight_exchanges,
+        unpacked_bytes=settings.request_memory_bytes,
         uploads=UploadBounds(settings.max_uploads, settings.max_uploads_per_source, settings.upload_seconds),
         max_queue_length=settings.queue_length,
         max_wait_seconds=settings.queue_seconds,

@@ -161,6 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 OPEN_PATHS = frozenset(row.path for row in ENDPOINTS if row.answerer is Answerer.HEALTH)
 ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,255}"
 """What engines make, and nothing that a path could be bent with; Python and RE2 read it alike."""
+_ANTHROPIC_PATHS = "/v1/messages/"
 _MODELS = "/v1/models/"
 """Names of models have slashes in them; whatever follows is one."""
 
@@ -186,6 +187,13 @@ class EndpointTable:
         if found is not None:
             return found
         return next((row for pattern, row in self._patterns if pattern.fullmatch(bare)), None)
+
+    def family_of(self, path: str) -> Family:
+        """Whose form an error takes on this path; what does not exist below another's path is taken for theirs, too."""
+        row = self.find(path)
+        if row is not None:
+            return row.family
+        return Family.ANTHROPIC if path.startswith(_ANTHROPIC_PATHS) else Family.OPENAI
 
 
 def pattern_of(row: Endpoint) -> str:

@@ -71,7 +71,8 @@ class Settings(BaseModel):
     request_memory_bytes: int = Field(
         160 * MIB,
         description="of messages from Envoy that arrive or wait, in the whole process; those above 1 MiB may use three"
-        " quarters, and when they find no place within 3 s their requests are answered 503",
+        " quarters, and when they find no place within 3 s their requests are answered 503; as much again is for bodies"
+        " that came compressed",
         ge=MIB,
         le=64 * 1024 * MIB,
     )

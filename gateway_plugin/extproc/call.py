@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway_plugin.calls import INTERNAL, UNAVAILABLE, TooMuch
 from gateway_plugin.extproc.exchange import BODY, HEADERS, HELD, WAITING, Exchange
-from gateway_plugin.extproc.steps import Admit, Identify, WaitForRoom
+from gateway_plugin.extproc.steps import Admit, Identify, Unpack, WaitForRoom
 from gateway_plugin.intent import rejections
+from gateway_plugin.openai.errors import ApiError
 from protos.ext_proc import DecodeError
 from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
 
@@ -24,18 +25,19 @@ if TYPE_CHECKING:
     from gateway_plugin.extproc.parking import Parking
     from gateway_plugin.extproc.services import Ending, Services
     from gateway_plugin.extproc.steps import Reply, Step
+    from gateway_plugin.extproc.unpacked import UnpackedBodies
     from gateway_plugin.extproc.uploads import Uploads
     from gateway_plugin.extproc.waiting import WaitingRoom
     from gateway_plugin.limiting import Limiting
 
-    # A decision of the limiter, or the owner of a key.
-    Answer = Decision | str | None
+    # A decision of the limiter, the owner of a key, or a body.
+    Answer = Decision | str | bytes | None
 
 A = TypeVar("A")
 
 logger = logging.getLogger(__name__)
 
-_QUESTIONS = (Admit, Identify, WaitForRoom)
+_QUESTIONS = (Admit, Identify, Unpack, WaitForRoom)
 
 
 class Processor(Protocol):
@@ -44,6 +46,7 @@ class Processor(Protocol):
     services: Services
     limiter: Limiting
     parked: Parking
+    unpacked: UnpackedBodies
     uploads: Uploads
     waiting: WaitingRoom
     ends_calls: bool
@@ -63,7 +66,7 @@ class Processor(Protocol):
 class ProcessCall:
     """One call and its exchange."""
 
-    __slots__ = ("_asked", "_busy", "_call", "_exchange", "_finished", "_processor", "_uploading")
+    __slots__ = ("_asked", "_busy", "_call", "_exchange", "_finished", "_processor", "_unpacked_bytes", "_uploading")
 
     def __init__(self, call: Call, processor: Processor) -> None:
         self._call = call
@@ -73,6 +76,7 @@ class ProcessCall:
         self._busy: asyncio.Future[None] | None = None
         self._finished = False
         self._uploading = False
+        self._unpacked_bytes = 0
         if processor.refuses_calls:
             call.finish(UNAVAILABLE, "draining")
 
@@ -110,6 +114,8 @@ class ProcessCall:
             self._answered_too_late(asked)
         if self._uploading:
             self._end_upload()
+        if self._unpacked_bytes:
+            self._drop_unpacked()
         self._set_idle()
         exchange, processor = self._exchange, self._processor
         if exchange.phase is WAITING:
@@ -152,6 +158,8 @@ class ProcessCall:
         exchange = self._exchange
         if exchange.phase is BODY and not self._begin_upload():
             reply = exchange.refused(rejections.too_many_uploads())
+        if self._unpacked_bytes:
+            self._drop_unpacked()
         self._call.send(reply.message)
         may_end = self._processor.ends_calls and exchange.phase is HELD and not exchange.follows_response
         if reply.final or may_end:
@@ -167,7 +175,7 @@ class ProcessCall:
         self._uploading = False
         self._processor.uploads.leave(self)
 
-    def _ask(self, step: Admit | Identify | WaitForRoom) -> Step | None:
+    def _ask(self, step: Admit | Identify | Unpack | WaitForRoom) -> Step | None:
         """The next step, or None when the answer comes later."""
         if isinstance(step, Admit):
             decision = self._processor.limiter.admit(step.admission)
@@ -176,6 +184,8 @@ class ProcessCall:
             self._wait_for(decision)
         elif isinstance(step, Identify):
             self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256))
+        elif isinstance(step, Unpack):
+            self._wait_for(self._processor.unpacked.unpacked(step.unpacking))
         elif not self._processor.waiting.enter(step.model, step.turn, self):
             return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
         return None
@@ -199,13 +209,27 @@ class ProcessCall:
 
     def _told(self, asked: asyncio.Future[Answer]) -> Step:
         answer = asked.result()
+        if isinstance(answer, bytes):
+            return self._unpacked(answer)
         return self._exchange.admitted(answer) if isinstance(answer, Decision) else self._exchange.identified(answer)
+
+    def _unpacked(self, body: bytes) -> Step:
+        if not self._processor.unpacked.enter(len(body)):
+            return self._exchange.refused(rejections.overloaded("too many large requests arrive at once"))
+        self._unpacked_bytes = len(body)
+        return self._exchange.unpacked(body)
+
+    def _drop_unpacked(self) -> None:
+        self._processor.unpacked.leave(self._unpacked_bytes)
+        self._unpacked_bytes = 0
 
     def _failed(self, error: Exception) -> Reply | None:
         """One exchange must never end the process, and its client must get an answer."""
         if isinstance(error, DecodeError):
             self._call.finish(INTERNAL, "not a ProcessingRequest")
             return None
+        if isinstance(error, ApiError):
+            return self._exchange.refused(error)
         if isinstance(error, StoreUnavailable):
             logger.debug("limiter unavailable: %s", error)
             return self._exchange.refused(rejections.limiter_unavailable())

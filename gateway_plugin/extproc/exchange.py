@@ -2,7 +2,8 @@
 
     HEADERS     --request_headers--> IDENTIFYING | BODY | ADMITTING | HELD | DONE
     IDENTIFYING --identified-------> BODY | ADMITTING | HELD
-    BODY        --request_body-----> ADMITTING | HELD
+    BODY        --request_body-----> UNPACKING | ADMITTING | HELD
+    UNPACKING   --unpacked---------> ADMITTING | HELD
     ADMITTING   --admitted---------> HELD | WAITING
     WAITING     --resumed----------> HELD
     any         --refused, failed, end--> DONE, and whatever was booked is given back
@@ -24,7 +25,7 @@ from gateway_plugin.extproc import replies
 from gateway_plugin.extproc.replies import Forward
 from gateway_plugin.extproc.response import FollowedResponse, followed
 from gateway_plugin.extproc.services import NOTHING_LEFT, Ending, Services
-from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, WaitForRoom
+from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, Unpack, WaitForRoom
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.headers import Intent, check_repeated, read_intent, request_id_of
 from gateway_plugin.intent.identity import (
@@ -40,6 +41,7 @@ from gateway_plugin.intent.identity import (
 from gateway_plugin.intent.kept_responses import KEEPING_ENGINES, id_in_path, keeper_of
 from gateway_plugin.intent.plan import Plan, routing_request
 from gateway_plugin.intent.sources import source_of
+from gateway_plugin.intent.unpacking import Unpacking
 from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.response_ids import new_response_id, with_response_id
@@ -73,6 +75,7 @@ class Phase(Enum):
     HEADERS = "headers"
     IDENTIFYING = "identifying"
     BODY = "body"
+    UNPACKING = "unpacking"
     ADMITTING = "admitting"
     WAITING = "waiting"
     HELD = "held"
@@ -80,8 +83,8 @@ class Phase(Enum):
 
 
 # In Python 3.11 an attribute of an Enum costs ten times as much as a global, and these are asked for all the time.
-HEADERS, IDENTIFYING, BODY, ADMITTING = Phase.HEADERS, Phase.IDENTIFYING, Phase.BODY, Phase.ADMITTING
-WAITING, HELD, DONE = Phase.WAITING, Phase.HELD, Phase.DONE
+HEADERS, IDENTIFYING, BODY, UNPACKING = Phase.HEADERS, Phase.IDENTIFYING, Phase.BODY, Phase.UNPACKING
+ADMITTING, WAITING, HELD, DONE = Phase.ADMITTING, Phase.WAITING, Phase.HELD, Phase.DONE
 _ADMITTED = Outcome.ADMITTED
 _HOLD, _RESPONSE = Mode.HOLD, Mode.RESPONSE
 
@@ -101,6 +104,7 @@ class Exchange:
         self.source = ""
         """Where the request comes from."""
         self._request_id = ""
+        self._path = ""
         self._headers: RequestHeaders | None = None
         self._key: KeyClaim | None = None
         self._identity: Identity = NOBODY
@@ -127,6 +131,10 @@ class Exchange:
     def identified(self, key_owner: str | None) -> Step:
         """The answer to `Identify`: whose key it is, None for nobody's."""
         return self._run(self._on_identified, key_owner)
+
+    def unpacked(self, body: bytes) -> Step:
+        """The answer to `Unpack`."""
+        return self._run(self._on_plain_body, body)
 
     def admitted(self, decision: Decision) -> Step:
         """The answer to `Admit`."""
@@ -246,6 +254,7 @@ class Exchange:
         self._has_body = not headers.end_of_stream
         values, rules = headers.values, services.rules.identity
         self._request_id = request_id_of(values, services.new_id)
+        self._path = values.get(":path", "")
         self.source = source_of(values.get("x-forwarded-for", ""), rules.trusted_hops)
         caller = NOBODY if values.get(":path") in OPEN_PATHS else identify(values, self.source, rules)
         if isinstance(caller, KeyClaim):
@@ -279,7 +288,8 @@ class Exchange:
         elif intent.model:
             target = self._resolve(intent, intent.model)
             plan = self._new_plan(intent, target.model)
-            if not plan.needs_body and not intent.makes_response and target.model == target.asked:
+            on_headers_alone = not plan.needs_body and not intent.makes_response and not intent.is_compressed
+            if on_headers_alone and target.model == target.asked:
                 return self._admit(intent, target, plan)
         if not self._has_body or not intent.wants_body:
             return self._on_body(b"")
@@ -310,6 +320,19 @@ class Exchange:
         return self._services.names.resolve(asked, self._identity.user or intent.session or intent.request_id)
 
     def _on_body(self, body: bytes) -> Step:
+        intent = self._intent
+        assert intent is not None
+        if not intent.is_compressed or not body:
+            return self._on_plain_body(body)
+        # Engines do not all unpack bodies, and what an engine reads must be what was counted.
+        self._removed_headers = (*self._removed_headers, "content-encoding")
+        unpacking = Unpacking(intent.content_encoding, body, self._services.rules.max_body_bytes)
+        if unpacking.is_done:
+            return self._on_plain_body(unpacking.finish())
+        self.phase = UNPACKING
+        return Unpack(unpacking)
+
+    def _on_plain_body(self, body: bytes) -> Step:
         intent = self._intent
         assert intent is not None
         self._body = body
@@ -345,6 +368,7 @@ class Exchange:
             removed_headers=self._removed_headers,
             exposes_pod=services.rules.expose_pod,
             route=services.names.route_of(model),
+            new_body=self._body if intent.is_compressed and self._body else None,
         )
         if model != target.asked and self._body:
             self._body = forward.new_body = intent.with_model(self._body, model)
@@ -491,4 +515,4 @@ class Exchange:
         # Exhausted users come in floods; the counter above is enough of them.
         level = logging.DEBUG if error.status == 429 else logging.INFO
         logger.log(level, "rejected request_id=%s status=%d reason=%s", self._request_id, error.status, error.reason)
-        return replies.rejection(error, self._request_id)
+        return replies.rejection(error, self._services.rules.endpoints.family_of(self._path), self._request_id)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from gateway_plugin.extproc.steps import Reply
+from gateway_plugin.openai.error_forms import error_in_form
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Source
 
 if TYPE_CHECKING:
+    from gateway_plugin.endpoints import Family
     from gateway_plugin.openai.errors import ApiError
     from protos.encoding import Json
     from ratelimit import Subject
@@ -138,8 +140,8 @@ def pass_through(removed_headers: tuple[str, ...], request_id: str) -> Reply:
     return Reply(message, final=True)
 
 
-def rejection(error: ApiError, request_id: str) -> Reply:
+def rejection(error: ApiError, family: Family, request_id: str) -> Reply:
     """The answer that the gateway gives instead of a pod's."""
     headers = {"content-type": "application/json", **id_headers(request_id), **error.headers}
-    details = f"gateway_plugin_{error.reason}"
-    return Reply(ext_proc.immediate_reply(error.status, headers, error.body, details), final=True)
+    details, body = f"gateway_plugin_{error.reason}", error_in_form(error, family, request_id)
+    return Reply(ext_proc.immediate_reply(error.status, headers, body, details), final=True)

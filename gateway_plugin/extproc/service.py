@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway_plugin.extproc.call import ProcessCall
 from gateway_plugin.extproc.parking import Parking
 from gateway_plugin.extproc.services import NOTHING_LEFT
+from gateway_plugin.extproc.unpacked import UnpackedBodies
 from gateway_plugin.extproc.uploads import UploadBounds, Uploads
 from gateway_plugin.extproc.waiting import WaitingRoom
 from protos import ext_proc
@@ -42,6 +43,8 @@ class Bounds:
     max_exchanges: int = 0
     uploads: UploadBounds = _NO_UPLOAD_BOUNDS
     """Of exchanges whose bodies are still on their way; these are not counted above."""
+    unpacked_bytes: int = 0
+    """Of bodies that came compressed, until it is decided where they go."""
     max_queue_length: int = 0
     """Requests of one model that wait for a pod with room; 0: none may wait."""
     max_wait_seconds: float = 2.0
@@ -66,6 +69,7 @@ class ExternalProcessor:
         self.limiter = limiter
         self.ends_calls = bounds.ends_calls
         self.parked = Parking(services.clock, self.exchange_ended)
+        self.unpacked = UnpackedBodies(bounds.unpacked_bytes)
         self.uploads = Uploads(bounds.uploads, services.clock)
         self.waiting = WaitingRoom(
             services.router.has_room,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from gateway_plugin.intent.unpacking import Unpacking
     from ratelimit import Admission
 
 
@@ -23,6 +24,12 @@ class Identify(msgspec.Struct, frozen=True):
     key_sha256: str
 
 
+class Unpack(msgspec.Struct, frozen=True):
+    """Let another thread finish this, then call `unpacked` or `refused`."""
+
+    unpacking: Unpacking
+
+
 class Admit(msgspec.Struct, frozen=True, gc=False):
     """Ask the limiter, then call `admitted` or `refused`."""
 
@@ -37,4 +44,4 @@ class WaitForRoom(msgspec.Struct, frozen=True):
     """Who takes turns with others."""
 
 
-Step = Reply | Identify | Admit | WaitForRoom
+Step = Reply | Identify | Unpack | Admit | WaitForRoom

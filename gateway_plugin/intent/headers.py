@@ -73,6 +73,8 @@ class Rules:
     """Pod labels that clients may select by; "*" is all."""
     expose_pod: bool = True
     """Whether clients are told which pod served them."""
+    max_body_bytes: int = 16 * 1024 * 1024
+    """Of a body that came compressed; all others are bounded by Envoy and the transport."""
     endpoints: EndpointTable = field(default_factory=EndpointTable)
 
 
@@ -125,6 +127,11 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
         return self.endpoint is not None and self.endpoint.usage is _ASKED
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether the body must be unpacked."""
+        return self.content_encoding not in ("", "identity")
+
+    @property
     def wants_body(self) -> bool:
         """Whether a body can say anything here."""
         return self.endpoint is not None and self.endpoint.body is not _NONE
@@ -149,8 +156,6 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
         kind = self.endpoint.body
         if kind is _NONE or (kind is _ANY and not self._can_name_a_model(body)):
             return self._head_without_body(), NO_PROMPT
-        if self.content_encoding not in ("", "identity"):
-            raise rejections.compressed_body(self.content_encoding)
         if self._is_form(kind):
             self._check_multipart()
             return read_multipart_head(self.content_type, body), NO_PROMPT

@@ -106,10 +106,17 @@ def audio_wants_multipart() -> ApiError:
     return ApiError(400, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
 
 
-def compressed_body(encoding: str) -> ApiError:
-    """415: the model's name cannot be read from a compressed body."""
-    message = f"content-encoding {_short(encoding)} of requests is not supported; send the body as it is"
-    return ApiError(415, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
+def unknown_coding(encoding: str) -> ApiError:
+    """415: the model's name cannot be read from a body that is compressed in another way."""
+    message = f"content-encoding {_short(encoding)} of requests is not supported; send gzip, deflate, or none"
+    headers = {"x-error-request-body-processing": "true", "accept-encoding": "gzip, deflate"}
+    return ApiError(415, message, reason="content_type", headers=headers)
+
+
+def bad_coding(why: str) -> ApiError:
+    """400: a compressed body cannot be unpacked."""
+    message = f"the compressed request body cannot be read: {why}"
+    return ApiError(400, message, reason="bad_body", headers={"x-error-request-body-processing": "true"})
 
 
 def unknown_model(model: str) -> ApiError:

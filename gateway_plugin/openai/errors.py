@@ -49,8 +49,12 @@ def error_type(status: int) -> str:
 
 def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
     """The JSON document of an error."""
-    error = {"message": message, "type": error_type(status), "param": param, "code": code}
-    return msgspec.json.encode({"error": error})
+    return msgspec.json.encode({"error": error_object(status, message, code=code, param=param)})
+
+
+def error_object(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, object]:
+    """What is in it."""
+    return {"message": message, "type": error_type(status), "param": param, "code": code}
 
 
 def bad_body(message: str, param: str | None = None) -> ApiError:

@@ -28,7 +28,8 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": SECRET}], "max_to
         (CHAT, {"routing_strategy": "best"}, 400, "x-error-routing", "incorrect routing strategy best"),
         (CHAT, {"user": "nobody"}, 401, "x-error-user", "user: nobody does not exist"),
         (CHAT, {"content_type": "text/plain"}, 415, "x-error-request-body-processing", "content-type must be"),
-        (b"\x1f\x8b", {"content_encoding": "gzip"}, 415, "x-error-request-body-processing", "content-encoding gzip"),
+        (b"\x1f\x8b", {"content_encoding": "br"}, 415, "x-error-request-body-processing", "content-encoding br"),
+        (b"\x1f\x8b", {"content_encoding": "gzip"}, 400, "x-error-request-body-processing", "the compressed request"),
     ],
 )
 async def test_mistakes(gateway: Gateway, body: Any, headers: dict[str, str], status: int, header: str, message: str):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway_plugin.endpoints import ENDPOINTS, Answerer, BodyKind, Cost, EndpointTable
+from gateway_plugin.endpoints import ENDPOINTS, Answerer, BodyKind, Cost, EndpointTable, Family
 from gateway_plugin.extproc.steps import Admit, Identify
 from gateway_plugin.intent.identity import IdentityRules
 from gateway_plugin.openai.response_ids import new_response_id
@@ -43,7 +43,8 @@ def test_other_methods_are_405_and_told_which_are_right(row: Any):
     path = row.path.replace("{id}", "x")
     for method in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"} - set(row.methods):
         status, found, answered = error(Bench().exchange().receive(sent(path, method, model="m", upgrade="websocket")))
-        assert (status, found["code"], answered["allow"]) == (405, "method_not_supported", ", ".join(row.methods))
+        code = None if row.family is Family.ANTHROPIC else "method_not_supported"
+        assert (status, found.get("code"), answered["allow"]) == (405, code, ", ".join(row.methods))
 
 
 def test_a_long_path_is_cut_in_the_answer():
