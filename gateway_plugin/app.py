@@ -351,10 +351,20 @@ def _bounds(settings: Settings) -> Bounds:
     return Bounds(
         max_exchanges=settings.max_inflight_exchanges,
         unpacked_bytes=settings.request_memory_bytes,
-        uploads=UploadBounds(settings.max_uploads, settings.max_uploads_per_source, settings.upload_seconds),
+        uploads=_upload_bounds(settings),
         max_queue_length=settings.queue_length,
         max_wait_seconds=settings.queue_seconds,
         ends_calls=settings.release == "access_log",
+    )
+
+
+def _upload_bounds(settings: Settings) -> UploadBounds:
+    large_bytes = settings.upload_bytes
+    if settings.transport == "grpcio":
+        # The library takes whatever Envoy sends: only what was never asked for does not come.
+        large_bytes = min(large_bytes or settings.request_memory_bytes, settings.request_memory_bytes)
+    return UploadBounds(
+        settings.max_uploads, settings.max_uploads_per_source, settings.upload_seconds, total_bytes=large_bytes
     )
 
 

@@ -148,6 +148,13 @@ def envoy_config(
         float,
         typer.Option(min=1, help="Seconds without a byte, as while an engine thinks, after which a request ends."),
     ] = 3600,
+    first_byte_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds until a pod that has not begun to answer gets company: the next one is asked, too. 0: never.",
+        ),
+    ] = 0,
     message_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds for one answer of the plugin; covers a slow Redis.")
     ] = 5,
@@ -182,6 +189,7 @@ def envoy_config(
         upload_seconds=settings.upload_seconds,
         idle_timeout_seconds=idle_timeout,
         message_timeout_seconds=message_timeout,
+        first_byte_seconds=first_byte_timeout,
         max_heap_bytes=max_heap << 20,
         max_connections=max_connections,
         fail_open=fail_open,

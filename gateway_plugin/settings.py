@@ -103,6 +103,13 @@ class Settings(BaseModel):
     max_uploads_per_source: int = Field(
         2_000, description="the same of one source address, which may be a proxy's or a node's; 0: no bound", ge=0
     )
+    upload_bytes: int = Field(
+        384 * MIB,
+        description="of bodies above 1 MiB that are on their way, as announced, per process; one source may have half;"
+        " more: 503. Envoy keeps them until they are whole; 0: no bound",
+        ge=0,
+        le=64 * 1024 * MIB,
+    )
     upload_seconds: Seconds = Field(
         120.0, description="for a request's body to arrive; then 408. Envoy's own deadline in `envoy-config`, too"
     )
@@ -264,6 +271,11 @@ class Settings(BaseModel):
         if self.request_memory_bytes * 3 // 4 < self.grpc_max_message_bytes:
             raise ValueError(
                 f"request_memory_bytes = {self.request_memory_bytes}: three quarters of it must hold one message,"
+                f" grpc_max_message_bytes = {self.grpc_max_message_bytes}"
+            )
+        if 0 < self.upload_bytes < 2 * self.grpc_max_message_bytes:
+            raise ValueError(
+                f"upload_bytes = {self.upload_bytes}: half of it must hold one message,"
                 f" grpc_max_message_bytes = {self.grpc_max_message_bytes}"
             )
         if bool(self.grpc_tls_cert_file) != bool(self.grpc_tls_key_file):

@@ -134,6 +134,12 @@ class Stack:
         """The first of the replicas."""
         return self.plugins[0]
 
+    @property
+    def envoy_pid(self) -> int:
+        """Process id of Envoy."""
+        assert self._envoy is not None
+        return self._envoy.pid
+
     def ops_url_of(self, replica: int) -> str:
         """Where one of the replicas is asked how it is."""
         return f"http://{HOST}:{self.ports.plugin(replica)[1]}"

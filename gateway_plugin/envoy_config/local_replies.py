@@ -33,6 +33,7 @@ def local_replies(body_limit_bytes: int) -> tuple[LocalReply, ...]:
     """All rules, the most specific first."""
     too_large = f"The request body is longer than {body_limit_bytes} bytes."
     too_slow = "The request did not arrive in time."
+    full = "The gateway has more to do than it can. Try again."
     no_pod = "No pod could serve the request: those that were tried refused it or broke off. Try again."
     by_plugin = 'response.code_details.startsWith("ext_proc")'
     unknown = 'response.code_details == "direct_response"'
@@ -41,6 +42,7 @@ def local_replies(body_limit_bytes: int) -> tuple[LocalReply, ...]:
         _reply("response.code == 408", too_slow, "invalid_request_error", "request_timeout"),
         _reply(by_plugin, "The gateway plugin did not answer.", "api_error", "gateway_plugin_unavailable"),
         _reply(unknown, "Unknown path or model.", "invalid_request_error", None),
+        _reply('response.code_details == "overload"', full, "overloaded_error", "overloaded", retry_after_seconds=1),
         _reply("response.code == 503", no_pod, "overloaded_error", "service_unavailable", retry_after_seconds=1),
         _reply("response.code == 504", "The model did not answer in time.", "api_error", "timeout"),
         _reply("response.code < 500", "%LOCAL_REPLY_BODY%", "invalid_request_error", None),

@@ -129,6 +129,8 @@ class EnvoyConfig:
     """For one answer of the plugin; Envoy's default of 0.2 is less than a slow Redis may take."""
     idle_timeout_seconds: float = 3600.0
     """Without a byte in either direction, as while an engine thinks; there is no limit to a whole response."""
+    first_byte_seconds: float = 0.0
+    """Without a response's headers: then the next candidate is asked, too. 0: never."""
     connect_timeout_seconds: float = 1.0
     """To a pod; then the next candidate is tried."""
     fail_open: bool = False

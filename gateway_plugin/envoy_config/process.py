@@ -48,6 +48,11 @@ class EnvoyProcess:
         await self.stop()
 
     @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether the process is alive."""
         return self._process.returncode is None

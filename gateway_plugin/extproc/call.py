@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from gateway_plugin.calls import INTERNAL, UNAVAILABLE, TooMuch
 from gateway_plugin.extproc.exchange import BODY, HEADERS, HELD, WAITING, Exchange
 from gateway_plugin.extproc.steps import Admit, Identify, Unpack, WaitForRoom
+from gateway_plugin.extproc.uploads import announced_bytes
 from gateway_plugin.intent import rejections
 from gateway_plugin.openai.errors import ApiError
 from protos.ext_proc import DecodeError
@@ -168,7 +169,9 @@ class ProcessCall:
 
     def _begin_upload(self) -> bool:
         """The body is asked for with this reply; from now on the exchange waits and does not work."""
-        self._uploading = self._processor.uploads.enter(self._exchange.source, self)
+        exchange = self._exchange
+        size = announced_bytes(exchange.content_length)
+        self._uploading = self._processor.uploads.enter(exchange.source, self, size)
         return self._uploading
 
     def _end_upload(self) -> None:

@@ -103,6 +103,8 @@ class Exchange:
         self._intent: Intent | None = None
         self.source = ""
         """Where the request comes from."""
+        self.content_length = ""
+        """As the client says it, of a body that is to come."""
         self._request_id = ""
         self._path = ""
         self._headers: RequestHeaders | None = None
@@ -256,6 +258,7 @@ class Exchange:
         self._request_id = request_id_of(values, services.new_id)
         self._path = values.get(":path", "")
         self.source = source_of(values.get("x-forwarded-for", ""), rules.trusted_hops)
+        self.content_length = values.get("content-length", "")
         caller = NOBODY if values.get(":path") in OPEN_PATHS else identify(values, self.source, rules)
         if isinstance(caller, KeyClaim):
             self._key, self._headers, self.phase = caller, headers, IDENTIFYING

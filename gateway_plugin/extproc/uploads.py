@@ -1,7 +1,8 @@
 """Exchanges that wait for their client to send the body: they cost places here, and are no work.
 
 Without bounds of their own, one client that opens requests and never ends them would fill the process for everybody.
-So they are counted apart from work, by source address, and each has a deadline.
+So they are counted apart from work, by source address, and each has a deadline. Large ones are bounded in bytes, too,
+as their clients announce them: Envoy keeps a body until it is whole. Small ones never wait for those.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_MAX_DIGITS = 18
+
+
 class Uploading(Protocol):
     """What waits for a body."""
 
@@ -30,6 +34,28 @@ class UploadBounds(msgspec.Struct, frozen=True):
     total: int = 0
     per_source: int = 0
     seconds: float = 0.0
+    total_bytes: int = 0
+    """Of bodies above SMALL_BYTES; one source may announce half of it."""
+
+
+SMALL_BYTES = 1024 * 1024
+UNKNOWN_LENGTH_BYTES = 16 * SMALL_BYTES
+"""What a body counts for that does not say how long it is."""
+
+
+def announced_bytes(content_length: str) -> int:
+    """What a body counts for."""
+    if not (content_length.isascii() and content_length.isdecimal()) or len(content_length) > _MAX_DIGITS:
+        return UNKNOWN_LENGTH_BYTES
+    length = int(content_length)
+    return length if length > SMALL_BYTES else 0
+
+
+class _Held(msgspec.Struct, gc=False):
+    """What one source holds."""
+
+    number: int = 0
+    large_bytes: int = 0
 
 
 class Uploads:
@@ -40,19 +66,27 @@ class Uploads:
         self._clock = clock
         self._total = bounds.total or math.inf
         self._per_source = bounds.per_source or math.inf
-        self._waiting: dict[Uploading, tuple[str, float]] = {}
-        self._by_source: dict[str, int] = {}
+        self._total_bytes = bounds.total_bytes or math.inf
+        self._waiting: dict[Uploading, tuple[str, float, int]] = {}
+        self._by_source: dict[str, _Held] = {}
+        self.large_bytes = 0
+        """Announced by those who wait."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, source: str, upload: Uploading) -> bool:
+    def enter(self, source: str, upload: Uploading, size: int = 0) -> bool:
         """False when there are too many, or too many of this source; those without one share no bound."""
-        count = self._by_source.get(source, 0)
-        if (source != UNKNOWN and count >= self._per_source) or len(self._waiting) >= self._total:
+        held = self._by_source.get(source) or _Held()
+        if len(self._waiting) >= self._total or self.large_bytes + size > self._total_bytes:
             return False
-        self._by_source[source] = count + 1
-        self._waiting[upload] = source, self._clock()
+        if source != UNKNOWN and (held.number >= self._per_source or held.large_bytes + size > self._total_bytes / 2):
+            return False
+        held.number += 1
+        held.large_bytes += size
+        self._by_source[source] = held
+        self.large_bytes += size
+        self._waiting[upload] = source, self._clock(), size
         return True
 
     def leave(self, upload: Uploading) -> None:
@@ -60,11 +94,12 @@ class Uploads:
         found = self._waiting.pop(upload, None)
         if found is None:
             return
-        source = found[0]
-        count = self._by_source[source] - 1
-        if count:
-            self._by_source[source] = count
-        else:
+        source, _, size = found
+        held = self._by_source[source]
+        held.number -= 1
+        held.large_bytes -= size
+        self.large_bytes -= size
+        if not held.number:
             del self._by_source[source]
 
     def expire(self) -> None:
@@ -73,7 +108,7 @@ class Uploads:
             return
         before = self._clock() - self.bounds.seconds
         while self._waiting:
-            upload, (_, since) = next(iter(self._waiting.items()))
+            upload, (_, since, _) = next(iter(self._waiting.items()))
             if since > before:
                 return
             self.leave(upload)

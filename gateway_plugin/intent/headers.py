@@ -32,6 +32,7 @@ WANTED_HEADERS = frozenset(
         *KEY_HEADERS,
         "config-profile",
         "content-encoding",
+        "content-length",
         "content-type",
         "external-filter",
         "model",

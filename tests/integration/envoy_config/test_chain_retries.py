@@ -193,3 +193,49 @@ async def test_envoys_own_ejection_does_not_overrule_the_plugin(chain: Chain) ->
     await chain.start(bad.address, good.address)
     assert [(await chain.chat())[0] for _ in range(15)] == [500] * 15
     assert good.seen == []
+
+
+async def slow_and_quick(chain: Chain, think_seconds: float) -> tuple[Pod, Pod]:
+    """Two candidates, of which the first thinks for long; after half a second the next is asked, too."""
+    if chain.flavour != "standalone":
+        pytest.skip("the chart leaves it out by default, and Envoy Gateway cannot hedge")
+    slow, quick = await chain.pod(), await chain.pod()
+    slow.think_seconds = think_seconds
+    target(chain, slow.address, quick.address)
+    await chain.start(slow.address, quick.address, first_byte_seconds=0.5)
+    return slow, quick
+
+
+async def test_a_pod_that_says_nothing_is_helped_out_by_the_next(chain: Chain) -> None:
+    slow, _ = await slow_and_quick(chain, 5.0)
+    status, headers, _ = await chain.chat()
+    assert (status, headers["target-pod"]) == (200, "pod-1")
+    entry = await entry_of(chain)
+    assert (entry.attempts, passed_over(entry)) == (2, (slow.address,)), "health learns of it"
+
+
+async def test_a_slow_answer_is_not_cut_when_it_comes_first_after_all(chain: Chain) -> None:
+    slow, quick = await slow_and_quick(chain, 0.9)
+    quick.think_seconds = 5.0
+    status, headers, _ = await chain.chat()
+    assert (status, headers["target-pod"]) == (200, "pod-0")
+    entry = await entry_of(chain)
+    assert (entry.attempts, entry.pod_address, passed_over(entry)) == (2, slow.address, ()), "nobody failed"
+
+
+async def test_a_stream_that_has_begun_is_left_alone(chain: Chain) -> None:
+    slow, quick = await slow_and_quick(chain, 0.0)
+    async with chain.client.post("/v1/chat/completions", json={"model": "x", "stream": True}) as answer:
+        await asyncio.sleep(1.0)
+        slow.go.set()
+        assert b"[DONE]" in await answer.content.read()
+    assert (len(slow.seen), len(quick.seen)) == (1, 0)
+
+
+async def test_without_a_deadline_nobody_is_asked_twice(chain: Chain) -> None:
+    slow, quick = await chain.pod(), await chain.pod()
+    slow.think_seconds = 1.0
+    target(chain, slow.address, quick.address)
+    await chain.start(slow.address, quick.address)
+    assert (await chain.chat())[1]["target-pod"] == "pod-0"
+    assert quick.seen == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_plugin.calls import TooMuch
-from gateway_plugin.extproc.uploads import UploadBounds, Uploads
+from gateway_plugin.extproc.uploads import UNKNOWN_LENGTH_BYTES, UploadBounds, Uploads, announced_bytes
 from gateway_plugin.intent.sources import UNKNOWN
 from tests.unit.extproc.bench import body, headers
 from tests.unit.extproc.test_calls import Process, status_of
@@ -64,6 +64,46 @@ def test_who_takes_too_long_is_told_and_makes_room():
     uploads.expire()
     assert (early.timed_out, late.timed_out, len(uploads)) == (True, False, 1)
     assert uploads.enter("10.0.0.1", Upload())
+
+
+def test_large_bodies_are_bounded_in_bytes_and_small_ones_never_wait_for_them():
+    mib = 1 << 20
+    uploads = uploads_at([0.0], total_bytes=100 * mib)
+    large = [Upload() for _ in range(4)]
+    assert [uploads.enter("10.0.0.1", one, 20 * mib) for one in large] == [True, True, False, False]
+    assert uploads.enter("10.0.0.2", Upload(), 50 * mib)
+    assert not uploads.enter("10.0.0.3", Upload(), 20 * mib), "90 of 100 are announced"
+    assert uploads.enter("10.0.0.1", Upload(), announced_bytes("1000"))
+    uploads.leave(large[0])
+    assert uploads.enter("10.0.0.3", Upload(), 20 * mib)
+    assert uploads.large_bytes == 90 * mib
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ("", UNKNOWN_LENGTH_BYTES),
+        ("0", 0),
+        ("1048576", 0),
+        ("1048577", 1048577),
+        ("-5", UNKNOWN_LENGTH_BYTES),
+        ("9" * 19, UNKNOWN_LENGTH_BYTES),
+        ("\u0663", UNKNOWN_LENGTH_BYTES),
+    ],
+)
+def test_what_a_body_counts_for(said: str, counted: int):
+    assert announced_bytes(said) == counted
+
+
+async def test_who_announces_too_much_is_refused_before_a_byte_is_sent():
+    process = Process(uploads=UploadBounds(total_bytes=40_000_000))
+
+    def sent(length: str) -> int:
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for="10.9.9.9", content_length=length))
+        return status_of(call)
+
+    assert [sent("15000000"), sent("15000000"), sent("500")] == [0, 503, 0]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from("abc"))))

@@ -110,8 +110,14 @@ def test_requests_are_tried_again_alike(objects: Objects):
 def test_envoys_errors_are_worded_alike(objects: Objects):
     said = {json.loads(rule["response"]["body"]["inline"])["error"]["message"] for rule in overrides(objects)}
     unlike = {reply.message for reply in local_replies(1)} - said
-    # What Envoy Gateway says elsewhere or cannot say: the route for unknown models; statuses that clients cause.
-    assert unlike == {"The request body is longer than 1 bytes.", "Unknown path or model.", "%LOCAL_REPLY_BODY%"}
+    # What Envoy Gateway says elsewhere or cannot say: the route for unknown models; statuses that clients cause; which
+    # of Envoy's reasons a 503 has.
+    assert unlike == {
+        "The request body is longer than 1 bytes.",
+        "The gateway has more to do than it can. Try again.",
+        "Unknown path or model.",
+        "%LOCAL_REPLY_BODY%",
+    }
 
 
 def overrides(objects: Objects) -> list[Any]:

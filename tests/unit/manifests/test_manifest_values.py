@@ -51,3 +51,16 @@ def test_a_mistake_stops_the_installation(value: str, said: str):
     with pytest.raises(ToolError, match="helm failed") as failure:
         chart.objects(value)
     assert said in str(failure.value)
+
+
+@pytest.mark.skipif(not installed("helm"), reason=f"helm is not on PATH; {INSTALL['helm']}")
+def test_a_deadline_for_the_first_byte_is_one_per_try():
+    def retry(*values: str) -> Any:
+        (policy,) = (found for found in chart.objects(*values) if found["kind"] == "BackendTrafficPolicy")
+        return policy["spec"]["retry"]
+
+    assert "timeout" not in retry()["perRetry"]
+    assert "gateway-error" not in retry()["retryOn"]["triggers"]
+    bounded = retry("gateway.firstByteTimeout=60s")
+    assert bounded["perRetry"] == {"backOff": {"baseInterval": "5ms"}, "timeout": "60s"}
+    assert bounded["retryOn"]["triggers"][-1] == "gateway-error"

@@ -1,0 +1,193 @@
+"""`python -m tests.attack.crowding [--seconds 10] [--transport native] [--flavour standalone] [ATTACK...]`
+
+What one client can do to ten others. The ten ask for short answers, quietly first, then beside each attack of `crowd`;
+said is how many of them were answered, how late, and what the plugin and Envoy held in memory meanwhile. Times on a
+machine that also runs the attacker, the engines and the ten are those of the attack and of its cost to the machine;
+the attacker runs at the lowest priority, as it would elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks.procfs import cpu_seconds, raise_open_files, rss_bytes
+from gateway_plugin.demo.stack import Stack, StackOptions
+from tests.attack.crowd import ATTACKS
+from tests.envoy_flavours import TEMPLATES
+
+CLIENTS = 10
+PAUSE_SECONDS = 0.1
+LEAST_ANSWERED = 0.999
+MOST_TIMES_QUIET = 3.0
+MOST_BYTES = 512 * 1024 * 1024
+_MIB = 1024 * 1024
+_GRACE_SECONDS = 1.0
+_BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
+
+
+@dataclass
+class Seen:
+    """What became of the ten."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    plugin_bytes: int = 0
+    envoy_bytes: int = 0
+    plugin_cpu_seconds: float = 0.0
+    envoy_cpu_seconds: float = 0.0
+    attacker: str = ""
+
+    @property
+    def answered(self) -> float:
+        """The share that was answered well."""
+        return len(self.seconds) / max(1, len(self.seconds) + len(self.failed))
+
+    @property
+    def p99_seconds(self) -> float:
+        """Of those that were answered."""
+        ordered = sorted(self.seconds)
+        return ordered[int(len(ordered) * 0.99)] if ordered else float("inf")
+
+    def faults(self, quiet: Seen) -> list[str]:
+        """What does not hold."""
+        found = []
+        if self.answered < LEAST_ANSWERED:
+            found.append(f"answered {self.answered:.2%}: {sorted(set(self.failed))[:3]}")
+        if self.p99_seconds > MOST_TIMES_QUIET * quiet.p99_seconds:
+            found.append(f"p99 is {self.p99_seconds / quiet.p99_seconds:.1f} times the quiet one")
+        if self.plugin_bytes > MOST_BYTES:
+            found.append(f"the plugin holds {self.plugin_bytes / _MIB:.0f} MiB")
+        return found
+
+
+class Crowding:
+    """The ten, and what is measured beside them."""
+
+    def __init__(self, stack: Stack, seconds: float) -> None:
+        self._stack = stack
+        self._seconds = seconds
+
+    async def quiet(self) -> Seen:
+        """Nobody else is there."""
+        return await self._watched(Seen("quiet"))
+
+    async def beside(self, attack: str) -> Seen:
+        """One client does its worst."""
+        seen = Seen(attack)
+        command = ["-m", "tests.attack.crowd", str(self._stack.ports.gateway), attack]
+        attacker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            str(self._seconds + 2 * _GRACE_SECONDS),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=lambda: os.nice(19),
+        )
+        await asyncio.sleep(_GRACE_SECONDS)
+        await self._watched(seen)
+        output, _ = await attacker.communicate()
+        seen.attacker = output.decode().strip()
+        return seen
+
+    async def _watched(self, seen: Seen) -> Seen:
+        watching = asyncio.create_task(self._watch_memory(seen))
+        plugin, envoy = self._stack.plugin.pid, self._stack.envoy_pid
+        before = cpu_seconds(plugin), cpu_seconds(envoy)
+        end = time.monotonic() + self._seconds
+        async with aiohttp.ClientSession(self._stack.gateway_url, timeout=aiohttp.ClientTimeout(total=10)) as session:
+            await asyncio.gather(*(self._client(session, number, end, seen) for number in range(CLIENTS)))
+        watching.cancel()
+        seen.plugin_cpu_seconds, seen.envoy_cpu_seconds = (
+            cpu_seconds(plugin) - before[0],
+            cpu_seconds(envoy) - before[1],
+        )
+        return seen
+
+    async def _client(self, session: aiohttp.ClientSession, number: int, end: float, seen: Seen) -> None:
+        await asyncio.sleep(PAUSE_SECONDS * number / CLIENTS)
+        while time.monotonic() < end:
+            started = time.perf_counter()
+            try:
+                async with session.post("/v1/chat/completions", json=_BODY, headers={"user": f"u{number}"}) as answer:
+                    text = await answer.text()
+                if answer.status == 200:
+                    seen.seconds.append(time.perf_counter() - started)
+                else:
+                    seen.failed.append(f"{answer.status} {text[:100]}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                seen.failed.append(repr(error)[:100])
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _watch_memory(self, seen: Seen) -> None:
+        while True:
+            seen.plugin_bytes = max(seen.plugin_bytes, rss_bytes(self._stack.plugin.pid))
+            seen.envoy_bytes = max(seen.envoy_bytes, rss_bytes(self._stack.envoy_pid))
+            await asyncio.sleep(0.05)
+
+
+async def create_users(stack: Stack) -> None:
+    """Ten with room, and one without."""
+    async with aiohttp.ClientSession(stack.api_url) as session:
+        for name, rpm in [*((f"u{number}", 1_000_000) for number in range(CLIENTS)), ("greedy", 1)]:
+            async with session.post("/CreateUser", json={"name": name, "rpm": rpm, "tpm": 1_000_000_000}) as answer:
+                assert answer.status == 200, await answer.text()
+
+
+async def measure(options: StackOptions, seconds: float, attacks: list[str]) -> list[Seen]:
+    """The quiet run, and one beside each attack, each on a chain of its own."""
+    found = []
+    for attack in ["", *attacks]:
+        with tempfile.TemporaryDirectory() as directory:
+            async with Stack(options, Path(directory)) as stack:
+                await create_users(stack)
+                crowding = Crowding(stack, seconds)
+                found.append(await (crowding.beside(attack) if attack else crowding.quiet()))
+        quiet, newest = found[0], found[-1]
+        print(row(newest, quiet), flush=True)  # noqa: T201 - for whoever waits
+    return found
+
+
+def row(seen: Seen, quiet: Seen) -> str:
+    """One line of the table."""
+    faults = "; ".join(seen.faults(quiet)) or "holds"
+    return (
+        f"{seen.name:14} {len(seen.seconds):6} answered {seen.answered:8.2%}  p99 {seen.p99_seconds * 1000:7.1f} ms  "
+        f"plugin {seen.plugin_bytes / _MIB:4.0f} MiB {seen.plugin_cpu_seconds:4.1f} s  "
+        f"envoy {seen.envoy_bytes / _MIB:4.0f} MiB {seen.envoy_cpu_seconds:4.1f} s  {faults}"
+        f"  {seen.attacker}"
+    )
+
+
+def main() -> int:
+    """The exit code is 1 when something does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--transport", default="native", choices=["native", "grpcio"])
+    parser.add_argument("--flavour", default="standalone", choices=list(TEMPLATES))
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=", ".join(ATTACKS))
+    arguments = parser.parse_args()
+    raise_open_files()
+    environment = {
+        "GATEWAY_TRANSPORT": arguments.transport,
+        "GATEWAY_LIMITER_TIMEOUT_SECONDS": "1",
+        "GATEWAY_REDIS_TIMEOUT_SECONDS": "2",
+    }
+    options = StackOptions(
+        {"m": 2}, speed=50, plugin_environment=environment, envoy_templates=TEMPLATES[arguments.flavour]
+    )
+    found = asyncio.run(measure(options, arguments.seconds, arguments.attacks or list(ATTACKS)))
+    return int(any(seen.faults(found[0]) for seen in found[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
