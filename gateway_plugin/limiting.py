@@ -17,7 +17,6 @@ import time
 from typing import TYPE_CHECKING
 
 import msgspec
-from cachetools import TTLCache
 
 from ratelimit import (
     Admission,
@@ -34,6 +33,7 @@ from ratelimit import (
 from ratelimit.batching import BatchingLimits
 from ratelimit.exhausted import ExhaustedUsers, scope_of
 from ratelimit.guard import StoreGuard
+from ratelimit.key_owners import KeyOwners
 from ratelimit.known_users import KnownUsers
 from ratelimit.limits import source_record
 from ratelimit.local_limits import LocalLimits
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_KEY_FRESH_SECONDS = 5.0
-_KEY_KNOWN_SECONDS = 3600.0
-_MAX_KEYS = 10_000
 _SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED)
 
 
@@ -82,12 +79,11 @@ class Limiting:
         self._changes: UserChanges | None = None
         self._replicas: Replicas | None = None
         self._reads: set[asyncio.Task[None]] = set()
+        self._owners: KeyOwners | None = None
         if settings.effective_redis_url:
             self._use_redis(settings)
         else:
             self.store = self.limits = MemoryStore(time.time, self.defaults)
-        self._owners: TTLCache[str, str | None] = TTLCache(_MAX_KEYS, _KEY_FRESH_SECONDS)
-        self._last_owners: TTLCache[str, str | None] = TTLCache(_MAX_KEYS, _KEY_KNOWN_SECONDS)
 
     def _use_redis(self, settings: Settings) -> None:
         store = RedisStore.from_url(
@@ -109,12 +105,13 @@ class Limiting:
         # A refusal by a share of the limits says nothing once the store decides again.
         guard.recovered.append(self.exhausted.clear)
         self._users = UserCache(store, guard, known, time.monotonic)
+        self._owners = KeyOwners(self._user_of_key, time.monotonic)
         self._changes = UserChanges(
             store,
             time.monotonic,
             rng,
-            changed=[self.exhausted.invalidate, self._users.invalidate],
-            missed=[self.exhausted.clear, self._users.invalidate_all],
+            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget],
+            missed=[self.exhausted.clear, self._users.invalidate_all, self._owners.doubt_all],
         )
         self.store, self.limits = store, self.resilient
 
@@ -179,18 +176,14 @@ class Limiting:
         """Charges what exchanges cost; how many had not been charged before. Raises StoreUnavailable."""
         return await self.limits.settle_many(settlements)
 
-    async def owner_of_key(self, key_sha256: str) -> str | None:
-        """Whose API key this is; the last known answer while the store is away, else StoreUnavailable."""
-        if key_sha256 in self._owners:
-            return self._owners[key_sha256]
-        try:
-            owner = await self.store.user_of_key(key_sha256)
-        except StoreUnavailable:
-            if key_sha256 in self._last_owners:
-                return self._last_owners[key_sha256]
-            raise
-        self._owners[key_sha256] = self._last_owners[key_sha256] = owner
-        return owner
+    async def owner_of_key(self, key_sha256: str, source: str = "") -> str | None:
+        """Whose API key this is; see `KeyOwners`. `source` is who asks."""
+        if self._owners is None:
+            return await self.store.user_of_key(key_sha256)
+        return await self._owners.owner_of(key_sha256, source)
+
+    async def _user_of_key(self, key_sha256: str) -> str | None:
+        return await self.store.user_of_key(key_sha256)
 
     async def record_of(self, user: str) -> UserRecord | None:
         """What is stored of a user, None for nobody; the last that was known while the store is away, else

@@ -8,7 +8,7 @@ is settled later, once per charge id (`charges`). `MemoryStore` and `RedisStore`
 
 from __future__ import annotations
 
-from ratelimit.api_keys import ApiKey, NewKey, TooManyKeys, secret_sha256
+from ratelimit.api_keys import ApiKey, NewKey, NoSuchUser, TooManyKeys, secret_sha256
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits, effective_limits
 from ratelimit.memory import MemoryStore
@@ -32,6 +32,7 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "NewKey",
+    "NoSuchUser",
     "Outcome",
     "RedisStore",
     "Settlement",

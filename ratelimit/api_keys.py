@@ -45,6 +45,14 @@ class TooManyKeys(ValueError):  # noqa: N818 - it says what is wrong, like the o
         super().__init__(f"user {user!r} has {MAX_KEYS_PER_USER} keys already; revoke one first")
 
 
+class NoSuchUser(ValueError):  # noqa: N818
+    """Keys belong to users who exist."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"user {user!r} does not exist")
+        self.user = user
+
+
 def new_key() -> NewKey:
     return NewKey(secrets.token_hex(8), _SECRET_PREFIX + secrets.token_urlsafe(32))
 

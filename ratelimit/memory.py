@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.admission import Question, Scope, account, judge, override_of, refused_by_record, wait_seconds
-from ratelimit.api_keys import MemoryKeys
+from ratelimit.api_keys import MemoryKeys, NoSuchUser
 from ratelimit.charges import Charges, Closed, Open
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
@@ -21,6 +21,7 @@ from ratelimit.window import bucket_at, counts_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ratelimit.api_keys import NewKey
     from ratelimit.limits import Limits
     from ratelimit.spending import Spent
     from ratelimit.subjects import Subject
@@ -227,6 +228,18 @@ class MemoryStore(MemoryKeys):
             return False
         self.put(record)
         return True
+
+    async def change(self, name: str, change: Callable[[UserRecord], UserRecord]) -> UserRecord | None:
+        record = await self.read(name)
+        if record is not None:
+            self.put(record := change(record))
+        return record
+
+    async def create_key(self, user: str, label: str = "") -> NewKey:
+        check_user_name(user)
+        if user not in self._users:
+            raise NoSuchUser(user)
+        return await super().create_key(user, label)
 
     async def delete(self, name: str) -> bool:
         return self.drop(name)

@@ -4,6 +4,8 @@
     gateway-keys/<SHA-256>     the user's name                                                in a slot of its own
 
 A key is listed before it works and stops working before it is unlisted, so that every key that works can be revoked.
+The list is in the record's slot, so that only a user who exists has one. Whether the key is still listed when it begins
+to work is looked at once more: the user may have been deleted meanwhile. Until then it works for seconds only.
 """
 
 from __future__ import annotations
@@ -13,19 +15,31 @@ from typing import TYPE_CHECKING
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
-from ratelimit.api_keys import MAX_LABEL_CHARACTERS, ApiKey, NewKey, TooManyKeys, new_key, secret_sha256, shown_prefix
+from ratelimit.api_keys import (
+    MAX_LABEL_CHARACTERS,
+    ApiKey,
+    NewKey,
+    NoSuchUser,
+    TooManyKeys,
+    new_key,
+    secret_sha256,
+    shown_prefix,
+)
 from ratelimit.keys import RECORD_PREFIX, counter_prefix, record_key, secret_key
 from ratelimit.redis_edge import RedisEdge, text
 from ratelimit.scripts import Script, run
+from ratelimit.store import StoreUnavailable
 from ratelimit.users import CorruptUserRecord, UserRecord, decode_record, encode_record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.cluster import ClusterNode
 
-_DELETE, _ADD_KEY = Script("delete.lua"), Script("add_key.lua")
+_DELETE, _ADD_KEY, _REPLACE = Script("delete.lua"), Script("add_key.lua"), Script("replace.lua")
+_UNCONFIRMED_SECONDS = 30
+_MAX_TRIES = 20
 _SCAN_COUNT = 1000
 
 
@@ -40,26 +54,47 @@ class RedisUsers(RedisEdge):
     async def read(self, name: str) -> UserRecord | None:
         key = record_key(name)
         async with self._edge():
-            try:
-                raw = await self._client.get(key)
-            except ResponseError as error:
-                if str(error).startswith("WRONGTYPE"):
-                    raise CorruptUserRecord(key) from None
-                raise
+            raw = await self._raw(key)
         return None if raw is None else decode_record(raw, key)
+
+    async def _raw(self, key: str) -> bytes | str | None:
+        try:
+            raw: bytes | str | None = await self._client.get(key)
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                raise CorruptUserRecord(key) from None
+            raise
+        return raw
 
     async def update(self, record: UserRecord) -> bool:
         key = record_key(record.name)
         async with self._edge():
             return bool(await self._client.set(key, encode_record(record), xx=True))
 
+    async def change(self, name: str, change: Callable[[UserRecord], UserRecord]) -> UserRecord | None:
+        key = record_key(name)
+        for _ in range(_MAX_TRIES):
+            async with self._edge():
+                raw = await self._raw(key)
+                if raw is None:
+                    return None
+                record = change(decode_record(raw, key))
+                if await run(self._client, _REPLACE.call((key,), (text(raw), encode_record(record).decode()))):
+                    return record
+        raise StoreUnavailable(self.address, f"the record of {name!r} is changed too often")
+
     async def delete(self, name: str) -> bool:
         key = record_key(name)
         prefix = counter_prefix(key)
         async with self._edge():
-            for value in await self._client.hvals(f"{prefix}:keys"):
-                await self._client.delete(secret_key(_key_fields(value)[1]))
-            return bool(await run(self._client, _DELETE.call((key, prefix))))
+            await self._forget_secrets(await self._client.hvals(f"{prefix}:keys"))
+            existed, listed = await run(self._client, _DELETE.call((key, prefix)))
+            await self._forget_secrets(listed)  # of keys that were made meanwhile
+        return bool(existed)
+
+    async def _forget_secrets(self, listed: Sequence[bytes | str]) -> None:
+        for value in listed:
+            await self._client.delete(secret_key(_key_fields(value)[1]))
 
     async def names(self, limit: int) -> list[str]:
         """Walks the whole key space in steps, each with its own timeout, until `limit` names are found."""
@@ -98,9 +133,16 @@ class RedisKeys(RedisEdge):
         sha256 = secret_sha256(new.secret)
         fields = " ".join((sha256, shown_prefix(new.secret), label[:MAX_LABEL_CHARACTERS]))
         async with self._edge():
-            if not await run(self._client, _ADD_KEY.call((listed_at,), (new.id, fields))):
+            added = await run(self._client, _ADD_KEY.call((listed_at, record_key(user)), (new.id, fields)))
+            if added < 0:
+                raise NoSuchUser(user)
+            if not added:
                 raise TooManyKeys(user)
-            await self._client.set(secret_key(sha256), user)
+            await self._client.set(secret_key(sha256), user, ex=_UNCONFIRMED_SECONDS)
+            if not await self._client.hexists(listed_at, new.id):
+                await self._client.delete(secret_key(sha256))
+                raise NoSuchUser(user)
+            await self._client.persist(secret_key(sha256))
         return new
 
     async def keys(self, user: str) -> list[ApiKey]:

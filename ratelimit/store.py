@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from ratelimit.api_keys import ApiKey, NewKey
     from ratelimit.decision import Admission, Decision, Settlement, Usage
@@ -86,6 +86,11 @@ class UserStore(Protocol):
         """Replace the whole record; False when there is none."""
         ...
 
+    async def change(self, name: str, change: Callable[[UserRecord], UserRecord]) -> UserRecord | None:
+        """Replace the record by what `change` makes of it, which may be asked again when others change it at the same
+        time: no change is lost. None: no such user."""
+        ...
+
     async def delete(self, name: str) -> bool:
         """Drop the record, the user's counters and keys; False when there is no record."""
         ...
@@ -97,7 +102,7 @@ class UserStore(Protocol):
 
 class KeyStore(Protocol):
     async def create_key(self, user: str, label: str = "") -> NewKey:
-        """A new secret, told only here; `TooManyKeys` beyond 100. Whether the user exists is not asked."""
+        """A new secret, told only here; `TooManyKeys` beyond 100, `NoSuchUser` when there is none, also at its end."""
         ...
 
     async def keys(self, user: str) -> list[ApiKey]:

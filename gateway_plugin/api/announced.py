@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from ratelimit import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ratelimit import ApiKey, ChangeFeed, KeyStore, NewKey, UserRecord, UserStore
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ class AnnouncedStore:
 
     async def update(self, record: UserRecord) -> bool:
         return await self._told(record.name, changed=await self._users.update(record))
+
+    async def change(self, name: str, change: Callable[[UserRecord], UserRecord]) -> UserRecord | None:
+        record = await self._users.change(name, change)
+        await self._told(name, changed=record is not None)
+        return record
 
     async def delete(self, name: str) -> bool:
         return await self._told(name, changed=await self._users.delete(name))

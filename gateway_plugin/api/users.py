@@ -63,8 +63,7 @@ def users_router(store: UserStore, admin_token: str = "") -> APIRouter:
 
     @router.post("/UpdateUser", responses=errors(404))
     async def update_user(user: User) -> NamedReply:
-        record = await _stored(store, user.name)
-        if record is None or not await store.update(msgspec.structs.replace(record, rpm=user.rpm, tpm=user.tpm)):
+        if not await _update(store, user):
             raise _no_such_user(f"User: {user.name} does not exist")
         return NamedReply(message=f"Updated User: {user.name}", user=user)
 
@@ -76,6 +75,16 @@ def users_router(store: UserStore, admin_token: str = "") -> APIRouter:
         return NamedReply(message=f"Deleted User: {request.name}", user=_user(record))
 
     return router
+
+
+async def _update(store: UserStore, user: User) -> bool:
+    def change(old: UserRecord) -> UserRecord:
+        return msgspec.structs.replace(old, name=user.name, rpm=user.rpm, tpm=user.tpm)
+
+    try:
+        return await store.change(user.name, change) is not None
+    except CorruptUserRecord:
+        return await store.update(_record(user))
 
 
 async def _stored(store: UserStore, name: str) -> UserRecord | None:

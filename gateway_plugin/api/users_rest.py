@@ -1,7 +1,7 @@
 """The users API's REST face: users, what they have used, and their API keys.
 
-Creating is atomic. A change (PATCH) reads, changes and writes: of two at the same time the later one wins. Replacing
-(PUT) creates the user when there is none, so that a description of all users can be applied again and again.
+Creating is atomic, and so is a change (PATCH): of two at the same time neither is lost. Replacing (PUT) creates the
+user when there is none, so that a description of all users can be applied again and again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gateway_plugin.api.users_schema import (
 )
 from gateway_plugin.openai.errors import ApiError
 from ratelimit import CorruptUserRecord, InvalidUserName, UserRecord
-from ratelimit.api_keys import TooManyKeys
+from ratelimit.api_keys import NoSuchUser, TooManyKeys
 from ratelimit.users import MAX_NAME_CHARACTERS
 
 if TYPE_CHECKING:
@@ -113,8 +113,9 @@ def _add_users(router: APIRouter, users: UserStore) -> None:
 
     @router.patch(USER, tags=["users"], responses=errors(400, 404))
     async def change(name: UserPath, changes: UserChanges) -> UserReply:
-        record = msgspec.structs.replace(await _known(users, name), **changes.changes())
-        if not await users.update(record):
+        # Under the name it was found by, whatever another program wrote into it.
+        record = await users.change(name, lambda old: msgspec.structs.replace(old, name=name, **changes.changes()))
+        if record is None:
             raise unknown_user(name)
         return user_reply(record)
 
@@ -137,9 +138,10 @@ def _add_keys(router: APIRouter, users: UserStore, keys: KeyStore) -> None:
     @router.post(KEYS, tags=["keys"], status_code=201, responses=errors(400, 404, 409))
     async def create_key(name: UserPath, request: KeyRequest | None = None) -> NewKeyReply:
         label = request.label if request else ""
-        await _known(users, name)
         try:
             key = await keys.create_key(name, label)
+        except NoSuchUser:
+            raise unknown_user(name) from None
         except TooManyKeys as error:
             raise ApiError(409, str(error), reason="too_many_keys", code="too_many_keys") from None
         return NewKeyReply(id=key.id, label=label, secret=key.secret)

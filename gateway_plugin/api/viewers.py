@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 from gateway_plugin.catalogue.access import EVERYBODY, OPERATOR, Viewer
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.headers import check_repeated
-from gateway_plugin.intent.identity import KEY_HEADERS, NOBODY, KeyClaim, KeyOwner, identify, owner_of
+from gateway_plugin.intent.identity import KEY_HEADERS, KeyClaim, KeyOwner, identify, owner_of
+from gateway_plugin.intent.sources import source_of
 from ratelimit import CorruptUserRecord, Decision, Outcome, StoreUnavailable
+from ratelimit.key_owners import TooManyUnknownKeys
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -30,8 +32,8 @@ _READ = (*KEY_HEADERS, "user")
 class Directory(Protocol):
     """Users and their keys."""
 
-    async def owner_of_key(self, key_sha256: str) -> str | None:
-        """Whose API key this is."""
+    async def owner_of_key(self, key_sha256: str, source: str = "") -> str | None:
+        """Whose API key this is; `source` is who asks."""
 
     async def record_of(self, user: str) -> UserRecord | None:
         """What is stored of a user."""
@@ -50,14 +52,18 @@ class Viewers:
         if self._is_operator(headers.get("authorization", "")):
             return OPERATOR
         sent = {name: _text(headers[name]) for name in _READ if name in headers}
-        caller = identify(sent, NOBODY.address, self._rules.identity)
+        identity = self._rules.identity
+        source = source_of(headers.get("x-forwarded-for", ""), identity.trusted_hops)
+        caller = identify(sent, source, identity)
         try:
             if isinstance(caller, KeyClaim):
-                caller = owner_of(caller, await self._directory.owner_of_key(caller.key_sha256))
+                caller = owner_of(caller, await self._directory.owner_of_key(caller.key_sha256, source))
             check_repeated([name for name in sent if len(headers.getlist(name)) > 1])
             return await self._viewer(caller) if caller.user and self._rules.limited else EVERYBODY
         except StoreUnavailable:
             raise rejections.limiter_unavailable() from None
+        except TooManyUnknownKeys:
+            raise rejections.too_many_unknown_keys() from None
         except CorruptUserRecord:
             raise rejections.corrupt_user() from None
 

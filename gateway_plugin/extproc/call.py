@@ -18,6 +18,7 @@ from gateway_plugin.intent import rejections
 from gateway_plugin.openai.errors import ApiError
 from protos.ext_proc import DecodeError
 from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
+from ratelimit.key_owners import TooManyUnknownKeys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -186,7 +187,7 @@ class ProcessCall:
                 return self._exchange.admitted(decision)
             self._wait_for(decision)
         elif isinstance(step, Identify):
-            self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256))
+            self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256, step.source))
         elif isinstance(step, Unpack):
             self._wait_for(self._processor.unpacked.unpacked(step.unpacking))
         elif not self._processor.waiting.enter(step.model, step.turn, self):
@@ -236,6 +237,8 @@ class ProcessCall:
         if isinstance(error, StoreUnavailable):
             logger.debug("limiter unavailable: %s", error)
             return self._exchange.refused(rejections.limiter_unavailable())
+        if isinstance(error, TooManyUnknownKeys):
+            return self._exchange.refused(rejections.too_many_unknown_keys())
         if isinstance(error, CorruptUserRecord):
             logger.error("user cannot be admitted: %s", error)
             return self._exchange.refused(rejections.corrupt_user())

@@ -262,7 +262,7 @@ class Exchange:
         caller = NOBODY if values.get(":path") in OPEN_PATHS else identify(values, self.source, rules)
         if isinstance(caller, KeyClaim):
             self._key, self._headers, self.phase = caller, headers, IDENTIFYING
-            return Identify(caller.key_sha256)
+            return Identify(caller.key_sha256, self.source)
         return self._with_identity(headers, caller)
 
     def _on_identified(self, key_owner: str | None) -> Step:

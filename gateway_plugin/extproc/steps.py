@@ -22,6 +22,8 @@ class Identify(msgspec.Struct, frozen=True):
     """Find the owner of an API key, then call `identified` or `refused`."""
 
     key_sha256: str
+    source: str
+    """Where the request comes from."""
 
 
 class Unpack(msgspec.Struct, frozen=True):

@@ -170,6 +170,11 @@ def too_many_uploads() -> ApiError:
     return overloaded("too many requests wait for their bodies")
 
 
+def too_many_unknown_keys() -> ApiError:
+    """503: this key is not known here, and too many such were looked up just now to look for another."""
+    return overloaded("too many unknown API keys")
+
+
 def upload_timed_out() -> ApiError:
     """408: the client did not send all of its body in time."""
     return ApiError(408, "the request body did not arrive in time", reason="upload_timeout", code="request_timeout")

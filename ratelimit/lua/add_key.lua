@@ -1,9 +1,12 @@
 -- List a new API key of a user, with the time of its creation.
 --
--- KEYS[1] the user's keys    ARGV key id, what is known of it
+-- KEYS[1] the user's keys    KEYS[2] the user's record    ARGV key id, what is known of it
 --
--- Returns 1, or 0 when the user has too many.
+-- Returns 1, 0 when the user has too many, or -1 when there is no such user.
 
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  return -1
+end
 if redis.call('HLEN', KEYS[1]) >= MAX_KEYS then
   return 0
 end

@@ -38,7 +38,7 @@ class Directory:
         self.store = MemoryStore(time.time)
         self.is_away = False
 
-    async def owner_of_key(self, key_sha256: str) -> str | None:
+    async def owner_of_key(self, key_sha256: str, source: str = "") -> str | None:
         return await self.store.user_of_key(key_sha256)
 
     async def record_of(self, user: str) -> UserRecord | None:
