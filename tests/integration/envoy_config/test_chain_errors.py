@@ -1,4 +1,4 @@
-"""Envoy's own errors are JSON in OpenAI's form; the plugin's answers pass as they are."""
+"""Envoy's own errors are JSON in the form of each path's clients; the plugin's answers pass as they are."""
 
 from __future__ import annotations
 
@@ -33,20 +33,32 @@ async def test_body_too_long(chain: Chain, length: int, delay_seconds: float) ->
     assert (status, error_of(headers, body)) == (413, ("invalid_request_error", "request_too_large"))
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages?beta=true", "/v2/rerank"])
+async def test_errors_are_those_of_the_paths_clients(chain: Chain, path: str) -> None:
+    pod = await chain.pod()
+    await chain.start(pod.address, body_limit_bytes=65536)
+    async with chain.client.post(path, json={"model": "m", "text": "x" * 70_000}) as answer:
+        said = await answer.json()
+    assert answer.status == 413
+    message = said["error"]["message"]
+    assert message.startswith("The request body is longer than")
+    if "rerank" in path or chain.flavour != "standalone":
+        assert said["message"] == message
+    if "rerank" not in path:
+        assert said["type"] == "error"
+        assert said["error"]["type"] == (
+            "request_too_large" if chain.flavour == "standalone" else "invalid_request_error"
+        )
+    if "rerank" not in path and chain.flavour == "standalone":
+        assert (said.keys(), said["request_id"]) == ({"type", "error", "request_id"}, answer.headers["request-id"])
+
+
 async def test_unknown_path(chain: Chain) -> None:
     await chain.start()
     async with chain.client.get("/metrics") as answer:
-        assert (answer.status, await answer.json()) == (
-            404,
-            {
-                "error": {
-                    "message": "Unknown path or model.",
-                    "type": "invalid_request_error",
-                    "param": None,
-                    "code": None,
-                }
-            },
-        )
+        assert answer.status == 404
+        expected = {"message": "Unknown path or model.", "type": "invalid_request_error", "param": None, "code": None}
+        assert (await answer.json())["error"] == expected
 
 
 async def test_engine_paths_outside_v1_are_not_reachable(chain: Chain) -> None:

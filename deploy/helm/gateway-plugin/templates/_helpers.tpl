@@ -71,8 +71,9 @@ circuitBreaker:
 {{- $limit }}
 {{- end }}
 
+{{- /* In a form for all clients: Anthropic's look for the type "error" at the top, Cohere's for the message. */ -}}
 {{- define "error" -}}
-{"error":{"message":{{ .message | toJson }},"type":{{ .type | toJson }},"param":null,"code":{{ .code | toJson }}}}
+{"type":"error","message":{{ .message | toJson }},"error":{"message":{{ .message | toJson }},"type":{{ .type | toJson }},"param":null,"code":{{ .code | toJson }}}}
 {{- end }}
 
 {{- /* A role of a ServiceAccount: for the cluster, or for each of some namespaces. */ -}}
