@@ -35,8 +35,9 @@ from ratelimit.exhausted import ExhaustedUsers, scope_of
 from ratelimit.guard import StoreGuard
 from ratelimit.key_owners import KeyOwners
 from ratelimit.known_users import KnownUsers
+from ratelimit.last_spent import LastSpent
 from ratelimit.limits import source_record
-from ratelimit.local_limits import LocalLimits
+from ratelimit.local_limits import LocalLimits, Part
 from ratelimit.replicas import Replicas
 from ratelimit.resilience import ResilientLimits, StoreDown
 from ratelimit.user_cache import UserCache
@@ -76,6 +77,7 @@ class Limiting:
         self.resilient: ResilientLimits | None = None
         self.exhausted: ExhaustedUsers | None = None
         self._users: UserCache | None = None
+        self._guard: StoreGuard | None = None
         self._changes: UserChanges | None = None
         self._replicas: Replicas | None = None
         self._reads: set[asyncio.Task[None]] = set()
@@ -83,7 +85,7 @@ class Limiting:
         if settings.effective_redis_url:
             self._use_redis(settings)
         else:
-            self.store = self.limits = MemoryStore(time.time, self.defaults)
+            self.store = self.limits = MemoryStore(time.monotonic, self.defaults, wall_clock=time.time)
 
     def _use_redis(self, settings: Settings) -> None:
         store = RedisStore.from_url(
@@ -94,23 +96,27 @@ class Limiting:
             store.ping, time.monotonic, rng, name=store.address, timeout_seconds=settings.limiter_timeout_seconds
         )
         replicas = self._replicas = Replicas(store, f"{settings.replica}-{secrets.token_hex(4)}")
-        local = LocalLimits(time.time, known, lambda: replicas.seen, self.defaults)
+        last_spent = store.last_spent = LastSpent(time.monotonic)
+        local = LocalLimits(
+            time.monotonic, known, lambda: Part(replicas.seen, replicas.rank), self.defaults, last_spent=last_spent
+        )
         policy = StoreDown(settings.store_down)
         # No batch is asked for longer than any call may take, nor given up while somebody waits for it.
         timeout_seconds = min(settings.redis_timeout_seconds, 2 * settings.limiter_timeout_seconds)
         batching = BatchingLimits(store, timeout_seconds=timeout_seconds)
-        self.resilient = ResilientLimits(batching, guard, known, local, time.monotonic, policy)
+        self.resilient = ResilientLimits(batching, guard, known, local, time.monotonic, policy, last_spent=last_spent)
         self.exhausted = ExhaustedUsers(time.monotonic)
         self.resilient.refused.append(self._refused)
         # A refusal by a share of the limits says nothing once the store decides again.
         guard.recovered.append(self.exhausted.clear)
+        self._guard = guard
         self._users = UserCache(store, guard, known, time.monotonic)
         self._owners = KeyOwners(self._user_of_key, time.monotonic)
         self._changes = UserChanges(
             store,
             time.monotonic,
             rng,
-            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget],
+            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget, last_spent.forget],
             missed=[self.exhausted.clear, self._users.invalidate_all, self._owners.doubt_all],
         )
         self.store, self.limits = store, self.resilient
@@ -183,7 +189,11 @@ class Limiting:
         return await self._owners.owner_of(key_sha256, source)
 
     async def _user_of_key(self, key_sha256: str) -> str | None:
-        return await self.store.user_of_key(key_sha256)
+        if self._guard is None:
+            return await self.store.user_of_key(key_sha256)
+        # As the record that is read next: both, and the admission, must end in time.
+        half_seconds = self._guard.timeout_seconds / 2
+        return await self._guard.call(lambda: self.store.user_of_key(key_sha256), timeout_seconds=half_seconds)
 
     async def record_of(self, user: str) -> UserRecord | None:
         """What is stored of a user, None for nobody; the last that was known while the store is away, else

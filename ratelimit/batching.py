@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
     from ratelimit.decision import Admission, Decision, Settlement, Usage
-    from ratelimit.store import BatchStore
+    from ratelimit.store import BatchStore, Replay
     from ratelimit.subjects import Subject
 
 _CLOSED = StoreUnavailable("limit store", "closed")
@@ -88,6 +88,9 @@ class BatchingLimits:
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         return await self._store.settle_many(settlements)
+
+    async def replay_many(self, replays: Sequence[Replay]) -> None:
+        await self._store.replay_many(replays)
 
     def release(self, subject: Subject, charge_id: str) -> Awaitable[None] | None:
         return self._store.release(subject, charge_id)

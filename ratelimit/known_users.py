@@ -17,6 +17,7 @@ from ratelimit.users import UserRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ratelimit.last_spent import Heard
     from ratelimit.limits import Limits
 
 
@@ -65,16 +66,17 @@ class KnownUsers:
         if known is not None:
             self._users[name] = msgspec.structs.replace(known, exact=False)
 
-    def learn(self, user: str, decision: Decision) -> None:
+    def learn(self, user: str, decision: Decision, heard: Heard | None = None) -> None:
+        """`heard`: what came with this decision. Without it the decision's limits are taken for the user's own."""
         known = self.get(user)
-        limits = decision.limits
+        limits = decision.limits if decision.limits is None or heard is None else heard.limits
         if limits is not None and known is not None and known.told == limits:
             self._heard_again(user, known)
         elif decision.outcome is Outcome.UNKNOWN_USER:
             if known is None or known.record is not None or not known.exact:
                 self.put(user, None, exact=False)
         elif known is None or known.record is None or not known.exact:
-            record = _told_by(user, decision)
+            record = _told_by(user, decision, limits)
             if record is not None:
                 self.put(user, record, exact=False, told=limits)
 
@@ -85,10 +87,9 @@ class KnownUsers:
             self._users.move_to_end(user)
 
 
-def _told_by(user: str, decision: Decision) -> UserRecord | None:
+def _told_by(user: str, decision: Decision, limits: Limits | None) -> UserRecord | None:
     if decision.outcome is Outcome.DISABLED:
         return UserRecord(user, disabled=True)
-    limits = decision.limits
     if limits is None:
         return None
     return UserRecord(user, limits.requests_per_minute, limits.tokens_per_minute, limits.max_parallel)

@@ -19,11 +19,12 @@ from ratelimit.users import UserRecord, check_user_name
 from ratelimit.window import bucket_at, counts_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ratelimit.api_keys import NewKey
     from ratelimit.limits import Limits
     from ratelimit.spending import Spent
+    from ratelimit.store import Replay
     from ratelimit.subjects import Subject
 
 _UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
@@ -37,7 +38,10 @@ class _Known(NamedTuple):
 
 
 class MemoryStore(MemoryKeys):
-    """`LimitStore`, `UserStore` and `KeyStore`; `clock` gives seconds since the epoch."""
+    """`LimitStore`, `UserStore` and `KeyStore`; `clock` is monotonic, `wall_clock` (else `clock`) dates API keys.
+
+    Windows must not follow the wall clock: one that is set forward would open all limits, one set back close them.
+    """
 
     def __init__(
         self,
@@ -46,8 +50,9 @@ class MemoryStore(MemoryKeys):
         *,
         max_charges: int = 100_000,
         max_sources: int = 10_000,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(clock)
+        super().__init__(wall_clock or clock)
         self._clock = clock
         self._defaults = defaults
         self._users: dict[str, _Known] = {}
@@ -171,6 +176,36 @@ class MemoryStore(MemoryKeys):
         known = self._known(subject)
         if known and override_of(known.record, model):
             self._spent(subject, model, bucket).tokens.add(at, tokens)
+
+    def replay(self, replay: Replay) -> None:
+        """Books what was decided elsewhere, whatever the limits say; once per charge id."""
+        admission, reserved = replay.admission, replay.reserved
+        known, now = self._known(admission.subject), self._clock()
+        key = (admission.subject, admission.charge_id)
+        charge = self._charges.get(key, now)
+        if known is None or isinstance(charge, Open) or (charge and charge.admitted):
+            return
+        owed = charge is not None and charge.settled
+        reserved = charge.owed if charge is not None and owed else reserved
+        at = bucket_at(now - replay.age_seconds)
+        if counts_at(at, bucket_at(now)):
+            for scope in self._scopes(admission, known, bucket_at(now)):
+                scope.requests.add(at, 1)
+                scope.tokens.add(at, reserved)
+        if known.record.max_parallel and charge is None:
+            self._slots.take(*key, now)
+        if owed:
+            self._charges.close(key, Closed(settled=True, admitted=True), now)
+        else:
+            self._charges.open(key, Open(at, reserved), now)
+
+    def spend(self, subject: Subject, model: str, requests: Mapping[int, int], tokens: Mapping[int, int]) -> None:
+        """Counts what was spent elsewhere, by bucket of this store's clock; negative counts take back."""
+        spent = self._spent(subject, model, bucket_at(self._clock()))
+        for window, counts in ((spent.requests, requests), (spent.tokens, tokens)):
+            for bucket, count in counts.items():
+                if counts_at(bucket, bucket_at(self._clock())):
+                    window.add(bucket, count)
 
     def release(self, subject: Subject, charge_id: str) -> None:
         check_subject(subject)

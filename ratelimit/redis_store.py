@@ -17,6 +17,7 @@ from redis.asyncio import RedisCluster
 
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.keys import charge_key, keys_of, model_rate_key
+from ratelimit.last_spent import Own
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
 from ratelimit.redis_users import RedisKeys, RedisUsers
 from ratelimit.replicas import GONE_SECONDS
@@ -28,12 +29,16 @@ from ratelimit.users import CorruptUserRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ratelimit.last_spent import LastSpent, Scope, Text
     from ratelimit.scripts import Call
-    from ratelimit.store import Answer
+    from ratelimit.store import Answer, Replay
     from ratelimit.subjects import Subject
     from ratelimit.urls import Server
 
-_ADMIT = Script("window.lua", "record.lua", "model_rate.lua", "admit.lua")
+_ADMIT = Script("window.lua", "record.lua", "model_rate.lua", "heard.lua", "admit.lua")
+_RESTORE = Script("window.lua", "restore.lua")
+_FORGOTTEN = RuntimeError("the server has forgotten what a user had spent; it is told again")
+_REPLAY = Script("window.lua", "record.lua", "heard.lua", "replay.lua")
 _SETTLE = Script("window.lua", "record.lua", "settle.lua")
 _USAGE = Script("window.lua", "record.lua", "usage.lua")
 _MODEL_ADMIT = Script("window.lua", "model_rate.lua", "model_admit.lua")
@@ -43,6 +48,8 @@ _BEAT = Script("replicas.lua")
 _OUTCOMES = {name: outcome for outcome in Outcome for name in (outcome.value, outcome.value.encode())}
 _CORRUPT = ("corrupt_record", b"corrupt_record")
 _NAME_SEPARATOR = "\n"
+# In the answer to an admission that was judged.
+_PARALLEL_AT, _RESERVED_AT, _WINDOWS_AT = 3, 7, 10
 _REPLICAS_KEY = "gateway:replicas"
 
 
@@ -58,6 +65,9 @@ class RedisStore(RedisUsers, RedisKeys):
         max_connections: int = 32,
     ) -> None:
         super().__init__(server, timeout_seconds, max_connections)
+        self.last_spent: LastSpent | None = None
+        """Hears the windows that come with answers, if anybody wants to know."""
+        self._to_restore: list[Call] = []
         self._is_cluster = isinstance(server.client, RedisCluster)
         self._defaults = (defaults.requests_per_minute, defaults.tokens_per_request)
         self._source_defaults = (defaults.source_requests_per_minute, defaults.tokens_per_request)
@@ -78,10 +88,11 @@ class RedisStore(RedisUsers, RedisKeys):
     def __repr__(self) -> str:
         return f"RedisStore({self.address})"
 
-    async def beat(self, replica: str) -> int:
+    async def beat(self, replica: str) -> tuple[int, int]:
         """`ReplicaStore`."""
         async with self._edge():
-            return int(await run(self._client, _BEAT.call([_REPLICAS_KEY], [replica, GONE_SECONDS])))
+            seen, rank = await run(self._client, _BEAT.call([_REPLICAS_KEY], [replica, GONE_SECONDS]))
+        return int(seen), int(rank)
 
     async def admit(self, admission: Admission) -> Decision:
         answer = (await self._in_time(self.admit_many([admission])))[0]
@@ -94,7 +105,9 @@ class RedisStore(RedisUsers, RedisKeys):
         if self._is_cluster and any(admission.model_requests_per_second for admission in admissions):
             async with self._edge():
                 return await self._admit_in_two_steps(admissions, calls)
-        return self._decisions(admissions, await self._run_untimed(calls))
+        decisions = self._decisions(admissions, await self._run_untimed(calls))
+        await self._restore()
+        return decisions
 
     async def _admit_in_two_steps(self, admissions: Sequence[Admission], calls: Sequence[Call]) -> list[Answer]:
         waits_us = await self._ask_models(admissions)
@@ -131,10 +144,55 @@ class RedisStore(RedisUsers, RedisKeys):
         return _ADMIT.call(keys, (*self._defaults, charge_id, model, tokens, rate, names))
 
     def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
-        return [
-            self._refused(answer) if isinstance(answer, Exception) else _decision(admission, answer)
-            for admission, answer in zip(admissions, answers, strict=True)
-        ]
+        decisions: list[Answer] = []
+        for admission, answer in zip(admissions, answers, strict=True):
+            if isinstance(answer, Exception):
+                decisions.append(self._refused(answer))
+            else:
+                decision: Answer = _decision(admission, answer)
+                if len(answer) > _WINDOWS_AT:
+                    own = Own(1, answer[_RESERVED_AT]) if _is_admitted(decision) else Own(0, 0)
+                    if not self._hear(admission, answer[_PARALLEL_AT], answer[_WINDOWS_AT:], own):
+                        decision = self._refused(_FORGOTTEN)
+                decisions.append(decision)
+        return decisions
+
+    def _hear(self, admission: Admission, max_parallel: Text, windows: list[Any], own: Own) -> bool:
+        """False when the server has forgotten what it had said before; then it is told again."""
+        if self.last_spent is None:
+            return True
+        server_us, rpm, tpm, used, requests, tokens, *more = windows
+        limits = Limits(int(rpm), int(tpm), int(max_parallel))
+        scopes: dict[str, Scope] = {"": (limits.requests_per_minute, limits.tokens_per_minute, used, requests, tokens)}
+        if more:
+            scopes[admission.model] = (int(more[0]), int(more[1]), *more[2:])
+        lost = self.last_spent.hear(admission.subject, limits, server_us, scopes, own)
+        keys = keys_of(admission.subject)
+        self._to_restore += [_RESTORE.call(keys, (one.model, one.requests, one.tokens)) for one in lost]
+        return not lost
+
+    async def _restore(self) -> None:
+        if not self._to_restore:
+            return
+        calls, self._to_restore = self._to_restore, []
+        for answer in await self._run_untimed(calls):
+            self._is_refused(answer)
+
+    async def replay_many(self, replays: Sequence[Replay]) -> None:
+        answers = await self._run_many([self._replay_call(replay) for replay in replays])
+        for replay, answer in zip(replays, answers, strict=True):
+            if not self._is_refused(answer) and len(answer) > 1:
+                self._hear(replay.admission, answer[1], answer[2:], Own(1, replay.reserved))
+        await self._restore()
+
+    def _replay_call(self, replay: Replay) -> Call:
+        admission, age_us = replay.admission, round(replay.age_seconds * 1e6)
+        record, prefix = keys_of(admission.subject)
+        keys = (record, prefix, charge_key(prefix, admission.charge_id))
+        what = (admission.charge_id, admission.model, replay.reserved, age_us)
+        if isinstance(admission.subject, Source):
+            return _REPLAY.call(keys, (*self._source_defaults, *what, 1))
+        return _REPLAY.call(keys, (*self._defaults, *what))
 
     def _is_refused(self, answer: object) -> bool:
         """Notes it."""
@@ -182,7 +240,7 @@ def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUser
         return CorruptUserRecord(keys_of(admission.subject).record)
     if len(answer) == 1:
         return Decision(_OUTCOMES[name], None)
-    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us = answer
+    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us = answer[:_WINDOWS_AT]
     limits = Limits(int(rpm), int(tpm), int(parallel))
     outcome, wait = _OUTCOMES[name], wait_us / 1e6
     return Decision(outcome, limits, requests, tokens, wait, reserved, requests_us / 1e6, tokens_us / 1e6)

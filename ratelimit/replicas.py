@@ -18,8 +18,8 @@ GONE_SECONDS = 15
 
 
 class ReplicaStore(Protocol):
-    async def beat(self, replica: str) -> int:
-        """Say that this replica lives; how many do."""
+    async def beat(self, replica: str) -> tuple[int, int]:
+        """Say that this replica lives; how many do, and how many of them sort before this one."""
         ...
 
 
@@ -28,6 +28,8 @@ class Replicas:
 
     def __init__(self, store: ReplicaStore, replica: str, expected: int = 1) -> None:
         self.seen = max(1, expected)
+        self.rank = 0
+        """Among them: what does not divide goes to those with the lowest ranks."""
         self._store = store
         self._replica = replica
 
@@ -39,7 +41,7 @@ class Replicas:
 
     async def _beat(self) -> None:
         try:
-            seen = await self._store.beat(self._replica)
+            seen, self.rank = await self._store.beat(self._replica)
         except StoreUnavailable as error:
             logger.debug("replicas not counted: %s", error)
             return

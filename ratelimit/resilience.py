@@ -3,12 +3,13 @@
 While the remote store answers, it decides. A call that fails, is late (50 ms) or would meet an open circuit breaker is
 decided here, by policy:
 
-    local   each replica's share of the last known limits (`local_limits`)
+    local   each replica's share of what was left when the store was last heard (`local_limits`)
     open    everyone is let in, unlimited
     closed  `StoreUnavailable`
 
-An admission whose answer was lost may have happened on the store. If it is let in here, the end of its exchange is told
-to the store as always; if not, it is undone: a settlement of no tokens and a release wait for the store (`outbox`).
+What is let in here is told to the store when it is back, once per charge id (`outbox`); for two seconds more both must
+agree, the store and the share, as other replicas may not have told it yet. An admission whose answer was lost may have
+happened on the store. If it is not let in here, it is undone: a settlement of no tokens and a release wait for it.
 
 Every request costs an admission, so it is one future from the caller to the batch that answers it: no task, no timer
 and no coroutine of its own. Everything else goes through `StoreGuard.call`.
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
     from ratelimit.decision import Admission, Usage
     from ratelimit.guard import StoreGuard
     from ratelimit.known_users import KnownUsers
+    from ratelimit.last_spent import LastSpent
     from ratelimit.local_limits import LocalLimits
     from ratelimit.subjects import Subject
 
 T = TypeVar("T")
 
+SETTLING_SECONDS = 2.0
+"""After an outage: by then each replica has noticed that the store is back (see `breaker`), and told what it let in."""
 _UNLIMITED = Decision(Outcome.ADMITTED, None)
 
 
@@ -79,7 +83,10 @@ class ResilientLimits:
         local: LocalLimits,
         clock: Callable[[], float],
         policy: StoreDown = StoreDown.LOCAL,
+        *,
+        last_spent: LastSpent | None = None,
     ) -> None:
+        self._last_spent = last_spent
         self.policy = policy
         self.refused: list[Callable[[Admission, Decision], None]] = []
         """Called with every decision but "admitted", whoever made it."""
@@ -90,6 +97,11 @@ class ResilientLimits:
         self._outbox = Outbox(remote, guard, clock)
         self._deadlines: Deadlines[_Asked] = Deadlines(guard.timeout_seconds, self._late)
         self._admitted_unlimited = 0
+        self._clock = clock
+        self._settled_at = float("-inf")
+        """When the store is taken to know what all replicas admitted without it."""
+        self._counts_here = False
+        guard.recovered.append(self._recovered)
 
     def __repr__(self) -> str:
         return f"ResilientLimits({self._remote!r}, {self.state.value}, {len(self._outbox)} queued)"
@@ -117,6 +129,10 @@ class ResilientLimits:
         permit = self._guard.permit()
         if permit is None:
             return self._admit_without_asking(admission)
+        if self._counts_here and not self._has_settled():
+            refusal = self._refusal_of_share(admission)
+            if refusal is not None:
+                return refusal
         asked = _Asked(self, admission, permit)
         self._remote.ask(asked)
         self._deadlines.watch(asked)
@@ -159,17 +175,21 @@ class ResilientLimits:
 
     async def _settle(self, settlements: Sequence[Settlement]) -> int:
         try:
-            return await self._guard.call(lambda: self._remote.settle_many(settlements))
+            settled = await self._guard.call(lambda: self._remote.settle_many(settlements))
         except StoreUnavailable:
             self._outbox.settle(settlements)
             return await self._local.settle_many(settlements)
+        if self._counts_here:
+            await self._local.settle_many(settlements)
+        return settled
 
     def heard(self, asked: _Asked, decision: Decision) -> None:
         """The remote store has decided."""
         self._guard.succeeded(asked.permit)
         subject = asked.admission.subject
         if not isinstance(subject, Source):
-            self._known.learn(subject, decision)
+            heard = self._last_spent.get(subject) if self._last_spent is not None else None
+            self._known.learn(subject, decision, heard)
         self._tell(asked, decision)
 
     def unheard(self, asked: _Asked, error: Exception) -> None:
@@ -186,6 +206,29 @@ class ResilientLimits:
         else:
             self._guard.failed(asked.permit, error)
             self._admit_after_all(asked)
+
+    def _recovered(self) -> None:
+        self._settled_at = self._clock() + SETTLING_SECONDS
+
+    def _has_settled(self) -> bool:
+        """Whether what was counted here is the store's business again; then it is forgotten here."""
+        if self._outbox.admissions or self._clock() < self._settled_at:
+            return False
+        self._counts_here = False
+        self._local.end()
+        return True
+
+    def _refusal_of_share(self, admission: Admission) -> Awaitable[Decision] | None:
+        """Other replicas may not have told the store yet what they admitted: until then both must agree, the store and
+        this replica's share. Says nothing about later requests, so that nobody remembers it."""
+        if self._clock() >= self._settled_at:
+            return None
+        decision = self._local.check(admission)
+        if decision.outcome is Outcome.ADMITTED:
+            return None
+        answered = asyncio.get_running_loop().create_future()
+        answered.set_result(decision)
+        return answered
 
     def undo(self, admission: Admission) -> None:
         """Whether the store heard of it is not known, and nobody is served."""
@@ -226,7 +269,11 @@ class ResilientLimits:
         if self.policy is StoreDown.CLOSED:
             raise self._guard.away()
         if self.policy is StoreDown.LOCAL:
-            return self._local.admit(admission)
+            self._counts_here = True
+            decision = self._local.admit(admission)
+            if decision.outcome is Outcome.ADMITTED:
+                self._outbox.admitted(admission, decision.reserved_tokens)
+            return decision
         self._admitted_unlimited += 1
         return _UNLIMITED
 

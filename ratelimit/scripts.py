@@ -25,7 +25,7 @@ from redis.exceptions import (
 
 from ratelimit.api_keys import MAX_KEYS_PER_USER
 from ratelimit.kept_connections import KeptConnections
-from ratelimit.store import PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
+from ratelimit.store import MAX_REPLICAS, PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
 from ratelimit.window import BUCKET_SECONDS, BUCKETS
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ _CONSTANTS = {
     "SETTLED_SECONDS": SETTLED_SECONDS,
     "PARALLEL_SECONDS": PARALLEL_SECONDS,
     "MAX_KEYS": MAX_KEYS_PER_USER,
+    "MAX_REPLICAS": MAX_REPLICAS,
 }
 
 
@@ -83,16 +84,36 @@ async def run(client: Client, call: Call) -> Any:  # noqa: ANN401
 
 async def run_many(ask: Ask, calls: Sequence[Call]) -> list[Any]:
     """All calls in one pipeline. What one of them is refused is its own answer; that nothing works is raised."""
-    answers = await ask([("EVALSHA", script.sha, *operands) for script, operands in calls])
-    missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if missing:
-        again = [("EVAL", calls[at].script.text, *calls[at].operands) for at in missing]
-        for position, answer in zip(missing, await ask(again), strict=True):
-            answers[position] = answer
+    answers = await ask([_by_hash(call) for call in calls])
+    # A server that has restarted knows no script: the first call of each brings it along, a text of some 8 KB. Of a
+    # cluster's servers others may not have got it; they are told with each call.
+    for bring in (_first_in_full, _all_in_full):
+        missing = [position for position, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            again = await ask(bring([calls[at] for at in missing]))
+            for position, answer in zip(missing, again, strict=True):
+                answers[position] = answer
     for answer in answers:
         if isinstance(answer, Exception) and is_outage(answer):
             raise answer
     return answers
+
+
+def _by_hash(call: Call) -> Command:
+    return ("EVALSHA", call.script.sha, *call.operands)
+
+
+def _all_in_full(calls: Sequence[Call]) -> list[Command]:
+    return [("EVAL", call.script.text, *call.operands) for call in calls]
+
+
+def _first_in_full(calls: Sequence[Call]) -> list[Command]:
+    brought: set[str] = set()
+    commands: list[Command] = []
+    for call in calls:
+        commands += [_by_hash(call)] if call.script.sha in brought else _all_in_full([call])
+        brought.add(call.script.sha)
+    return commands
 
 
 def is_outage(error: Exception) -> bool:

@@ -6,7 +6,7 @@ the store cannot answer in time. `admit`, `usage` and `read` raise `CorruptUserR
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RESERVATION_SECONDS = 600
 # Longer than an access log entry may lag behind its exchange, retries of its delivery included.
 SETTLED_SECONDS = 180
+# Of one store; more are counted as so many.
+MAX_REPLICAS = 256
 # A slot whose exchange never told its end.
 PARALLEL_SECONDS = 3600
 
@@ -38,6 +40,14 @@ class ItemRefused(StoreUnavailable):
 
 
 Answer: TypeAlias = "Decision | CorruptUserRecord | ItemRefused"
+
+
+class Replay(NamedTuple):
+    """An admission that a replica decided without the store, what it reserved, and how long ago."""
+
+    admission: Admission
+    reserved: int
+    age_seconds: float
 
 
 class LimitStore(Protocol):
@@ -72,6 +82,10 @@ class BatchStore(LimitStore, Protocol):
 
         May take as long as it likes: whoever batches sees to the time.
         """
+        ...
+
+    async def replay_many(self, replays: Sequence[Replay]) -> None:
+        """Book what was admitted while the store was away, whatever the limits say; once per charge id."""
         ...
 
 

@@ -19,7 +19,7 @@ from ratelimit.batching import BatchingLimits
 from ratelimit.breaker import State
 from ratelimit.guard import StoreGuard
 from ratelimit.known_users import KnownUsers
-from ratelimit.local_limits import LocalLimits
+from ratelimit.local_limits import LocalLimits, Part
 from ratelimit.resilience import ResilientLimits, StoreDown
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Mode:
         store = RedisStore.from_url(url)
         known, rng = KnownUsers(time.monotonic), random.Random(0)
         guard = StoreGuard(store.ping, time.monotonic, rng)
-        local = LocalLimits(time.time, known, lambda: 1)
+        local = LocalLimits(time.monotonic, known, Part)
         self.limits = ResilientLimits(BatchingLimits(store), guard, known, local, time.monotonic, policy)
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(random.randrange(2**60) << 32)

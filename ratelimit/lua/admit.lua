@@ -8,7 +8,7 @@
 --         1 for a source, which has no record: the defaults are its limits
 --
 -- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
--- tokens reset us}. Limits are text: they may exceed what a Lua number holds exactly.
+-- tokens reset us} and the windows (heard.lua). Limits are text: they may exceed what a Lua number holds exactly.
 
 local record, answer
 if ARGV[8] then
@@ -65,8 +65,8 @@ end
 local function told(outcome, wait_us, reserved)
   local rpm, requests_used, requests_reset = tightest('requests', 'rpm')
   local tpm, tokens_used, tokens_reset = tightest('tokens', 'tpm')
-  return {outcome, rpm, tpm, string.format('%.0f', record.max_parallel), requests_used, tokens_used,
-          wait_us, reserved, requests_reset, tokens_reset}
+  return with_windows({outcome, rpm, tpm, string.format('%.0f', record.max_parallel), requests_used, tokens_used,
+                       wait_us, reserved, requests_reset, tokens_reset}, scopes)
 end
 
 local charge = redis.call('GET', KEYS[3])

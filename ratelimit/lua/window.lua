@@ -13,7 +13,7 @@ local function counts_at(bucket)
 end
 
 local function parse_window(text)
-  local window = {used = 0, counts = {}}
+  local window = {used = 0, counts = {}, text = text or ''}
   for bucket, count in string.gmatch(text or '', '(%d+):(%d+)') do
     bucket, count = tonumber(bucket), tonumber(count)
     if counts_at(bucket) then
@@ -34,7 +34,8 @@ local function book(key, field, window, bucket, count)
   for at, value in pairs(window.counts) do
     parts[#parts + 1] = string.format('%d:%.0f', at, value)
   end
-  redis.call('HSET', key, field, table.concat(parts, ' '))
+  window.text = table.concat(parts, ' ')
+  redis.call('HSET', key, field, window.text)
   redis.call('EXPIRE', key, 2 * BUCKETS * BUCKET_SECONDS)
 end
 

@@ -9,10 +9,11 @@ from ratelimit.replicas import GONE_SECONDS, Replicas
 async def test_replicas_are_counted_and_forgotten(server):
     server.clear()
     store = RedisStore.from_url(server.url)
-    assert [await store.beat(name) for name in ("a", "b", "a")] == [1, 2, 2]
+    assert [await store.beat(name) for name in ("a", "b", "a")] == [(1, 0), (2, 1), (2, 0)]
     with server.client() as raw:
         raw.zadd("gateway:replicas", {"b": raw.time()[0] - GONE_SECONDS - 1})
-    assert await store.beat("a") == 1
+        raw.zadd("gateway:replicas", {"stranger": raw.time()[0] + 1000})
+    assert await store.beat("a") == (1, 0)
     await store.close()
 
 
@@ -21,11 +22,11 @@ async def test_the_last_number_stays_while_the_store_is_away():
         def __init__(self) -> None:
             self.answers: list[int | None] = [3, None, 2]
 
-        async def beat(self, replica: str) -> int:
+        async def beat(self, replica: str) -> tuple[int, int]:
             answer = self.answers.pop(0)
             if answer is None:
                 raise StoreUnavailable("redis", "gone")
-            return answer
+            return answer, 0
 
     replicas = Replicas(Store(), "a")
     seen = []

@@ -12,14 +12,14 @@ from ratelimit import AIBRIX_DEFAULTS, Admission, MemoryStore, StoreUnavailable
 from ratelimit.batching import BatchingLimits
 from ratelimit.guard import StoreGuard
 from ratelimit.known_users import KnownUsers
-from ratelimit.local_limits import LocalLimits
+from ratelimit.local_limits import LocalLimits, Part
 from ratelimit.resilience import ResilientLimits, StoreDown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ratelimit import Decision, Settlement, Subject, Usage, UserRecord
-    from ratelimit.store import Answer
+    from ratelimit.store import Answer, Replay
 
 
 def now() -> float:
@@ -64,6 +64,12 @@ class Remote:
         await self._edge("settle")
         await self._silence()
         return await self.store.settle_many(settlements)
+
+    async def replay_many(self, replays: Sequence[Replay]) -> None:
+        await self._edge("replay")
+        await self._silence()
+        for replay in replays:
+            self.store.replay(replay)
 
     async def release(self, subject: Subject, charge_id: str) -> None:
         await self._edge("release")
@@ -112,7 +118,7 @@ class World:
         self.replicas = 1
         self.known = KnownUsers(now)
         self.guard = StoreGuard(self.remote.ping, now, random.Random(1))
-        self.local = LocalLimits(now, self.known, lambda: self.replicas, AIBRIX_DEFAULTS)
+        self.local = LocalLimits(now, self.known, lambda: Part(self.replicas), AIBRIX_DEFAULTS)
         self.limits = ResilientLimits(BatchingLimits(self.remote), self.guard, self.known, self.local, now, policy)
         self._charges = 0
 

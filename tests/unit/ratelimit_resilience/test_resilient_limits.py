@@ -84,18 +84,19 @@ async def test_it_is_back_within_two_seconds_and_gets_what_it_missed(world):
     await world.limits.admit(Admission("lgy", "before", tokens=100))
     await world.break_store()
     decision = await world.limits.admit(Admission("lgy", "during", tokens=200))
-    assert (decision.outcome, decision.reserved_tokens) == (Outcome.ADMITTED, 0)
-    settlements = [Settlement("lgy", "before", 30, reserved=100), Settlement("lgy", "during", 150)]
+    assert (decision.outcome, decision.reserved_tokens) == (Outcome.ADMITTED, 200)
+    settlements = [Settlement("lgy", "before", 30, reserved=100), Settlement("lgy", "during", 150, reserved=200)]
     assert await world.limits.settle_many(settlements) == 2
     assert await world.limits.settle(settlements[0]) is False
-    assert world.limits.counts.queued == 3
+    assert world.limits.counts.queued == 4
     assert (await used(world)).tokens_used == 100
     await asyncio.sleep(20)
     world.remote.mode = "up"
     await asyncio.sleep(2)
     assert world.limits.state is State.CLOSED
     assert world.limits.counts.queued == 0
-    assert (await used(world)).tokens_used == 30 + 150
+    usage = await used(world)
+    assert (usage.requests_used, usage.tokens_used) == (2, 30 + 150)
     assert await world.limits.settle(settlements[1]) is False
 
 
@@ -144,6 +145,8 @@ async def test_slots_are_given_back_on_both_sides(world):
     await world.limits.release("lgy", "c1")
     world.remote.mode = "up"
     await asyncio.sleep(2)
+    assert (await used(world)).parallel == 1, "c5 runs on: the store was told"
+    await world.limits.release("lgy", "c5")
     assert (await used(world)).parallel == 0
 
 

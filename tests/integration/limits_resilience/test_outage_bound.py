@@ -1,0 +1,29 @@
+"""Over an outage of any kind a user gets its limit, and what was in flight, whatever the number of replicas."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from benchmarks.limits.outage_bound import KINDS, LIMIT, WORKERS, Measured, measure
+from benchmarks.valkey import Valkey
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+async def test_a_user_gets_at_most_its_limit(tmp_path, replicas: int):
+    async def one(kind: str) -> Measured:
+        async with Valkey(tmp_path / kind, keeps=True) as valkey:
+            return await measure(valkey, kind, replicas)
+
+    found = dict(zip(KINDS, await asyncio.gather(*map(one, KINDS)), strict=True))
+    # At most one request of each worker was under way when the store broke; the evicting one breaks four times.
+    in_flight = replicas * WORKERS
+    most = {kind: LIMIT + (5 if kind == "evicting" else 1) * in_flight for kind in KINDS}
+    wrong = {kind: one for kind, one in found.items() if not 0.8 * LIMIT <= one.admitted <= most[kind]}
+    assert wrong == {}
+    assert [measured.failures for measured in found.values()] == [0] * len(KINDS)
+    # What was admitted without the store was told to it, once.
+    assert {kind: (one.counted, one.admitted) for kind, one in found.items() if one.counted < 0.8 * one.admitted} == {}
