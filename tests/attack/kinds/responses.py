@@ -28,9 +28,7 @@ def _forged(
             forged = f"resp_{token_of(address)}{owner_tag(owner or account.name)}{_UNIQUE}"
             return [request(method, path.format(id=forged), [JSON, account.bearer, *headers])]
 
-        attack = over_http1(KIND, name, pieces, insider=True)
-        found = await attack.run(arena)
-        return found
+        return await over_http1(KIND, name, pieces, insider=True).run(arena)
 
     return Attack(KIND, name, run)
 
