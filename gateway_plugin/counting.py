@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _TELLS_CREATED = os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "False").lower() not in ("true", "1", "t")
 """As the library reads it."""
 
+PART_CHILDREN = 100
+"""Histograms of so many take some 5 ms to write."""
 Sample = tuple[str, dict[str, str], float]
 """Suffix of the name, labels beside the family's, value."""
 
@@ -105,7 +107,7 @@ class Family(Collector, Generic[C]):
             self.labels()
 
     def labels(self, *values: str) -> C:
-        """The child of these values; none is ever removed. Callers see to it that values are few."""
+        """The child of these values, which stays until `forget`. Callers see to it that values are few."""
         try:
             return self._children[values]
         except KeyError:
@@ -117,6 +119,14 @@ class Family(Collector, Generic[C]):
         child = self._children[values] = self._new_child()
         return child
 
+    def forget(self, label: str, value: str) -> None:
+        """Removes every child that has this value; who holds one counts in vain. Families without the label stay."""
+        if label not in self._labels:
+            return
+        position = self._labels.index(label)
+        for values in [values for values in self._children if values[position] == value]:
+            del self._children[values]
+
     def items(self) -> Iterable[tuple[tuple[str, ...], C]]:
         """All children so far."""
         return self._children.items()
@@ -126,13 +136,15 @@ class Family(Collector, Generic[C]):
         yield Metric(self._name, self._text, self._kind)
 
     def collect(self) -> Iterator[Metric]:
-        """The metric as of now."""
-        metric = Metric(self._name, self._text, self._kind)
-        for values, child in self._children.items():
-            labels = dict(zip(self._labels, values, strict=True))
-            for suffix, more, value in child.samples():
-                metric.add_sample(self._name + suffix, labels | more, value)
-        yield metric
+        """The metric as of now, in several parts where there are many children: see `metrics_page`."""
+        children = list(self._children.items())
+        for start in range(0, max(len(children), 1), PART_CHILDREN):
+            metric = Metric(self._name, self._text, self._kind)
+            for values, child in children[start : start + PART_CHILDREN]:
+                labels = dict(zip(self._labels, values, strict=True))
+                for suffix, more, value in child.samples():
+                    metric.add_sample(self._name + suffix, labels | more, value)
+            yield metric
 
 
 def _text(bound: float) -> str:

@@ -33,6 +33,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.forgotten: list[Callable[[str], object]] = []
+        """Told of each model whose series are removed: who keeps some of them must look them up anew."""
+        self._families: list[Family[Count] | Family[Level] | Family[Spread]] = []
         self._requests()
         self._outcomes()
         self._accounting()
@@ -40,6 +43,15 @@ class Metrics:
     def in_flight_by_model(self) -> dict[str, int]:
         """Open exchanges of every model that has had any."""
         return {model: int(level.value) for (model,), level in self.model_in_flight.items()}
+
+    def forget_model(self, model: str) -> None:
+        """Removes what was counted of a model that is gone, unless some of its exchanges are still open."""
+        if self.in_flight_by_model().get(model):
+            return
+        for family in self._families:
+            family.forget("model", model)
+        for told in self.forgotten:
+            told(model)
 
     def _requests(self) -> None:
         counters = self._counters
@@ -54,6 +66,7 @@ class Metrics:
         )
         self.registry.register(InFlightCollector(self.in_flight_by_model))
         self.registry.register(self.model_in_flight)
+        self._families.append(self.model_in_flight)
         self.decision_seconds = self._seconds(
             "gateway_decision_seconds",
             "Own time from a request's headers to the reply that sends it on; waiting for others is left out.",
@@ -91,11 +104,13 @@ class Metrics:
     def _counters(self, name: str, text: str, *labels: str) -> Family[Count]:
         family = Family("counter", name, text, labels, Count)
         self.registry.register(family)
+        self._families.append(family)
         return family
 
     def _seconds(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Family[Spread]:
         family = Family("histogram", name, text, labels, partial(Spread, bounds))
         self.registry.register(family)
+        self._families.append(family)
         return family
 
 

@@ -63,6 +63,7 @@ class ModelService:
             f"{settings.replica}-{secrets.token_hex(4)}",
         )
         metrics.registry.register(CatalogueCollector(self.live))
+        self.live.removed.append(metrics.forget_model)
         self._letters = DeadLetters(self.live.store)
         self._send: Send | None = None
         self._open = AsyncExitStack()

@@ -49,6 +49,7 @@ class Accountant:
         self._rare = RareLog(logger)
         self._models: dict[str, ModelMetrics] = {}
         """By label; as many as the metrics have children."""
+        metrics.forgotten.append(lambda model: self._models.pop(model, None))
 
     async def finish(self, entries: Iterable[LogEntry]) -> None:
         """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter.

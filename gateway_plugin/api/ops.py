@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from gateway_plugin.metrics_page import page
 from routing.pods.circuit import State
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def ops_router(
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def scrape() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await page(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/healthz")
     async def healthy() -> dict[str, str]:

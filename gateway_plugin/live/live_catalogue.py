@@ -80,6 +80,8 @@ class LiveCatalogue:
         self.webhooks: Mapping[str, Webhook] = {}
         self.dispatcher: Dispatcher | None = None
         """Sends to webhooks; set by whoever runs one."""
+        self.removed: list[Callable[[str], object]] = []
+        """Told of each model that is gone for good."""
         self._sources = sources
         self._clock = clock
         self._rare = RareLog(logger, clock)
@@ -176,6 +178,10 @@ class LiveCatalogue:
 
     def _tell(self, changes: list[Change], *, is_quiet: bool = False) -> None:
         self._keeper.touch(changes)
+        for change in changes:
+            if change.before is not None and change.after is None:
+                for told in self.removed:
+                    told(change.before.id)
         if is_quiet:
             return
         if self._is_new and not self._is_settled():

@@ -93,6 +93,8 @@ class Replica:
 async def test_changes_are_seen_within_a_second():
     replica = Replica(SharedStore())
     replica.serve(1)
+    gone: list[str] = []
+    replica.live.removed.append(gone.append)
     async with replica.running() as live:
         await asyncio.sleep(3.33)
         replica.serve(1, 2)
@@ -102,8 +104,11 @@ async def test_changes_are_seen_within_a_second():
         await asyncio.sleep(0.21)
         assert live.snapshot.by_id["m"].facts.status.value == "degraded"
         replica.serve()
-        await asyncio.sleep(101)
+        await asyncio.sleep(98)
+        assert gone == []
+        await asyncio.sleep(3)
         assert len(live.snapshot) == 0
+        assert gone == ["m"]
 
 
 @pytest.mark.looptime
