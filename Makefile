@@ -23,6 +23,10 @@ test-envoy-matrix: $(READY)  ## the tests that run Envoy, with every release tha
 
 attack: $(READY)  ## attack real chains in both configurations of Envoy, and print what came through (0 wanted)
 	@$(BIN)/python -m tests.attack
+	@for flavour in standalone envoy_gateway; do \
+		echo "ten clients beside one that does its worst: $$flavour"; \
+		$(BIN)/python -m tests.attack.crowding --flavour $$flavour || exit 1; \
+	done
 
 lint: $(READY)
 	@$(BIN)/ruff check $(CODE)

@@ -302,3 +302,11 @@ def test_an_entry_with_torn_metadata_is_unreadable_and_the_next_one_is_not():
     parsed, sound = entries_of(raw[:at] + b"\xff\xfe\xfd" + raw[at + 3 :])
     assert isinstance(parsed, UnreadableEntry)
     assert isinstance(sound, FinishedExchange)
+
+
+async def test_a_model_whose_series_went_counts_anew(office: Office):
+    await office.accountant.finish([entry("a")])
+    office.metrics.forget_model("m")
+    assert office.metrics.registry.get_sample_value("gateway_output_tokens_total", {"model": "m"}) is None
+    await office.accountant.finish([entry("b")])
+    assert office.count("gateway_output_tokens_total", model="m") == 4
