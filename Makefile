@@ -7,7 +7,7 @@ EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit protos simulator benchmarks deploy tests
 
 .PHONY: demo demo-check test attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
-	manifests-check h2spec
+	manifests-check h2spec test-clients
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
 	@$(BIN)/gateway-plugin demo
@@ -20,6 +20,9 @@ test: lint  ## lint, types, layers, all tests
 
 test-envoy-matrix: $(READY)  ## the tests that run Envoy, with every release that is supported; some minutes
 	@$(BIN)/python -m tests.envoy_matrix
+
+test-clients: $(READY)  ## other clients' SDKs through a real chain; NODE=--node for those of Node, which npm fetches
+	@$(BIN)/python -m tests.clients $(NODE)
 
 attack: $(READY)  ## attack real chains in both configurations of Envoy, and print what came through (0 wanted)
 	@$(BIN)/python -m tests.attack
@@ -60,6 +63,9 @@ docs: $(READY)  ## write the generated pages anew
 wheel: $(READY)  ## build dist/*.whl
 	@$(BIN)/uv build -q --wheel --no-build-isolation --python $(BIN)/python --out-dir dist .
 
+lock-clients: $(READY)  ## write the lock file of the clients that `make test-clients` tries
+	@$(COMPILE) -o tests/clients/sdks/requirements.lock tests/clients/sdks/requirements.in
+
 changelog: $(READY)  ## make changelog.d's fragments a section of CHANGELOG.md: make changelog VERSION=1.2.3
 	@$(BIN)/towncrier build --yes --version $(VERSION)
 
@@ -88,7 +94,7 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/build $(GO) install github.com/summerwind/h2spec/cmd/h2spec@latest
 
 clean:
-	@rm -rf $(VENV) .envoys .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .envoys .clients .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
