@@ -58,6 +58,8 @@ class Processor(Protocol):
     @property
     def is_full(self) -> bool: ...
 
+    def call_heard(self) -> None: ...
+
     def call_ended(self) -> None: ...
 
     def complain_of_size(self, text: str) -> None: ...
@@ -68,7 +70,17 @@ class Processor(Protocol):
 class ProcessCall:
     """One call and its exchange."""
 
-    __slots__ = ("_asked", "_busy", "_call", "_exchange", "_finished", "_processor", "_unpacked_bytes", "_uploading")
+    __slots__ = (
+        "_asked",
+        "_busy",
+        "_call",
+        "_exchange",
+        "_finished",
+        "_heard",
+        "_processor",
+        "_unpacked_bytes",
+        "_uploading",
+    )
 
     def __init__(self, call: Call, processor: Processor) -> None:
         self._call = call
@@ -77,6 +89,7 @@ class ProcessCall:
         self._asked: asyncio.Future[Answer] | None = None
         self._busy: asyncio.Future[None] | None = None
         self._finished = False
+        self._heard = False
         self._uploading = False
         self._unpacked_bytes = 0
         if processor.refuses_calls:
@@ -85,6 +98,9 @@ class ProcessCall:
     def received(self, message: bytes) -> asyncio.Future[None] | None:
         """Answers now, or when the returned future is done."""
         exchange = self._exchange
+        if not self._heard:
+            self._heard = True
+            self._processor.call_heard()
         if self._uploading:
             self._end_upload()
         if (exchange.phase is HEADERS or exchange.phase is BODY) and self._processor.is_full:
@@ -114,6 +130,8 @@ class ProcessCall:
         if asked is not None and not asked.cancel():
             # Answered in this very turn of the loop: what was admitted must be known to be given back.
             self._answered_too_late(asked)
+        if not self._heard:
+            self._processor.call_heard()
         if self._uploading:
             self._end_upload()
         if self._unpacked_bytes:

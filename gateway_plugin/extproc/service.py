@@ -80,6 +80,8 @@ class ExternalProcessor:
         self._on_finished = on_finished
         self._giving_back: set[asyncio.Task[None]] = set()
         self._open_calls = 0
+        self._unheard_calls = 0
+        """Opened, and nothing said yet: Envoy opens many at once, and speaks then."""
         self._max_exchanges = bounds.max_exchanges or math.inf
         self.refuses_calls = False
         """True when the process is about to stop: new calls end at once, and Envoy asks another replica."""
@@ -95,8 +97,8 @@ class ExternalProcessor:
 
     @property
     def working(self) -> int:
-        """Open exchanges that do not wait for their clients to send a body."""
-        return self._open_calls + len(self.parked) - len(self.uploads)
+        """Open exchanges that neither wait for their clients to send a body nor for Envoy's first word."""
+        return self._open_calls - self._unheard_calls + len(self.parked) - len(self.uploads)
 
     @property
     def is_full(self) -> bool:
@@ -120,6 +122,7 @@ class ExternalProcessor:
         if not self._open_calls:
             self.idle.clear()
         self._open_calls += 1
+        self._unheard_calls += 1
         return ProcessCall(call, self)
 
     def complain_of_size(self, text: str) -> None:
@@ -128,6 +131,10 @@ class ExternalProcessor:
         if now - self._complained_seconds >= _COMPLAINT_SECONDS:
             self._complained_seconds = now
             logger.warning("%s: grpc_max_message_bytes must be above Envoy's limit of a request's body", text)
+
+    def call_heard(self) -> None:
+        """The first word of one call, or its end without any."""
+        self._unheard_calls -= 1
 
     def call_ended(self) -> None:
         """One call less."""

@@ -39,8 +39,8 @@ class UploadBounds(msgspec.Struct, frozen=True):
 
 
 SMALL_BYTES = 1024 * 1024
-UNKNOWN_LENGTH_BYTES = 16 * SMALL_BYTES
-"""What a body counts for that does not say how long it is."""
+UNKNOWN_LENGTH_BYTES = 8 * SMALL_BYTES
+"""What a body counts for that does not say how long it is. Few clients send such, and short ones wait a moment."""
 
 
 def announced_bytes(content_length: str) -> int:

@@ -60,7 +60,7 @@ async def idle_streams(port: int, said: Counter[str]) -> None:
 async def _open_requests(port: int, said: Counter[str], *, content: bytes) -> None:
     async def one() -> None:
         client = await H2Client.connect(port)
-        streams = [client.begin() for _ in range(1000)]
+        streams = [client.begin(headers={"content-length": "500"}) for _ in range(1000)]
         for stream_id in streams if content else ():
             client.send(stream_id, content)
         await client.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -267,4 +268,57 @@ async def test_a_process_about_to_stop_takes_no_new_calls():
     call, handler = process.begin()
     assert call.status == (UNAVAILABLE, "draining")
     handler.ended()
+    assert process.processor.idle.is_set()
+
+
+async def in_headers(process: Process) -> tuple[FakeCall, ProcessCall]:
+    return process.begin()
+
+
+async def in_body(process: Process) -> tuple[FakeCall, ProcessCall]:
+    call, handler = process.begin()
+    handler.received(headers())
+    return call, handler
+
+
+async def in_admitting(process: Process) -> tuple[FakeCall, ProcessCall]:
+    return process.ask("kim")
+
+
+async def in_waiting(process: Process) -> tuple[FakeCall, ProcessCall]:
+    return process.ask()
+
+
+async def in_held(process: Process) -> tuple[FakeCall, ProcessCall]:
+    return process.ask()
+
+
+async def in_done(process: Process) -> tuple[FakeCall, ProcessCall]:
+    call, handler = process.begin()
+    handler.received(headers())
+    handler.received(body(b"no JSON"))
+    return call, handler
+
+
+@pytest.mark.parametrize("reach", [in_headers, in_body, in_admitting, in_waiting, in_held, in_done])
+async def test_whatever_a_client_waits_for_its_leaving_leaves_nothing(
+    reach: Callable[[Process], Awaitable[tuple[FakeCall, ProcessCall]]],
+):
+    full = reach is in_waiting
+    process = Process(max_inflight_per_pod=1 if full else 0, max_queue_length=3, max_wait_seconds=60.0)
+    held = [process.ask() for _ in range(2)] if full else []
+    before = (process.inflight(), process.processor.working)
+    call, handler = await reach(process)
+    phase = handler._exchange.phase.value
+    assert phase == reach.__name__.removeprefix("in_")
+    said = len(call.sent)
+    handler.ended()
+    await asyncio.sleep(0)
+    assert len(call.sent) == said, "nobody is there to be told"
+    assert (process.inflight(), process.processor.working) == before
+    assert (len(process.processor.uploads), process.processor.waiting.lengths()) == (0, {})
+    assert all(answer.cancelled() for answer in process.limiter.answers)
+    for _, holder in held:
+        holder.ended()
+    assert (process.inflight(), process.processor.open_exchanges) == (0, 0)
     assert process.processor.idle.is_set()

@@ -125,10 +125,9 @@ def test_counts_are_those_of_who_waits(moves: list[tuple[bool, int, str]]):
 
 async def test_who_still_sends_its_body_is_no_work():
     process = Process(max_exchanges=1)
-    half_sent = []
-    for _ in range(5):
-        half_sent.append(process.begin())
-        half_sent[-1][1].received(headers())
+    half_sent = [process.begin() for _ in range(5)]
+    for _, handler in half_sent:
+        handler.received(headers())
     assert (process.processor.working, len(process.processor.uploads)) == (0, 5)
     call, handler = process.ask()
     assert status_of(call) == 0, "waiting does not fill the gateway"
