@@ -28,6 +28,7 @@ from gateway_plugin.discovery.discovery_error import DiscoveryError
 from gateway_plugin.discovery.node import EndpointsError
 from gateway_plugin.discovery.source import new_discovery
 from gateway_plugin.engines.collector import EngineCollector
+from gateway_plugin.engines.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
 from gateway_plugin.engines.health_checks import HealthChecks
 from gateway_plugin.engines.health_collector import HealthCollector
 from gateway_plugin.engines.scraper import Scraper
@@ -50,6 +51,7 @@ from gateway_plugin.metrics import (
 from gateway_plugin.model_service import ModelService
 from gateway_plugin.peers.post import new_charge_id, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
+from gateway_plugin.settings import API_KEY, HEADER
 from gateway_plugin.tls import TlsFiles
 from gateway_plugin.wire import bounds as wire_bounds
 from ratelimit import RedisStore, StoreUnavailable
@@ -95,6 +97,7 @@ class App:
         )
         self.rules = _rules(settings)
         self.limiter = _limiter(settings)
+        self.engine_keys = _engine_keys(settings)
         self.models = self._new_models()
         self.sharing = new_sharing(
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
@@ -237,6 +240,7 @@ class App:
             outcomes_are_told=self.settings.accounting != "none",
             follows_responses=self.settings.accounting == "ext_proc",
             names=self.models.live,
+            engine_keys=self.engine_keys,
         )
 
     def _new_discovery(self) -> Discovery:
@@ -247,7 +251,13 @@ class App:
 
     def _new_models(self) -> ModelService:
         try:
-            return ModelService(self.settings, self.pods, self.metrics, lambda: not self._discovery.problem)
+            return ModelService(
+                self.settings,
+                self.pods,
+                self.metrics,
+                lambda: not self._discovery.problem,
+                self.engine_keys,
+            )
         except ValueError as error:
             raise StartError(f"models_file: {error}") from None
 
@@ -289,6 +299,16 @@ class App:
             "redis" if settings.effective_redis_url else "this process's memory",
             settings.default_strategy or "none (Envoy balances)",
         )
+        logger.info(
+            "who asks is proven by: %s; requests in nobody's name: %s",
+            ", ".join(sorted(settings.proofs)),
+            "401" if settings.proofs == {API_KEY} else settings.anonymous,
+        )
+        if HEADER in settings.proofs:
+            logger.warning(
+                "a `user` header is believed, as in AIBrix: only for networks where all who reach Envoy are trusted;"
+                " elsewhere set GATEWAY_IDENTITY_PROOFS=api-key"
+            )
         if is_beyond_loopback(settings.bind_host) and not settings.admin_token.get_secret_value():
             logger.warning(
                 "users, registry and webhooks on :%d are open to everybody; set GATEWAY_ADMIN_TOKEN", settings.api_port
@@ -371,6 +391,13 @@ def _upload_bounds(settings: Settings) -> UploadBounds:
 def _pod_health(settings: Settings) -> PodHealth:
     circuit = CircuitSettings(longest_delay_seconds=settings.sick_retry_seconds)
     return PodHealth(time.monotonic, random.Random(), settings.max_sick_share, circuit)
+
+
+def _engine_keys(settings: Settings) -> EngineKeys:
+    try:
+        return read_engine_keys(settings.engine_api_key.get_secret_value(), settings.engine_api_keys_file)
+    except EngineKeysError as error:
+        raise StartError(str(error)) from None
 
 
 def _limiter(settings: Settings) -> Limiting:

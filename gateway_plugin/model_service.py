@@ -21,6 +21,7 @@ from gateway_plugin.catalogue.pages import Pages
 from gateway_plugin.catalogue.windows import LatencyWindows
 from gateway_plugin.catalogue_store.local import FileCatalogueStore, MemoryCatalogueStore
 from gateway_plugin.catalogue_store.redis import RedisCatalogueStore
+from gateway_plugin.engines.engine_keys import NO_ENGINE_KEYS, EngineKeys
 from gateway_plugin.engines.known_models import KnownModels
 from gateway_plugin.engines.model_poller import ModelPoller
 from gateway_plugin.live.collector import CatalogueCollector
@@ -47,13 +48,20 @@ class ModelService:
     """Raises ValueError for a store that cannot be used."""
 
     def __init__(
-        self, settings: Settings, table: PodTable, metrics: Metrics, is_synced: Callable[[], bool] = lambda: True
+        self,
+        settings: Settings,
+        table: PodTable,
+        metrics: Metrics,
+        is_synced: Callable[[], bool] = lambda: True,
+        engine_keys: EngineKeys = NO_ENGINE_KEYS,
     ) -> None:
         self.known = KnownModels(table.apply)
         """Discovery tells its states here, and not to the pod table."""
         self.windows = LatencyWindows(time.monotonic)
         self._settings = settings
-        self._poller = ModelPoller(table, self.known, random.Random(), settings.models_poll_seconds or 1.0)
+        self._poller = ModelPoller(
+            table, self.known, random.Random(), settings.models_poll_seconds or 1.0, keys=engine_keys
+        )
         self._pages = Pages(FigureBook(table, self.windows, metrics.in_flight_by_model))
         describer = Describer(settings.models_owned_by, settings.gpu_label_keys)
         self.live = LiveCatalogue(

@@ -243,6 +243,13 @@ class Settings(BaseModel):
     api_keys: bool = Field(
         False, description="accept API keys made through the users API; or name api-key in identity_proofs"
     )
+    engine_api_key: SecretStr = Field(
+        SecretStr(""), description="sent to engines as `Authorization: Bearer`, in place of the client's credentials"
+    )
+    engine_api_keys_file: Path | None = Field(
+        None,
+        description="the same per model: YAML that maps models to keys, say of a mounted Secret; read at the start",
+    )
     forward_api_keys: bool = Field(False, description="let engines see API keys; otherwise the header is removed")
     anonymous: Literal["allow", "reject", "limit"] = Field(
         "allow", description="requests in nobody's name, of those who may make them: served, 401, or limited by source"

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.settings import ControllerSettings
 
 
+# No object of the cluster tells it: the plugin's own settings do, and its log at the start.
+_TRUST = (
+    "Not looked at: who may name users. Unless identity_proofs says otherwise the plugin believes a `user` header, as"
+    " AIBrix does, which is for trusted networks only."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What was looked at, and what is wrong."""
@@ -47,7 +54,7 @@ async def _diagnose(settings: ControllerSettings, context: str) -> Diagnosis:
 
 def report(diagnosis: Diagnosis) -> RenderableType:
     """What to read in a terminal."""
-    return Group(_models(diagnosis.wanted), Text(), *_verdict(diagnosis.findings))
+    return Group(_models(diagnosis.wanted), Text(), *_verdict(diagnosis.findings), Text(_TRUST, "dim"))
 
 
 def _models(wanted: Desired) -> RenderableType:

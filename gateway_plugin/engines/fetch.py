@@ -11,8 +11,8 @@ import aiohttp
 # Asks for the plain text format: the OpenMetrics one has exemplars behind its values.
 _HEADERS = {"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "identity"}
 
-# A URL to a page; raises ScrapeError.
-Fetch = Callable[[str], Awaitable[bytes]]
+# A URL, and where an engine wants one its key, to a page; raises ScrapeError.
+Fetch = Callable[..., Awaitable[bytes]]
 
 
 class Outcome(StrEnum):
@@ -45,9 +45,9 @@ async def http_fetch(timeout_seconds: float, connections: int, max_page_bytes: i
         headers=_HEADERS,
     ) as session:
 
-        async def fetch(url: str) -> bytes:
+        async def fetch(url: str, key: str = "") -> bytes:
             try:
-                return await _get(session, url, max_page_bytes)
+                return await _get(session, url, max_page_bytes, {"Authorization": f"Bearer {key}"} if key else {})
             except TimeoutError:
                 raise ScrapeError(Outcome.TIMEOUT, f"no page within {timeout_seconds:g} s") from None
             # ValueError: an address that is no part of a URL.
@@ -57,9 +57,9 @@ async def http_fetch(timeout_seconds: float, connections: int, max_page_bytes: i
         yield fetch
 
 
-async def _get(session: aiohttp.ClientSession, url: str, max_page_bytes: int) -> bytes:
+async def _get(session: aiohttp.ClientSession, url: str, max_page_bytes: int, headers: dict[str, str]) -> bytes:
     page = bytearray()
-    async with session.get(url, allow_redirects=False) as response:
+    async with session.get(url, headers=headers, allow_redirects=False) as response:
         if response.status != 200:
             raise ScrapeError(Outcome.BAD_STATUS, f"status {response.status}", response.status)
         async for chunk in response.content.iter_any():

@@ -12,13 +12,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway_plugin.engines.engine_keys import NO_ENGINE_KEYS, EngineKeys
 from gateway_plugin.engines.fetch import Fetch, Outcome, ScrapeError, http_fetch
 from gateway_plugin.engines.known_models import EngineReport
 from gateway_plugin.engines.model_lists import BadModelList, read_model_list, read_version
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from gateway_plugin.engines.known_models import KnownModels
@@ -42,6 +43,8 @@ class _Target:
     name: str
     address: str
     uid: str
+    key: str
+    """What the engine wants to be sent; empty: nothing."""
 
 
 class ModelPoller:
@@ -55,12 +58,14 @@ class ModelPoller:
         interval_seconds: float = 5.0,
         timeout_seconds: float = 2.0,
         *,
+        keys: EngineKeys = NO_ENGINE_KEYS,
         open_fetch: Callable[[], AbstractAsyncContextManager[Fetch]] | None = None,
     ) -> None:
         self.settled = False
         self._table = table
         self._known = known
         self._rng = rng
+        self._keys = keys
         self._interval_seconds = interval_seconds
         self._lane = asyncio.Semaphore(_CONNECTIONS - _FAILING_CONNECTIONS)
         self._failing_lane = asyncio.Semaphore(_FAILING_CONNECTIONS)
@@ -87,7 +92,7 @@ class ModelPoller:
 
     def _targets(self) -> set[_Target]:
         return {
-            _Target(row, self._table.incarnation(row), pod.name, pod.address, pod.uid)
+            _Target(row, self._table.incarnation(row), pod.name, pod.address, pod.uid, self._key_of(pod.models))
             for row, pod in self._table.rows()
             if pod.ready
         }
@@ -99,7 +104,7 @@ class ModelPoller:
             async with self._failing_lane if failures else self._lane:
                 try:
                     version = await self._version(target, fetch) if version is None else version
-                    cards = read_model_list(await fetch(f"http://{target.address}/v1/models"))
+                    cards = read_model_list(await self._ask(target, fetch, "/v1/models"))
                 except (ScrapeError, BadModelList) as error:
                     if not failures:
                         logger.info("pod %s does not tell what it serves: %s", target.name, error)
@@ -110,9 +115,16 @@ class ModelPoller:
             self._asked.add(target)
             await asyncio.sleep(self._delay_seconds(failures))
 
+    async def _ask(self, target: _Target, fetch: Fetch, path: str) -> bytes:
+        url = f"http://{target.address}{path}"
+        return await (fetch(url, target.key) if target.key else fetch(url))
+
+    def _key_of(self, models: Iterable[str]) -> str:
+        return next((key for model in models if (key := self._keys.of(model))), "")
+
     async def _version(self, target: _Target, fetch: Fetch) -> str:
         try:
-            return read_version(await fetch(f"http://{target.address}/version"))
+            return read_version(await self._ask(target, fetch, "/version"))
         except ScrapeError as error:
             if error.outcome is Outcome.BAD_STATUS:
                 return ""  # not every engine tells

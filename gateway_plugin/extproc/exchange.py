@@ -29,11 +29,13 @@ from gateway_plugin.extproc.steps import Admit, Identify, Reply, Step, Unpack, W
 from gateway_plugin.intent import rejections
 from gateway_plugin.intent.headers import Intent, check_repeated, read_intent, request_id_of
 from gateway_plugin.intent.identity import (
+    AUTHORIZATION,
     NOBODY,
     Identity,
     KeyClaim,
     KeyOwner,
     fairness_key,
+    hidden_headers,
     identify,
     owner_of,
     subject_of,
@@ -276,8 +278,9 @@ class Exchange:
         if headers.repeated:
             check_repeated(headers.repeated)
         self._intent = intent = read_intent(headers.values, rules, self._request_id)
-        if self._key is not None and not rules.identity.forward_api_keys and not intent.is_for_the_gateway:
-            self._removed_headers = self._key.headers
+        if not intent.is_for_the_gateway:
+            engines_have_keys = bool(self._services.engine_keys)
+            self._removed_headers = hidden_headers(headers.values, self._key, rules.identity, engines_have_keys)
         if intent.passes:
             self._services.metrics.passed.inc()
             self.phase = DONE
@@ -361,6 +364,7 @@ class Exchange:
         if self._subject is not None:
             # Nobody is charged for a request that no pod can take; without limits, booking finds out.
             self._check_pods(model)
+        key = services.engine_keys.of(model)
         self._forward = forward = Forward(
             model,
             intent.request_id,
@@ -368,7 +372,9 @@ class Exchange:
             self._identity.user,
             self._subject,
             new_path=intent.path if intent.path_changed else "",
-            removed_headers=self._removed_headers,
+            # What is set must not be removed.
+            removed_headers=tuple([name for name in self._removed_headers if not (key and name == AUTHORIZATION)]),
+            engine_key=key,
             exposes_pod=services.rules.expose_pod,
             route=services.names.route_of(model),
             new_body=self._body if intent.is_compressed and self._body else None,

@@ -53,6 +53,8 @@ class Forward(msgspec.Struct):
     new_body: bytes | None = None
     added_usage: bool = False
     """Whether the body asks for usage in the client's name; then it is taken out of the stream again."""
+    engine_key: str = ""
+    """What the engine wants to be sent as a bearer token, in place of what the client sent."""
     exposes_pod: bool = True
     """Whether the client is told which pod served it."""
     route: str = ""
@@ -60,7 +62,8 @@ class Forward(msgspec.Struct):
 
     def reply(self, *, to_body: bool, mode: Mode) -> Reply:
         """To the body message, or to the headers of a request whose body nobody needs; then `mode` is what follows."""
-        shared = _shared(self.model, self.route or self.model, self.strategy, self._pods(), self.exposes_pod)
+        route, key = self.route or self.model, self.engine_key
+        shared = _shared(self.model, route, self.strategy, self._pods(), self.exposes_pod, key)
         more = self._more_metadata()
         if to_body and not self.new_path and not self.removed_headers and self.new_body is None:
             return Reply(ext_proc.routed_reply(shared, self.request_id, self.user, self.charge_id, more))
@@ -112,10 +115,10 @@ def id_headers(request_id: str) -> dict[str, str]:
 
 @lru_cache(maxsize=_MAX_SHARED)
 def _shared(
-    model: str, route: str, strategy: str, pods: tuple[tuple[str, str], ...], exposes_pod: bool
+    model: str, route: str, strategy: str, pods: tuple[tuple[str, str], ...], exposes_pod: bool, engine_key: str
 ) -> ext_proc.Shared:
     """What is the same for all requests of a model that are sent to the same pods: half of the work of a reply."""
-    base = _base(model, route, strategy if pods else "", exposes_pod)
+    base = _base(model, route, strategy if pods else "", exposes_pod, engine_key)
     if not pods:
         return base
     targets = ",".join([address for address, _ in pods])
@@ -123,11 +126,13 @@ def _shared(
 
 
 @lru_cache(maxsize=_MAX_SHARED)
-def _base(model: str, route: str, strategy: str, exposes_pod: bool) -> ext_proc.Shared:
+def _base(model: str, route: str, strategy: str, exposes_pod: bool, engine_key: str) -> ext_proc.Shared:
     """What does not depend on the pods: of many of them, hardly two requests name the same ones in the same order."""
     headers, metadata = {"model": route}, cast("dict[str, Json]", {"model": model})
     if strategy:
         headers["routing-strategy"] = metadata["strategy"] = strategy
+    if engine_key:
+        headers["authorization"] = f"Bearer {engine_key}"
     if not exposes_pod:
         metadata["hide_pod"] = True
     return ext_proc.shared(headers, metadata)

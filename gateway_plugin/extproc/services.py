@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway_plugin.catalogue.registry import PlainNames
+from gateway_plugin.engines.engine_keys import EngineKeys
 from gateway_plugin.intent.headers import wanted_headers
 from gateway_plugin.intent.plan import Planner
 
@@ -42,12 +43,13 @@ class Services:
     """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
+    engine_keys: EngineKeys = field(default_factory=EngineKeys)
     planner: Planner = field(init=False)
     wanted_headers: frozenset[str] = field(init=False)
     """Of requests, as `ext_proc.request_headers_of` wants them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules))
+        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules, hides_credentials=bool(self.engine_keys)))
         object.__setattr__(self, "planner", Planner(self.rules, self.router))
 
 

@@ -79,9 +79,13 @@ class Rules:
     endpoints: EndpointTable = field(default_factory=EndpointTable)
 
 
-def wanted_headers(rules: Rules) -> frozenset[str]:
+def wanted_headers(rules: Rules, *, hides_credentials: bool = False) -> frozenset[str]:
     """The headers that `read_intent` looks at under these rules."""
-    return WANTED_HEADERS if rules.identity.reads_credentials else WANTED_HEADERS - frozenset(KEY_HEADERS)
+    return (
+        WANTED_HEADERS
+        if rules.identity.reads_credentials or hides_credentials
+        else WANTED_HEADERS - frozenset(KEY_HEADERS)
+    )
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):

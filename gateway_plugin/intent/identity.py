@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from ratelimit import Subject
 
 KEY_PREFIX = "gw-"
-KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+AUTHORIZATION = "authorization"
+KEY_HEADERS = (AUTHORIZATION, "x-api-key", "api-key")
 """Where an API key may be: OpenAI's, Anthropic's and Azure's clients."""
 _HEADER_ONLY = frozenset({HEADER})
 
@@ -119,6 +120,17 @@ def subject_of(identity: Identity, rules: IdentityRules) -> Subject | None:
     if isinstance(identity, AnonymousSource):
         return Source(identity.address) if rules.anonymous == "limit" else None
     return identity.user
+
+
+def hidden_headers(
+    headers: Mapping[str, str], claim: KeyClaim | None, rules: IdentityRules, engines_have_keys: bool
+) -> tuple[str, ...]:
+    """Headers that engines shall not see: our own keys, and where engines have keys all that might be one. What takes
+    the place of `authorization` there is the engine's key."""
+    ours = claim.headers if claim is not None and not rules.forward_api_keys else ()
+    if not engines_have_keys:
+        return ours
+    return tuple(name for name in KEY_HEADERS if name in ours or (name in headers and name != AUTHORIZATION))
 
 
 def fairness_key(identity: Identity) -> str:
