@@ -56,9 +56,12 @@ class _Pieces:
         self._kept: list[bytes | memoryview] = []
 
     def add(self, piece: bytes | memoryview) -> None:
-        if self.length < MAX_KEY_BYTES:
-            self._kept.append(piece[: MAX_KEY_BYTES - self.length])
+        room = MAX_KEY_BYTES - self.length
         self.length += len(piece)
+        if len(piece) <= room:
+            self._kept.append(piece)
+        elif room > 0:
+            self._kept.append(piece[:room])
 
     def joined(self) -> bytes:
         return b"".join(self._kept)
@@ -73,6 +76,9 @@ def _left_open(body: bytes, start: int, end: int) -> int:
 
 
 def _add_part(pieces: _Pieces, body: bytes, start: int, end: int) -> None:
+    if end - start <= _MEDIA_BYTES:
+        pieces.add(body[start:end])
+        return
     done, text = start, memoryview(body)
     for media_start, media_end in _media(body, start, end):
         pieces.add(text[done:media_start])
