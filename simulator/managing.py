@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from simulator.pod_state import PodState
 
 VLLM_VERSION = "0.11.0"  # whose metric names and error forms these are
+# Controllers of adapters tell by type and words what went wrong, so they are vLLM's.
+_WRONG_ADAPTER = "InvalidUserInput"
 
 
 class AdapterBody(msgspec.Struct):
@@ -63,21 +65,22 @@ class ManagingHandlers:
         body = decode(await request.read(), AdapterBody)
         adapters = self._state.adapters
         if not body.lora_name or not body.lora_path:
-            raise ApiError("lora_name and lora_path are required")
+            raise ApiError("Both 'lora_name' and 'lora_path' must be provided.", kind=_WRONG_ADAPTER)
         if body.lora_name in adapters or body.lora_name == self._state.pod.model:
-            raise ApiError(f"`{body.lora_name}` is loaded already")
+            raise ApiError(f"The lora adapter '{body.lora_name}' has already been loaded.", kind=_WRONG_ADAPTER)
         if len(adapters) >= self._state.config.max_loaded_loras:
             raise ApiError(f"{len(adapters)} adapters are loaded, and no more fit")
         adapters[body.lora_name] = body.lora_path
-        return web.Response(text=f"adapter `{body.lora_name}` loaded")
+        return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
     async def unload_adapter(self, request: web.Request) -> web.Response:
         body = decode(await request.read(), AdapterBody)
         if not body.lora_name:
-            raise ApiError("lora_name is required")
+            raise ApiError("'lora_name' needs to be provided to unload a LoRA adapter.", kind=_WRONG_ADAPTER)
         if self._state.adapters.pop(body.lora_name, None) is None:
-            raise ApiError(f"no adapter `{body.lora_name}` here", status=404, kind="NotFoundError")
-        return web.Response(text=f"adapter `{body.lora_name}` unloaded")
+            message = f"The lora adapter '{body.lora_name}' cannot be found."
+            raise ApiError(message, status=404, kind="NotFoundError")
+        return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
     async def last_headers(self, _request: web.Request) -> web.Response:
         return json_response(dict(self._state.last_headers))

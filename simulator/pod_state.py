@@ -51,7 +51,7 @@ class PodState:
         if not model:
             return self.pod.model
         if model != self.pod.model and model not in self.adapters:
-            raise ApiError(f"no model `{model}` here", status=404, kind="NotFoundError", param="model")
+            raise ApiError(f"The model `{model}` does not exist.", status=404, kind="NotFoundError", param="model")
         return model
 
     def generate(self, generation: Generation) -> tuple[Answer, TokenStream, list[list[str]]]:

@@ -239,7 +239,9 @@ async def test_abort_while_the_whole_answer_is_awaited(client: Client):
 async def test_adapters(client: Client):
     async with client.session.post("/v1/load_lora_adapter", json={"lora_name": "new", "lora_path": "/p"}) as response:
         assert response.status == 200
-    await client.post("/v1/load_lora_adapter", {"lora_name": "new", "lora_path": "/p"}, status=400)
+    again = await client.post("/v1/load_lora_adapter", {"lora_name": "new", "lora_path": "/p"}, status=400)
+    assert again["error"]["type"] == "InvalidUserInput"
+    assert again["error"]["message"] == "The lora adapter 'new' has already been loaded."
     models = await client.get("/v1/models")
     assert isinstance(models, dict)
     assert [(card["id"], card["parent"]) for card in models["data"]] == [
@@ -251,8 +253,28 @@ async def test_adapters(client: Client):
     assert answer["model"] == "new"
     async with client.session.post("/v1/unload_lora_adapter", json={"lora_name": "new"}) as response:
         assert response.status == 200
-    await client.post("/v1/unload_lora_adapter", {"lora_name": "new"}, status=404)
+    gone = await client.post("/v1/unload_lora_adapter", {"lora_name": "new"}, status=404)
+    assert (gone["error"]["type"], gone["error"]["message"]) == (
+        "NotFoundError",
+        "The lora adapter 'new' cannot be found.",
+    )
     await client.post("/v1/completions", {"model": "new", "prompt": "hi"}, status=404)
+
+
+async def test_responses_are_kept(client: Client):
+    body = {"input": "hi", "max_output_tokens": 3, "request_id": "resp_1"}
+    first = await client.post("/v1/responses", body)
+    assert first["id"] == "resp_1"
+    second = await client.post("/v1/responses", body | {"previous_response_id": "resp_1", "request_id": "resp_2"})
+    assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"]
+    assert await client.get("/v1/responses/resp_1") == first
+    missing = await client.post("/v1/responses", body | {"previous_response_id": "resp_0"}, status=404)
+    assert missing["error"]["message"] == "Response with id 'resp_0' not found."
+    not_kept = await client.post("/v1/responses", body | {"store": False, "request_id": "resp_3"})
+    await client.post(f"/v1/responses/{not_kept['id']}/cancel", {}, status=404)
+    await client.post("/v1/responses/resp_1/cancel", {}, status=400)
+    async with client.session.delete("/v1/responses/resp_1") as response:
+        assert await response.json() == {"id": "resp_1", "object": "response", "deleted": True}
 
 
 @pytest.mark.parametrize(
