@@ -1,8 +1,8 @@
 """The admission rule, for a store that counts in this process; `lua/admit.lua` is the same rule on a server.
 
-    reservation = min(wanted, smallest token limit)
-    requests: refused when used + 1 > limit              in any scope: the user, and the user with the model
-    tokens:   refused when used + max(reservation, 1) > limit     in any scope
+    must fit, booked = what is expected under the smallest token limit (`expected`)
+    requests: refused unless one more fits               in any scope: the user, and the user with the model
+    tokens:   refused unless max(must fit, 1) fits       in any scope (`window`)
     parallel: refused when every slot is taken
     model:    refused when it was admitted `model_requests_per_second` times in the last second
 
@@ -40,6 +40,8 @@ class Question(NamedTuple):
     """An admission, and everything that decides about it."""
 
     scopes: Sequence[Scope]
+    needed: int
+    """Tokens that must fit; at least 1."""
     reservation: int
     slots_taken: int
     max_parallel: int
@@ -63,11 +65,10 @@ def override_of(record: UserRecord, model: str) -> tuple[int, int] | None:
 
 def judge(question: Question) -> Outcome:
     for scope in question.scopes:
-        if scope.requests.used + 1 > scope.requests_limit:
+        if not scope.requests.fits(1, scope.requests_limit):
             return Outcome.REQUESTS_EXCEEDED
-    needed = max(question.reservation, 1)
     for scope in question.scopes:
-        if scope.tokens.used + needed > scope.tokens_limit:
+        if not scope.tokens.fits(question.needed, scope.tokens_limit):
             return Outcome.TOKENS_EXCEEDED
     if 0 < question.max_parallel <= question.slots_taken:
         return Outcome.PARALLEL_EXCEEDED
@@ -75,11 +76,10 @@ def judge(question: Question) -> Outcome:
 
 
 def wait_seconds(question: Question, now_seconds: float) -> float:
-    needed = max(question.reservation, 1)
     waits = [question.model_wait_seconds]
     for scope in question.scopes:
         waits.append(scope.requests.seconds_until_fits(now_seconds, 1, scope.requests_limit))
-        waits.append(scope.tokens.seconds_until_fits(now_seconds, needed, scope.tokens_limit))
+        waits.append(scope.tokens.seconds_until_fits(now_seconds, question.needed, scope.tokens_limit))
     if 0 < question.max_parallel <= question.slots_taken:
         waits.append(PARALLEL_RETRY_SECONDS)
     return max(waits)

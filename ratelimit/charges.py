@@ -24,6 +24,7 @@ T = TypeVar("T")
 class Open(NamedTuple):
     bucket: int
     reserved: int
+    choices: int = 1
 
 
 class Closed(NamedTuple):

@@ -25,7 +25,10 @@ class Outcome(Enum):
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
-    """One request that wants in. `tokens` is the reservation it would like; a rate of zero is no limit.
+    """One request that wants in; a rate of zero is no limit.
+
+    `tokens` it costs for certain. Where it generates any, each of its `choices` costs `likely_output` more, if its
+    subject has not been seen yet, and `max_output` at most; 0 where it generates none (`expected`).
 
     `other_names`: what else than the model's name may stand for it in a user's allow list, without control characters.
     """
@@ -36,6 +39,9 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     model_requests_per_second: int = 0
     other_names: tuple[str, ...] = ()
+    likely_output: int = 0
+    max_output: int = 0
+    choices: int = 1
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -57,13 +63,17 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """The tokens that an exchange turned out to cost, and what its admission had reserved of them."""
+    """The tokens that an exchange turned out to cost, and what its admission had reserved of them.
+
+    `output`: what it generated of them, over all choices, as the engine says; it teaches what to expect of the subject.
+    """
 
     subject: Subject
     charge_id: str
     tokens: int
     reserved: int = 0
     model: str = ""
+    output: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):

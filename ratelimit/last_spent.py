@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ratelimit.subjects import Subject
 
 _MAX_SCOPES = 8
+_OWED = re.compile(r"=\d{1,19}/(\d{1,19}) ", re.ASCII)
 _PAIR = re.compile(r"(\d{1,19}):(\d{1,19})", re.ASCII)
 
 Text = bytes | str
@@ -41,8 +42,11 @@ class Told(NamedTuple):
     tokens: Text
 
     def buckets(self, text: Text) -> dict[int, int]:
-        """A window by the buckets of this process's clock."""
+        """A window by the buckets of this process's clock; what is owed, as if it had been spent now."""
         found: dict[int, int] = {}
+        owed = _OWED.match(text if isinstance(text, str) else text.decode("ascii", "replace"))
+        if owed:
+            found[bucket_at(self.at_seconds)] = int(owed[1])
         for bucket, count in _pairs(text).items():
             end_seconds = (bucket + 1) * BUCKET_SECONDS - self.server_us / 1e6 + self.at_seconds
             mine = bucket_at(min(end_seconds, self.at_seconds))

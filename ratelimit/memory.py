@@ -12,16 +12,18 @@ from ratelimit.admission import Question, Scope, account, judge, override_of, re
 from ratelimit.api_keys import MemoryKeys, NoSuchUser
 from ratelimit.charges import Charges, Closed, Open
 from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
+from ratelimit.expected import expected
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
-from ratelimit.spending import Accounts, ModelRates, Slots
+from ratelimit.spending import Accounts, LastLengths, ModelRates, Slots
 from ratelimit.subjects import Source, check_subject
 from ratelimit.users import UserRecord, check_user_name
-from ratelimit.window import bucket_at, counts_at
+from ratelimit.window import NO_LIMIT, bucket_at, counts_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ratelimit.api_keys import NewKey
+    from ratelimit.expected import Expected
     from ratelimit.limits import Limits
     from ratelimit.spending import Spent
     from ratelimit.store import Replay
@@ -60,6 +62,7 @@ class MemoryStore(MemoryKeys):
         self._sources = Accounts(max_sources)
         self.put_sources(source_record(defaults))
         self._slots = Slots()
+        self._lengths = LastLengths()
         self._rates = ModelRates()
         self._charges = Charges(max_charges)
 
@@ -79,9 +82,16 @@ class MemoryStore(MemoryKeys):
     def _known(self, subject: Subject) -> _Known | None:
         return self._every_source if isinstance(subject, Source) else self._users.get(subject)
 
-    def _spent(self, subject: Subject, model: str, bucket: int) -> Spent:
+    def _spent(self, subject: Subject, model: str, bucket: int, tokens_limit: int) -> Spent:
         accounts = self._sources if isinstance(subject, Source) else self._accounts
-        return accounts.spent(subject, model, bucket)
+        return accounts.spent(subject, model, bucket, tokens_limit)
+
+    def _tokens_limit(self, subject: Subject, model: str) -> int:
+        known = self._known(subject)
+        if known is None:
+            return NO_LIMIT
+        override = override_of(known.record, model)
+        return override[1] if override else known.limits.tokens_per_minute
 
     def _judge(self, admission: Admission, known: _Known, now: float) -> Decision:
         record = known.record
@@ -104,32 +114,39 @@ class MemoryStore(MemoryKeys):
 
     def _scopes(self, admission: Admission, known: _Known, bucket: int) -> list[Scope]:
         limits, subject, model = known.limits, admission.subject, admission.model
-        spent = self._spent(subject, "", bucket)
+        spent = self._spent(subject, "", bucket, limits.tokens_per_minute)
         scopes = [Scope(limits.requests_per_minute, limits.tokens_per_minute, *spent)]
         override = override_of(known.record, model)
         if override:
-            scopes.append(Scope(*override, *self._spent(subject, model, bucket)))
+            scopes.append(Scope(*override, *self._spent(subject, model, bucket, override[1])))
         return scopes
 
     def _question(
         self, admission: Admission, record: UserRecord, scopes: list[Scope], charge: Closed | None, now: float
     ) -> Question:
-        reservation = charge.owed if charge and charge.settled else max(admission.tokens, 0)
-        for scope in scopes:
-            reservation = min(reservation, scope.tokens_limit)
+        limit = min(scope.tokens_limit for scope in scopes)
+        must_fit, reservation = self._expected(admission, charge, limit, now)
         return Question(
             scopes,
+            max(must_fit, 1),
             reservation,
             self._slots.taken(admission.subject, now) if record.max_parallel and charge is None else 0,
             record.max_parallel,
             self._rates.wait_seconds(admission.model, admission.model_requests_per_second, now),
         )
 
+    def _expected(self, admission: Admission, charge: Closed | None, limit: int, now: float) -> Expected:
+        if charge and charge.settled:
+            return expected(charge.owed, 0, 0, 1, None, limit)
+        lengths = self._lengths.get(admission.subject, admission.model, now) if admission.max_output else None
+        tokens, output = max(admission.tokens, 0), admission.likely_output
+        return expected(tokens, output, admission.max_output, admission.choices, lengths, limit)
+
     def _debit(self, admission: Admission, question: Question, charge: Closed | None, now: float) -> None:
         bucket = bucket_at(now)
         for scope in question.scopes:
             scope.requests.add(bucket, 1)
-            scope.tokens.add(bucket, question.reservation)
+            scope.tokens.add(bucket, question.reservation, scope.tokens_limit)
         if question.max_parallel and charge is None:
             self._slots.take(admission.subject, admission.charge_id, now)
         if admission.model_requests_per_second:
@@ -138,7 +155,7 @@ class MemoryStore(MemoryKeys):
         if charge and charge.settled:
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
-            self._charges.open(key, Open(bucket, question.reservation), now)
+            self._charges.open(key, Open(bucket, question.reservation, admission.choices), now)
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1
@@ -155,6 +172,9 @@ class MemoryStore(MemoryKeys):
         if isinstance(charge, Closed) and charge.settled:
             return False
         tokens = max(settlement.tokens, 0)
+        if settlement.output > 0:
+            choices = charge.choices if isinstance(charge, Open) else 1
+            self._lengths.learn(settlement.subject, settlement.model, -(-settlement.output // choices), now)
         if isinstance(charge, Open):
             self._book(settlement, charge.bucket, tokens - charge.reserved, bucket_at(now))
             self._charges.close(key, Closed(settled=True, admitted=True), now)
@@ -166,16 +186,18 @@ class MemoryStore(MemoryKeys):
         return True
 
     def _book(self, settlement: Settlement, at: int, tokens: int, bucket: int) -> None:
-        if not counts_at(at, bucket):
-            # The reservation counts no more: there is nothing to give back, and more than that is spent now.
-            at, tokens = bucket, max(tokens, 0)
+        if tokens > 0 and not counts_at(at, bucket):
+            # The reservation counts no more: what exceeds it is spent now.
+            at = bucket
         if not tokens:
             return
         subject, model = settlement.subject, settlement.model
-        self._spent(subject, "", bucket).tokens.add(at, tokens)
         known = self._known(subject)
-        if known and override_of(known.record, model):
-            self._spent(subject, model, bucket).tokens.add(at, tokens)
+        limit = known.limits.tokens_per_minute if known else NO_LIMIT
+        self._spent(subject, "", bucket, limit).tokens.add(at, tokens, limit)
+        override = override_of(known.record, model) if known else None
+        if override:
+            self._spent(subject, model, bucket, override[1]).tokens.add(at, tokens, override[1])
 
     def replay(self, replay: Replay) -> None:
         """Books what was decided elsewhere, whatever the limits say; once per charge id."""
@@ -191,7 +213,7 @@ class MemoryStore(MemoryKeys):
         if counts_at(at, bucket_at(now)):
             for scope in self._scopes(admission, known, bucket_at(now)):
                 scope.requests.add(at, 1)
-                scope.tokens.add(at, reserved)
+                scope.tokens.add(at, reserved, scope.tokens_limit)
         if known.record.max_parallel and charge is None:
             self._slots.take(*key, now)
         if owed:
@@ -201,7 +223,7 @@ class MemoryStore(MemoryKeys):
 
     def spend(self, subject: Subject, model: str, requests: Mapping[int, int], tokens: Mapping[int, int]) -> None:
         """Counts what was spent elsewhere, by bucket of this store's clock; negative counts take back."""
-        spent = self._spent(subject, model, bucket_at(self._clock()))
+        spent = self._spent(subject, model, bucket_at(self._clock()), self._tokens_limit(subject, model))
         for window, counts in ((spent.requests, requests), (spent.tokens, tokens)):
             for bucket, count in counts.items():
                 if counts_at(bucket, bucket_at(self._clock())):
@@ -219,7 +241,7 @@ class MemoryStore(MemoryKeys):
         if known is None:
             return None
         now = self._clock()
-        spent = self._accounts.spent(user, "", bucket_at(now))
+        spent = self._accounts.spent(user, "", bucket_at(now), known.limits.tokens_per_minute)
         return Usage(known.limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
 
     async def ping(self) -> None:
@@ -242,6 +264,7 @@ class MemoryStore(MemoryKeys):
         check_user_name(name)
         self._accounts.drop(name)
         self._slots.drop(name)
+        self._lengths.drop(name)
         self._drop_keys(name)
         return self._users.pop(name, None) is not None
 

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from ratelimit.subjects import Subject
     from ratelimit.urls import Server
 
-_ADMIT = Script("window.lua", "record.lua", "model_rate.lua", "heard.lua", "admit.lua")
+_ADMIT = Script("window.lua", "record.lua", "expected.lua", "model_rate.lua", "heard.lua", "admit.lua")
 _RESTORE = Script("window.lua", "restore.lua")
 _FORGOTTEN = RuntimeError("the server has forgotten what a user had spent; it is told again")
 _REPLAY = Script("window.lua", "record.lua", "heard.lua", "replay.lua")
-_SETTLE = Script("window.lua", "record.lua", "settle.lua")
+_SETTLE = Script("window.lua", "record.lua", "expected.lua", "settle.lua")
 _USAGE = Script("window.lua", "record.lua", "usage.lua")
 _MODEL_ADMIT = Script("window.lua", "model_rate.lua", "model_admit.lua")
 _RELEASE = Script("release.lua")
@@ -139,9 +139,10 @@ class RedisStore(RedisUsers, RedisKeys):
             keys += (model_rate_key(model),)
         tokens = max(admission.tokens, 0)
         names = _NAME_SEPARATOR.join(("", *admission.other_names, "")) if admission.other_names else ""
-        if isinstance(admission.subject, Source):
-            return _ADMIT.call(keys, (*self._source_defaults, charge_id, model, tokens, rate, names, 1))
-        return _ADMIT.call(keys, (*self._defaults, charge_id, model, tokens, rate, names))
+        is_source = isinstance(admission.subject, Source)
+        defaults = self._source_defaults if is_source else self._defaults
+        output = admission.likely_output, admission.max_output, admission.choices
+        return _ADMIT.call(keys, (*defaults, charge_id, model, tokens, rate, names, int(is_source), *output))
 
     def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
         decisions: list[Answer] = []
@@ -213,7 +214,10 @@ class RedisStore(RedisUsers, RedisKeys):
         record, prefix = keys_of(settlement.subject)
         tokens, reserved = max(settlement.tokens, 0), max(settlement.reserved, 0)
         keys = (record, prefix, charge_key(prefix, settlement.charge_id))
-        return _SETTLE.call(keys, (*self._defaults, settlement.charge_id, settlement.model, tokens, reserved))
+        is_source = isinstance(settlement.subject, Source)
+        defaults, output = self._source_defaults if is_source else self._defaults, max(settlement.output, 0)
+        charged = settlement.charge_id, settlement.model, tokens, reserved
+        return _SETTLE.call(keys, (*defaults, *charged, int(is_source), output))
 
     async def release(self, subject: Subject, charge_id: str) -> None:
         _, prefix = keys_of(subject)

@@ -24,9 +24,10 @@ from redis.exceptions import (
 )
 
 from ratelimit.api_keys import MAX_KEYS_PER_USER
+from ratelimit.expected import KEPT_LENGTHS, LENGTHS_SECONDS, MODELS_PER_SUBJECT, SHARE_OF_CEILING, UNSEEN_OUTPUT
 from ratelimit.kept_connections import KeptConnections
 from ratelimit.store import MAX_REPLICAS, PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
-from ratelimit.window import BUCKET_SECONDS, BUCKETS
+from ratelimit.window import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 _CONSTANTS = {
     "BUCKET_SECONDS": BUCKET_SECONDS,
     "BUCKETS": BUCKETS,
+    "EARLY_BUCKETS": EARLY_BUCKETS,
+    "SHARE_OF_CEILING": SHARE_OF_CEILING,
+    "UNSEEN_OUTPUT": UNSEEN_OUTPUT,
+    "KEPT_LENGTHS": KEPT_LENGTHS,
+    "LENGTHS_SECONDS": LENGTHS_SECONDS,
+    "MODELS_PER_SUBJECT": MODELS_PER_SUBJECT,
     "RESERVATION_SECONDS": RESERVATION_SECONDS,
     "SETTLED_SECONDS": SETTLED_SECONDS,
     "PARALLEL_SECONDS": PARALLEL_SECONDS,

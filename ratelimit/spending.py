@@ -10,10 +10,12 @@ from bisect import bisect_right, insort
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from ratelimit.expected import LENGTHS_SECONDS, MODELS_PER_SUBJECT, with_length
 from ratelimit.store import PARALLEL_SECONDS
 from ratelimit.window import BUCKETS, Window
 
 if TYPE_CHECKING:
+    from ratelimit.expected import Lengths
     from ratelimit.subjects import Subject
 
 
@@ -21,9 +23,9 @@ class Spent(NamedTuple):
     requests: Window
     tokens: Window
 
-    def roll(self, bucket: int) -> None:
+    def roll(self, bucket: int, tokens_limit: int) -> None:
         self.requests.roll(bucket)
-        self.tokens.roll(bucket)
+        self.tokens.roll(bucket, tokens_limit)
 
 
 class _Account:
@@ -31,10 +33,13 @@ class _Account:
         self.bucket = 0
         self.by_model: dict[str, Spent] = {}
 
+    def owes_until(self) -> int:
+        return max(spent.tokens.owes_until() for spent in self.by_model.values()) if self.by_model else 0
+
 
 class Accounts:
-    """Windows by subject and model ("": all models); those of subjects that have been idle for two windows are dropped,
-    and beyond `max_accounts` those that asked least lately."""
+    """Windows by subject and model ("": all models); those of subjects that have been idle for two windows and owe
+    nothing are dropped, and beyond `max_accounts` those that asked least lately."""
 
     def __init__(self, max_accounts: float = math.inf) -> None:
         self._max_accounts = max_accounts
@@ -43,14 +48,14 @@ class Accounts:
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def spent(self, subject: Subject, model: str, bucket: int) -> Spent:
+    def spent(self, subject: Subject, model: str, bucket: int, tokens_limit: int) -> Spent:
         account = self._accounts.get(subject)
         if account is None or account.bucket != bucket:
             account = self._touch(subject, account or _Account(), bucket)
         spent = account.by_model.get(model)
         if spent is None:
             spent = account.by_model[model] = Spent(Window(), Window())
-        spent.roll(bucket)
+        spent.roll(bucket, tokens_limit)
         return spent
 
     def drop(self, subject: Subject) -> None:
@@ -60,12 +65,45 @@ class Accounts:
         account.bucket = bucket
         self._accounts[subject] = account
         self._accounts.move_to_end(subject)
-        while self._is_over(next(iter(self._accounts.values())), bucket):
+        while len(self._accounts) > self._max_accounts:
             self._accounts.popitem(last=False)
+        while (oldest := next(iter(self._accounts.values()))).bucket <= bucket - 2 * BUCKETS:
+            idle, _ = self._accounts.popitem(last=False)
+            if oldest.owes_until() > bucket:
+                oldest.bucket = bucket - BUCKETS
+                self._accounts[idle] = oldest
         return account
 
-    def _is_over(self, oldest: _Account, bucket: int) -> bool:
-        return oldest.bucket <= bucket - 2 * BUCKETS or len(self._accounts) > self._max_accounts
+
+class LastLengths:
+    """Of the last answers, by model, of the subjects that were told of last; for an hour after a subject's last one."""
+
+    def __init__(self, max_subjects: int = 10_000) -> None:
+        self._max_subjects = max_subjects
+        self._subjects: OrderedDict[Subject, tuple[float, dict[str, Lengths]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._subjects)
+
+    def get(self, subject: Subject, model: str, now_seconds: float) -> Lengths | None:
+        return self._by_model(subject, now_seconds).get(model)
+
+    def learn(self, subject: Subject, model: str, output: int, now_seconds: float) -> None:
+        by_model = self._by_model(subject, now_seconds)
+        if model not in by_model and len(by_model) >= MODELS_PER_SUBJECT:
+            by_model = {}
+        by_model[model] = with_length(by_model.get(model), output)
+        self._subjects[subject] = now_seconds, by_model
+        self._subjects.move_to_end(subject)
+        if len(self._subjects) > self._max_subjects:
+            self._subjects.popitem(last=False)
+
+    def drop(self, subject: Subject) -> None:
+        self._subjects.pop(subject, None)
+
+    def _by_model(self, subject: Subject, now_seconds: float) -> dict[str, Lengths]:
+        told = self._subjects.get(subject)
+        return told[1] if told is not None and now_seconds - told[0] < LENGTHS_SECONDS else {}
 
 
 class Slots:

@@ -85,8 +85,8 @@ class Accountant:
         subject = Source(entry.source) if entry.source else entry.user
         if subject:
             check_subject(subject)
-            tokens = charged_tokens(entry, self._cut_off)
-            charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model))
+            tokens, output = charged_tokens(entry, self._cut_off), entry.tokens.get("completion_tokens", 0)
+            charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model, output))
 
     async def _settle(self, charges: list[Settlement]) -> None:
         try:

@@ -51,6 +51,7 @@ from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
+from ratelimit.expected import UNKNOWN_CEILING, UNSEEN_OUTPUT
 from routing.router import NoReadyPodError, SaturatedError, UnknownModelError
 from routing.selector import OnlyPod
 from routing.strategies.least_request import LeastRequest
@@ -391,18 +392,14 @@ class Exchange:
         self._ask_for_usage(intent, forward)
         forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt and intent.costs_tokens else 0
         self.phase = ADMITTING
-        tokens, names = self._wanted_tokens(intent, target.model), self._services.names.other_names(target)
-        rate = plan.resolved.requests_per_second
-        return Admission(subject, forward.charge_id, target.model, tokens, rate, names)
-
-    def _wanted_tokens(self, intent: Intent, model: str) -> int:
-        if self._prompt is None or not intent.costs_tokens:
-            return 0
-        if not intent.generates_text:
-            return int(self._prompt.tokens)
-        maximum = self._prompt.max_output_tokens
-        output = maximum if maximum is not None else self._services.router.outputs.expected(model, None)
-        return int(self._prompt.tokens + output)
+        names, rate = self._services.names.other_names(target), plan.resolved.requests_per_second
+        certain, prompt = forward.prompt_tokens_estimate, self._prompt
+        if prompt is None or not intent.generates_text:
+            return Admission(subject, forward.charge_id, target.model, certain, rate, names)
+        ceiling = prompt.max_output_tokens or UNKNOWN_CEILING
+        usual = int(min(self._services.router.outputs.expected(target.model, ceiling), UNSEEN_OUTPUT))
+        choices = prompt.choices * prompt.prompts
+        return Admission(subject, forward.charge_id, target.model, certain, rate, names, usual, ceiling, choices)
 
     def _ask_for_usage(self, intent: Intent, forward: Forward) -> None:
         mode = self._services.rules.stream_usage

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ratelimit import Decision, Subject
 
 _MAX_ECHO_CHARACTERS = 200
+_MAX_RETRY_AFTER_SECONDS = 59
 
 
 def bad_credentials() -> ApiError:
@@ -221,8 +222,14 @@ def refused(subject: Subject, model: str, model_requests_per_second: int, decisi
     )
     headers = {refusal.header: "true"}
     if refusal.status == 429:
-        headers |= {"retry-after": str(max(1, ceil(decision.retry_after_seconds))), **decision_headers(decision)}
+        headers |= _wait(decision.retry_after_seconds) | decision_headers(decision)
     return ApiError(refusal.status, message, reason=refusal.reason, code=refusal.code, headers=headers)
+
+
+def _wait(seconds: float) -> dict[str, str]:
+    """Clients pass over more than a minute, and some over a whole one; who reads milliseconds waits no longer."""
+    milliseconds = min(max(1, ceil(seconds * 1000)), _MAX_RETRY_AFTER_SECONDS * 1000)
+    return {"retry-after": str(-(-milliseconds // 1000)), "retry-after-ms": str(milliseconds)}
 
 
 def decision_headers(decision: Decision) -> dict[str, str]:

@@ -29,9 +29,10 @@ def limit_headers(
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes it: milliseconds below a second, then whole seconds, rounded up."""
+    """As OpenAI writes it, "0s", "250ms", "6m0s": milliseconds below a second, then whole seconds, rounded up."""
     if seconds < 1.0:
-        return f"{ceil(max(0.0, seconds) * 1000)}ms"
+        milliseconds = ceil(max(0.0, seconds) * 1000)
+        return f"{milliseconds}ms" if 0 < milliseconds < 1000 else _whole_seconds(milliseconds // 1000)
     return _whole_seconds(ceil(seconds))
 
 

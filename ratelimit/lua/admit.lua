@@ -1,17 +1,18 @@
 -- Admit one request: read the record, check every scope, debit all or nothing. admission.py has the rule, charges.py the
--- states of a charge: here 'open <bucket> <reserved>', 'owed <tokens>' (settled first), 'done', 'ended'.
+-- states of a charge: here 'open <bucket> <reserved>' (and ' <choices>', of more than one), 'owed <tokens>' (settled first), 'done', 'ended'.
 --
 -- KEYS[1] the user's record      KEYS[2] the prefix of its counters    KEYS[3] the charge
 -- KEYS[4] the model's rate, only where it may be reached from here
 -- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, model requests per second,
 --         what else may stand for the model in an allow list: a line each, with one before the first; or nothing;
---         1 for a source, which has no record: the defaults are its limits
+--         1 for a source, which has no record: the defaults are its limits, else 0;
+--         likely output, most output and choices (see expected.lua)
 --
 -- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
 -- tokens reset us} and the windows (heard.lua). Limits are text: they may exceed what a Lua number holds exactly.
 
 local record, answer
-if ARGV[8] then
+if ARGV[8] == '1' then
   record = record_of_source()
 else
   record, answer = read_record()
@@ -47,7 +48,7 @@ local tokens = redis.call('HMGET', tokens_key, unpack(fields))
 for i, field in ipairs(fields) do
   scopes[i] = {
     field = field, rpm = limits[i][1], tpm = limits[i][2],
-    requests = parse_window(requests[i]), tokens = parse_window(tokens[i]),
+    requests = parse_window(requests[i], limits[i][1]), tokens = parse_window(tokens[i], limits[i][2]),
   }
 end
 
@@ -59,7 +60,7 @@ local function tightest(kind, limit)
       best = scope
     end
   end
-  return string.format('%.0f', best[limit]), best[kind].used, us_until_empty(best[kind])
+  return string.format('%.0f', best[limit]), best[kind].used, us_until_empty(best[kind], best[limit])
 end
 
 local function told(outcome, wait_us, reserved)
@@ -73,15 +74,19 @@ local charge = redis.call('GET', KEYS[3])
 if charge == 'done' then
   return told('admitted', 0, 0)
 elseif charge and string.sub(charge, 1, 4) == 'open' then
-  return told('admitted', 0, tonumber(string.match(charge, ' (%d+)$')))
+  return told('admitted', 0, tonumber(string.match(charge, '^open %d+ (%d+)')))
 end
 
 local owed = charge and string.match(charge, '^owed (%d+)$')
-local reservation = tonumber(owed) or wanted
-for _, scope in ipairs(scopes) do
-  reservation = math.min(reservation, scope.tpm)
+local choices = tonumber(ARGV[11])
+local limit = math.min(scopes[1].tpm, scopes[#scopes].tpm)
+local needed, reservation
+if owed then
+  needed, reservation = expected(tonumber(owed), 0, 0, 1, model, limit)
+else
+  needed, reservation = expected(wanted, tonumber(ARGV[9]), tonumber(ARGV[10]), choices, model, limit)
 end
-local needed = math.max(reservation, 1)
+needed = math.max(needed, 1)
 
 local takes_slot = record.max_parallel > 0 and not charge
 local is_full = takes_slot
@@ -90,12 +95,12 @@ local model_us = KEYS[4] and model_limit > 0 and model_wait_us(KEYS[4], model_li
 
 local function judge()
   for _, scope in ipairs(scopes) do
-    if scope.requests.used + 1 > scope.rpm then
+    if not fits(scope.requests, 1, scope.rpm) then
       return 'requests_exceeded'
     end
   end
   for _, scope in ipairs(scopes) do
-    if scope.tokens.used + needed > scope.tpm then
+    if not fits(scope.tokens, needed, scope.tpm) then
       return 'tokens_exceeded'
     end
   end
@@ -112,9 +117,9 @@ if outcome ~= 'admitted' then
 end
 
 for _, scope in ipairs(scopes) do
-  book(requests_key, scope.field, scope.requests, current, 1)
+  book(requests_key, scope.field, scope.requests, current, 1, MAX_LIMIT)
   if reservation > 0 then
-    book(tokens_key, scope.field, scope.tokens, current, reservation)
+    book(tokens_key, scope.field, scope.tokens, current, reservation, scope.tpm)
   end
 end
 if takes_slot then
@@ -128,6 +133,7 @@ end
 if owed then
   redis.call('SET', KEYS[3], 'done', 'EX', SETTLED_SECONDS)
 else
-  redis.call('SET', KEYS[3], string.format('open %d %.0f', current, reservation), 'EX', RESERVATION_SECONDS)
+  local state = string.format('open %d %.0f', current, reservation) .. (choices > 1 and ' ' .. ARGV[11] or '')
+  redis.call('SET', KEYS[3], state, 'EX', RESERVATION_SECONDS)
 end
 return told('admitted', 0, reservation)

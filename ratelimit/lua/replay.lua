@@ -23,8 +23,8 @@ local scopes = {}
 for i, field in ipairs(fields) do
   scopes[i] = {
     field = field, rpm = limits[i][1], tpm = limits[i][2],
-    requests = parse_window(redis.call('HGET', KEYS[2] .. ':requests', field)),
-    tokens = parse_window(redis.call('HGET', KEYS[2] .. ':tokens', field)),
+    requests = parse_window(redis.call('HGET', KEYS[2] .. ':requests', field), limits[i][1]),
+    tokens = parse_window(redis.call('HGET', KEYS[2] .. ':tokens', field), limits[i][2]),
   }
 end
 
@@ -32,11 +32,11 @@ local charge = redis.call('GET', KEYS[3])
 local owed = charge and string.match(charge, '^owed (%d+)$')
 if charge ~= 'done' and not (charge and string.sub(charge, 1, 4) == 'open') then
   local bucket, reserved = math.floor((now_us - tonumber(ARGV[6])) / 1000000 / BUCKET_SECONDS), tonumber(owed or ARGV[5])
-  if counts_at(bucket) then
+  if counts_at(bucket, current) then
     for _, scope in ipairs(scopes) do
-      book(KEYS[2] .. ':requests', scope.field, scope.requests, bucket, 1)
+      book(KEYS[2] .. ':requests', scope.field, scope.requests, bucket, 1, MAX_LIMIT)
       if reserved > 0 then
-        book(KEYS[2] .. ':tokens', scope.field, scope.tokens, bucket, reserved)
+        book(KEYS[2] .. ':tokens', scope.field, scope.tokens, bucket, reserved, scope.tpm)
       end
     end
   end

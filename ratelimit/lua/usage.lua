@@ -9,8 +9,8 @@ local record, answer = read_record()
 if not record then
   return answer
 end
-local requests = parse_window(redis.call('HGET', KEYS[2] .. ':requests', ''))
-local tokens = parse_window(redis.call('HGET', KEYS[2] .. ':tokens', ''))
+local requests = parse_window(redis.call('HGET', KEYS[2] .. ':requests', ''), record.rpm)
+local tokens = parse_window(redis.call('HGET', KEYS[2] .. ':tokens', ''), record.tpm)
 local taken = redis.call('ZCOUNT', KEYS[2] .. ':parallel', string.format('(%.0f', now_us), '+inf')
 return {'admitted', string.format('%.0f', record.rpm), string.format('%.0f', record.tpm),
         string.format('%.0f', record.max_parallel), requests.used, tokens.used, taken}

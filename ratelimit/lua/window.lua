@@ -1,69 +1,191 @@
 -- Shared: the clock, and what was spent in the last minute (see window.py, which has the formula).
 --
--- scripts.py puts the constants in front: BUCKET_SECONDS, BUCKETS, RESERVATION_SECONDS, SETTLED_SECONDS, PARALLEL_SECONDS,
--- MAX_KEYS. A user's counters are one hash per kind; its fields are '' (all models) and the models with limits of their
--- own; a value lists buckets as 'bucket:count bucket:count'. KEYS[2] is what their keys begin with, in the record's slot.
+-- scripts.py puts the constants in front: BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, RESERVATION_SECONDS, SETTLED_SECONDS,
+-- PARALLEL_SECONDS, MAX_KEYS and those of expected.py. A user's counters are one hash per kind; its fields are '' (all
+-- models) and the models with limits of their own; a value lists buckets as 'bucket:count bucket:count', after
+-- '=bucket/debt ' where something is owed: at that bucket it was. KEYS[2] is what their keys begin with, in the
+-- record's slot.
+
+local LONGEST_WAIT_US, LONGEST_DEBT_SECONDS = 59000000, 86400
 
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local current = math.floor(time[1] / BUCKET_SECONDS)
 
-local function counts_at(bucket)
-  return bucket > current - BUCKETS and bucket <= current + BUCKETS
+local function counts_at(bucket, at)
+  return bucket > at - BUCKETS and bucket <= at + BUCKETS
 end
 
-local function parse_window(text)
-  local window = {used = 0, counts = {}, text = text or ''}
-  for bucket, count in string.gmatch(text or '', '(%d+):(%d+)') do
-    bucket, count = tonumber(bucket), tonumber(count)
-    if counts_at(bucket) then
-      window.counts[bucket] = count
-      window.used = window.used + count
+-- Debt moves into the buckets between `at` and `to`, each as it comes. Returns what is left, and the counts.
+local function pay(counts, debt, at, to, limit)
+  limit = math.max(limit, 1)
+  local used, newest = 0, at
+  for bucket, count in pairs(counts) do
+    used, newest = used + (counts_at(bucket, at) and count or 0), math.max(newest, bucket)
+  end
+  while debt > 0 and at < to do
+    local windows = math.min(math.floor((to - at) / BUCKETS), math.floor(debt / limit))
+    if windows > 0 and used <= limit and newest <= at then
+      -- In a whole window exactly the limit is paid, in the places of what was there before.
+      local later = {}
+      for bucket, count in pairs(counts) do
+        later[bucket + BUCKETS * windows] = count
+      end
+      counts, debt, at = later, debt - limit * windows, at + BUCKETS * windows
+    else
+      at = at + 1
+      used = used - (counts[at - BUCKETS] or 0)
+      local moved = math.min(debt, math.max(0, limit - used))
+      if moved > 0 then
+        counts[at] = (counts[at] or 0) + moved
+        debt, used = debt - moved, used + moved
+      end
     end
   end
+  return debt, counts
+end
+
+-- `limit`: what debt is paid by.
+local function parse_window(text, limit)
+  local window = {used = 0, early = 0, debt = 0, counts = {}, text = text or ''}
+  local counts = window.counts
+  if not text then
+    return window
+  elseif string.byte(text) == 61 then
+    local at, debt = string.match(text, '^=(%d+)/(%d+)')
+    for bucket, count in string.gmatch(text, '(%d+):(%d+)') do
+      counts[tonumber(bucket)] = tonumber(count)
+    end
+    window.debt, counts = pay(counts, tonumber(debt), tonumber(at), current, limit)
+    window.counts, window.used = {}, window.debt
+    for bucket, count in pairs(counts) do
+      if counts_at(bucket, current) then
+        window.counts[bucket], window.used = count, window.used + count
+        window.early = window.early + (bucket <= current - EARLY_BUCKETS and count or 0)
+      end
+    end
+    return window
+  end
+  local used, early, oldest, newest, going = 0, 0, current - BUCKETS, current + BUCKETS, current - EARLY_BUCKETS
+  for bucket, count in string.gmatch(text, '(%d+):(%d+)') do
+    bucket = tonumber(bucket)
+    if bucket > oldest and bucket <= newest then
+      count = tonumber(count)
+      counts[bucket] = count
+      used = used + count
+      if bucket <= going then
+        early = early + count
+      end
+    end
+  end
+  window.used, window.early = used, early
   return window
 end
 
--- Spends, or gives back when negative, at most what the bucket holds.
-local function book(key, field, window, bucket, count)
-  local before = window.counts[bucket] or 0
-  local after = math.max(0, before + count)
-  window.used = window.used + after - before
+local function put(window, bucket, count)
+  local after = (window.counts[bucket] or 0) + count
+  window.used = window.used + count
   window.counts[bucket] = after > 0 and after or nil
-  local parts = {}
+end
+
+-- Spends, beyond the limit as debt; or gives back when negative, at most what is owed and the bucket holds.
+local function spend(window, bucket, count, limit)
+  if count >= 0 then
+    local fits = math.min(count, math.max(0, limit - window.used + window.debt))
+    put(window, bucket, fits)
+    window.debt, window.used = window.debt + count - fits, window.used + count - fits
+    return
+  end
+  local paid = math.min(window.debt, -count)
+  window.debt, window.used = window.debt - paid, window.used - paid
+  put(window, bucket, math.max(count + paid, -(window.counts[bucket] or 0)))
+  if window.debt > 0 then
+    local moved = math.min(window.debt, math.max(0, limit - window.used + window.debt))
+    window.debt, window.used = window.debt - moved, window.used - moved
+    put(window, current, moved)
+  end
+end
+
+-- As `spend`, and writes it down.
+local function book(key, field, window, bucket, count, limit)
+  spend(window, bucket, count, limit)
+  local parts, seconds = {}, 2 * BUCKETS * BUCKET_SECONDS
+  if window.debt > 0 then
+    parts[1] = string.format('=%d/%.0f', current, window.debt)
+    seconds = seconds + math.ceil(window.debt / math.max(limit, 1)) * BUCKETS * BUCKET_SECONDS
+  end
   for at, value in pairs(window.counts) do
     parts[#parts + 1] = string.format('%d:%.0f', at, value)
   end
   window.text = table.concat(parts, ' ')
   redis.call('HSET', key, field, window.text)
-  redis.call('EXPIRE', key, 2 * BUCKETS * BUCKET_SECONDS)
+  -- Another field may owe for longer.
+  redis.call('EXPIRE', key, math.max(math.min(seconds, LONGEST_DEBT_SECONDS), redis.call('TTL', key)))
 end
 
-local function end_us(bucket)
-  return (bucket + BUCKETS) * BUCKET_SECONDS * 1000000 - now_us
+local function fits(window, cost, limit)
+  return window.used + cost <= limit or window.used <= limit and window.used - window.early + cost <= limit
 end
 
-local function us_until_fits(window, cost, limit)
-  local excess = window.used + math.min(cost, limit) - limit
-  local buckets, wait = {}, 0
+-- When so much has left the last `size` buckets.
+local function end_us(window, excess, size)
+  if excess <= 0 then
+    return 0
+  end
+  local buckets, last = {}, 0
   for bucket in pairs(window.counts) do
-    buckets[#buckets + 1] = bucket
+    if bucket > current - size then
+      buckets[#buckets + 1] = bucket
+    end
   end
   table.sort(buckets)
   for _, bucket in ipairs(buckets) do
+    excess, last = excess - window.counts[bucket], bucket + size
     if excess <= 0 then
       break
     end
-    excess = excess - window.counts[bucket]
-    wait = end_us(bucket)
   end
-  return wait
+  return last * BUCKET_SECONDS * 1000000
 end
 
-local function us_until_empty(window)
+local function us_until_paid(window, cost, limit)
+  local counts, debt, used = {}, window.debt, window.used - window.debt
+  for bucket, count in pairs(window.counts) do
+    counts[bucket] = count
+  end
+  for at = current + 1, current + EARLY_BUCKETS do
+    used = used - (counts[at - BUCKETS] or 0)
+    local moved = math.min(debt, math.max(0, limit - used))
+    counts[at] = (counts[at] or 0) + moved
+    debt, used = debt - moved, used + moved
+    local ahead = {used = used + debt, early = (counts[at - EARLY_BUCKETS] or 0) + (counts[at - EARLY_BUCKETS - 1] or 0)}
+    if fits(ahead, cost, limit) then
+      return at * BUCKET_SECONDS * 1000000 - now_us
+    end
+  end
+  return LONGEST_WAIT_US
+end
+
+local function us_until_fits(window, cost, limit)
+  cost = math.min(cost, limit)
+  if fits(window, cost, limit) then
+    return 0
+  elseif window.debt > 0 then
+    return us_until_paid(window, cost, limit)
+  end
+  local late = end_us(window, window.used - limit, BUCKETS)
+  local early = end_us(window, window.used - window.early + cost - limit, EARLY_BUCKETS)
+  return math.min(math.max(late, early) - now_us, LONGEST_WAIT_US)
+end
+
+local function us_until_empty(window, limit)
+  if window.used == 0 then
+    return 0
+  end
   local newest
   for bucket in pairs(window.counts) do
     newest = math.max(newest or bucket, bucket)
   end
-  return newest and end_us(newest) or 0
+  local minutes = math.ceil(window.debt / math.max(limit, 1))
+  return ((newest or current) + BUCKETS * (1 + minutes)) * BUCKET_SECONDS * 1000000 - now_us
 end

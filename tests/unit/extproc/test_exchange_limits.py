@@ -21,7 +21,8 @@ def test_a_user_is_admitted_before_a_pod_is_booked():
     step = exchange.receive(body())
     assert isinstance(step, Admit)
     assert (step.admission.subject, step.admission.model, step.admission.charge_id) == ("lgy", "m", "id-1")
-    assert step.admission.tokens == 9 + 128, "the prompt's bytes / 4, and what models usually generate"
+    asked = step.admission
+    assert (asked.tokens, asked.likely_output, asked.max_output) == (9, 128, 8192), "bytes / 4, usual, not said"
     assert bench.inflight() == 0
     step = exchange.admitted(ADMITTED)
     assert "target-pod" in mutation(step)[0]
@@ -49,7 +50,7 @@ def test_a_user_is_admitted_before_a_pod_is_booked():
             "x-error-rpm-exceeded",
         ),
         (
-            Decision(Outcome.TOKENS_EXCEEDED, LIMITS, 0.0, 3000.0, 0.2),
+            Decision(Outcome.TOKENS_EXCEEDED, LIMITS, 0.0, 3000.0, 60.5),
             429,
             "user: lgy has exceeded TPM: 3000",
             "x-error-tpm-exceeded",
@@ -80,7 +81,8 @@ def test_refusals(decision: Decision, status: int, message: str, header: str):
     assert (code, found["message"], response_headers[header]) == (status, message, "true")
     if status == 429:
         assert found["type"] == "rate_limit_error"
-        assert response_headers["retry-after"] == {17.2: "18", 0.2: "1"}[decision.retry_after_seconds]
+        told = response_headers["retry-after"], response_headers["retry-after-ms"]
+        assert told == {17.2: ("18", "17200"), 0.2: ("1", "200"), 60.5: ("59", "59000")}[decision.retry_after_seconds]
         assert response_headers["x-ratelimit-limit-requests"] == "3"
     assert bench.inflight() == 0
     assert exchange.end().back is None, "a refusal debited nothing"

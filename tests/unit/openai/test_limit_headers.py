@@ -17,7 +17,7 @@ LIMIT, USED, SECONDS = st.integers(1, 2**63 - 1), st.integers(0, 2**63), st.floa
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-1.0, "0ms"), (0.0, "0ms"), (0.2501, "251ms"), (0.9999, "1000ms"), (1.0, "1s"), (59.1, "1m0s"), (90.0, "1m30s")],
+    [(-1.0, "0s"), (0.0, "0s"), (0.2501, "251ms"), (0.9999, "1s"), (1.0, "1s"), (59.1, "1m0s"), (90.0, "1m30s")],
 )
 def test_durations(seconds: float, text: str):
     assert duration(seconds) == text
@@ -36,9 +36,10 @@ def test_each_kind_tells_its_own(
     ):
         told[f"x-ratelimit-limit-{kind}"] = str(limit)
         told[f"x-ratelimit-remaining-{kind}"] = str(max(0, limit - used))
-        whole = math.ceil(reset)
+        whole = math.ceil(max(0.0, reset))
         text = f"{whole}s" if whole < 60 else f"1m{whole - 60}s"
-        told[f"x-ratelimit-reset-{kind}"] = text if reset >= 1 else f"{math.ceil(max(0.0, reset) * 1000)}ms"
+        milliseconds = math.ceil(max(0.0, reset) * 1000)
+        told[f"x-ratelimit-reset-{kind}"] = f"{milliseconds}ms" if 0 < milliseconds < 1000 else text
     assert decision_headers(decision) == told
 
 

@@ -1,0 +1,41 @@
+-- Shared: what a request is expected to cost (see expected.py, which has the formula).
+--
+-- KEYS[2] .. ':lengths' is a hash: model -> 'typical longest length length ...', the newest last.
+
+-- Returns what must fit and what is booked.
+local function expected(tokens, output, ceiling, choices, model, limit)
+  if ceiling <= 0 then
+    return math.min(tokens, limit), math.min(tokens, limit)
+  end
+  local typical, longest = output, math.max(output, UNSEEN_OUTPUT)
+  local known = redis.call('HGET', KEYS[2] .. ':lengths', model)
+  if known then
+    typical, longest = string.match(known, '^(%d+) (%d+)')
+    typical, longest = tonumber(typical), tonumber(longest)
+  end
+  typical, longest = math.min(typical, ceiling) * choices, math.min(longest, ceiling) * choices
+  local share = math.floor(math.min(ceiling * choices, limit) / SHARE_OF_CEILING)
+  local must_fit = tokens + math.min(typical, math.floor(limit / 2))
+  return math.min(must_fit, limit), math.min(math.max(must_fit, tokens + math.max(longest, share)), limit)
+end
+
+local function learn_length(model, output)
+  local key = KEYS[2] .. ':lengths'
+  local known = redis.call('HGET', key, model)
+  local last = {}
+  for length in string.gmatch(known and string.match(known, '^%d+ %d+(.*)') or '', '%d+') do
+    last[#last + 1] = tonumber(length)
+  end
+  last[#last + 1] = output
+  if #last > KEPT_LENGTHS then
+    table.remove(last, 1)
+  end
+  if not known and redis.call('HLEN', key) >= MODELS_PER_SUBJECT then
+    redis.call('DEL', key)
+  end
+  local sorted = {unpack(last)}
+  table.sort(sorted)
+  local typical, longest = sorted[math.floor((#sorted - 1) / 2) + 1], sorted[#sorted]
+  redis.call('HSET', key, model, string.format('%.0f %.0f %s', typical, longest, table.concat(last, ' ')))
+  redis.call('EXPIRE', key, LENGTHS_SECONDS)
+end
