@@ -408,7 +408,7 @@ class Exchange:
             return
         if mode == "require":
             raise rejections.usage_not_asked_for()
-        forward.new_body = with_usage(self._body, self._prompt.stream_options)
+        self._body = forward.new_body = with_usage(self._body, self._prompt.stream_options)
         forward.added_usage = True
 
     def _check_exhausted(self, subject: Subject, model: str) -> None:

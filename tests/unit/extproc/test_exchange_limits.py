@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -230,3 +231,19 @@ def test_a_parallel_slot_is_given_back_when_the_exchange_ends():
     back = exchange.end().back
     assert back is not None
     assert (back.slot, back.refund) == (True, False)
+
+
+def test_a_large_body_is_held_twice_at_most():
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(user="kim"))
+    content = b'{"model":"m","stream":true,"messages":[%b0]}' % (b"0," * 2_000_000)
+    message = body(content)
+    tracemalloc.start()
+    try:
+        exchange.receive(message)
+        exchange.admitted(ADMITTED)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.1 * len(content), "beside the message: the body, what replaces it, and a key of at most 4 MiB"
