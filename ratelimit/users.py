@@ -56,6 +56,13 @@ def check_user_name(name: str) -> None:
         raise InvalidUserName("a user name must not contain control characters")
 
 
+def check_new_name(name: str) -> None:
+    """For users to come: a name with spaces around it could never be meant, as headers lose theirs."""
+    check_user_name(name)
+    if name != name.strip():
+        raise InvalidUserName("a user name must not begin or end with a space")
+
+
 _decoder = msgspec.json.Decoder(UserRecord)
 
 

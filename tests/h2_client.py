@@ -13,7 +13,7 @@ from gateway_plugin.wire import frames
 from gateway_plugin.wire.frames import END_HEADERS, END_STREAM, FRAME_HEADER, HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CHAT = "/v1/chat/completions"
 
@@ -69,6 +69,11 @@ class H2Client:
     def send(self, stream_id: int, content: bytes, *, end: bool = False) -> None:
         """DATA in one frame, whatever the windows say: keep it short."""
         self._writer.write(frames.frame(frames.DATA, END_STREAM if end else 0, stream_id, content))
+
+    def trailers(self, stream_id: int, fields: Sequence[tuple[str, str]]) -> None:
+        """Ends a request with these."""
+        block = self._encoder.encode(list(fields))
+        self._writer.write(frames.frame(frames.HEADERS, END_HEADERS | END_STREAM, stream_id, block))
 
     def reset(self, stream_id: int, code: int = 8) -> None:
         """Gives a request up."""

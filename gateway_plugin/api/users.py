@@ -17,6 +17,7 @@ from gateway_plugin.api.error_docs import common_errors, errors
 from gateway_plugin.api.users_schema import MAX_LIMIT, Limit, Name
 from gateway_plugin.openai.errors import ApiError
 from ratelimit import CorruptUserRecord, UserRecord
+from ratelimit.users import check_new_name
 
 if TYPE_CHECKING:
     from ratelimit import UserStore
@@ -51,6 +52,7 @@ def users_router(store: UserStore, admin_token: str = "") -> APIRouter:
 
     @router.post("/CreateUser")
     async def create_user(user: User) -> NamedReply:
+        check_new_name(user.name)
         created = await store.create(_record(user))
         return NamedReply(message=f"Created User: {user.name}" if created else f"User: {user.name} exists", user=user)
 

@@ -35,7 +35,7 @@ from gateway_plugin.api.users_schema import (
 from gateway_plugin.openai.errors import ApiError
 from ratelimit import CorruptUserRecord, InvalidUserName, UserRecord
 from ratelimit.api_keys import NoSuchUser, TooManyKeys
-from ratelimit.users import MAX_NAME_CHARACTERS
+from ratelimit.users import MAX_NAME_CHARACTERS, check_new_name
 
 if TYPE_CHECKING:
     from ratelimit import LimitStore, UserStore
@@ -85,6 +85,7 @@ def _add_list(router: APIRouter, users: UserStore) -> None:
 
     @router.post(USERS, tags=["users"], status_code=201, responses=errors(400, 409))
     async def create(user: NewUser) -> UserReply:
+        check_new_name(user.name)
         record = UserRecord(name=user.name, **user.changes())
         if not await users.create(record):
             raise ApiError(409, f"user {user.name} exists", reason="user_exists", code="user_exists", param="name")
@@ -105,6 +106,7 @@ def _add_users(router: APIRouter, users: UserStore) -> None:
             raise ApiError(409, message, reason="other_name", code="name_mismatch", param="name")
         record = UserRecord(name=name, **user.changes())
         if not await users.update(record):
+            check_new_name(name)
             if await users.create(record):
                 response.status_code = 201
             else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from multidict import MultiDict
 
 from gateway_plugin.demo.stack import StackOptions
+from tests.h2_client import H2Client
 from tests.integration.chain.conftest import BODY
 
 if TYPE_CHECKING:
@@ -135,3 +138,29 @@ async def test_a_name_that_reads_like_a_source_is_a_user_who_must_exist(opened: 
     for name in ("anonymous/x", "anonymous/127.0.0.1", "127.0.0.1", "gateway-sources/127.0.0.1"):
         answer = await post(opened, ("user", name))
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_user")
+
+
+async def http2(
+    gateway: Gateway, *headers: tuple[str, str], trailers: tuple[tuple[str, str], ...] = ()
+) -> tuple[int, dict[str, str]]:
+    """Status and headers of an answer over HTTP/2, whose frames carry whatever they are given; 0: a reset stream."""
+    client = await H2Client.connect(gateway.stack.ports.gateway)
+    try:
+        stream = client.begin(CHAT, MultiDict(headers))
+        client.send(stream, json.dumps(BODY).encode(), end=not trailers)
+        if trailers:
+            client.trailers(stream, trailers)
+        answer = await client.answer(stream)
+        return answer.status, answer.headers
+    finally:
+        await client.close()
+
+
+async def test_over_http2_it_is_the_same(opened: Gateway):
+    assert (await http2(opened, ("user", "lgy"), ("user", "kim")))[0] == 400
+    assert (await http2(opened, ("model", "m"), ("model", "other")))[0] == 400
+    status, answered = await http2(opened, ("user", "lgy"), trailers=(("user", "kim"), ("target-pod", "127.0.0.1:1")))
+    assert (status, answered["target-pod"]) == (200, "m-0")
+    assert (await opened.last_headers("m-0"))["user"] == "lgy"
+    for name in ("Target-Pod", "USER", "target_pod"):
+        assert (await http2(opened, (name, "kim")))[0] in (0, 400), "refused, or the stream is reset"

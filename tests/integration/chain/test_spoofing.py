@@ -54,9 +54,8 @@ async def test_without_a_body(fragile: Gateway, strategy: str | None):
     if strategy is not None:
         headers["routing-strategy"] = strategy
     url = f"{fragile.stack.gateway_url}/v1/chat/completions"
-    for method in ("GET", "POST"):
-        answer = await fragile.http.request(method, url, headers=headers)
-        assert answer.headers["x-inference-pod"].startswith("m-"), (method, answer.text)
+    answer = await fragile.http.post(url, headers=headers)
+    assert answer.headers["x-inference-pod"].startswith("m-"), answer.text
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{admin}", "127.0.0.1:{ops}"])
@@ -68,6 +67,8 @@ async def test_only_pods_can_be_reached(fragile: Gateway, address: str):
     answer = await fragile.http.get(
         f"{fragile.stack.gateway_url}/v1/completions/stats", headers=headers | {"model": "m"}
     )
+    assert answer.status_code == 404
+    answer = await fragile.post(**{name.replace("-", "_"): value for name, value in headers.items()})
     assert answer.headers["x-inference-pod"].startswith("m-")
 
 

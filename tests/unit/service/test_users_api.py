@@ -295,3 +295,16 @@ async def test_keys_are_bounded(api: Api):
     answers = [(await api.call("POST", "/v1/users/lgy/keys"))[0] for _ in range(101)]
     assert answers == [201] * 100 + [409]
     assert (await api.call("POST", "/v1/users/lgy/keys", {"label": "a\nb"}))[0] == 422
+
+
+async def test_no_user_is_made_whom_no_request_could_name(api: Api):
+    for name in (" lgy", "lgy\u00a0", "\u2003"):
+        for method, path, body in (
+            ("POST", "/v1/users", {"name": name}),
+            ("POST", "/CreateUser", {"name": name, "rpm": 1, "tpm": 1}),
+            ("PUT", f"/v1/users/{name}", {}),
+        ):
+            assert error(await api.call(method, path, body))[0::2] == (422, "name"), (method, path)
+    api.store.put(UserRecord(" old"))
+    assert (await api.call("PUT", "/v1/users/ old", {"rpm": 1}))[0] == 200, "what is there can be changed, and removed"
+    assert (await api.call("DELETE", "/v1/users/ old"))[0] == 204
