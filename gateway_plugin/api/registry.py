@@ -10,7 +10,6 @@ A change holds in this replica before it is answered, and in others within a sec
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Response
@@ -90,7 +89,7 @@ def _add_aliases(router: APIRouter, live: LiveCatalogue) -> None:
         _check_name(request.target, "target")
         _check_alias(live, name, request.target)
         known = live.catalogue.registry.aliases.get(name)
-        alias = Alias(request.target, request.restore_name, known.created if known else int(time.time()))
+        alias = Alias(request.target, request.restore_name, known.created if known else int(live.wall_clock()))
         await live.change("registry", {ALIAS + name: encode_alias(alias)})
         response.status_code = 200 if known else 201
         return _alias_reply(name, alias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -71,7 +70,7 @@ def _add_webhooks(router: APIRouter, live: LiveCatalogue, *, private_targets: bo
         if len(live.webhooks) >= MAX_WEBHOOKS:
             message = f"there are {MAX_WEBHOOKS} webhooks, and no more may be"
             raise ApiError(409, message, reason="too_many_webhooks", code="too_many_webhooks")
-        webhook = _webhook(request, private_targets=private_targets)
+        webhook = _webhook(request, live.wall_clock(), private_targets=private_targets)
         await live.change("webhooks", {webhook.id: encode(webhook)})
         return NewWebhookReply(**_reply(webhook).model_dump(), secret=webhook.secret)
 
@@ -112,7 +111,7 @@ def _add_dead_letters(router: APIRouter, live: LiveCatalogue, letters: DeadLette
         return RedeliveryReply(delivered=True, error=None)
 
 
-def _webhook(request: WebhookRequest, *, private_targets: bool) -> Webhook:
+def _webhook(request: WebhookRequest, now_seconds: float, *, private_targets: bool) -> Webhook:
     try:
         check_url(request.url, private=private_targets)
     except (ValueError, OSError) as error:
@@ -129,7 +128,7 @@ def _webhook(request: WebhookRequest, *, private_targets: bool) -> Webhook:
         events=tuple(dict.fromkeys(request.events)),
         models=tuple(dict.fromkeys(request.models)),
         description=request.description,
-        created=int(time.time()),
+        created=int(now_seconds),
     )
 
 

@@ -77,6 +77,7 @@ class LiveCatalogue:
         self.catalogue = catalogue
         self.store = store
         self.events = EventRing(wall_clock)
+        self.wall_clock = wall_clock
         self.webhooks: Mapping[str, Webhook] = {}
         self.dispatcher: Dispatcher | None = None
         """Sends to webhooks; set by whoever runs one."""

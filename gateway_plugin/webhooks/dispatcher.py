@@ -60,7 +60,10 @@ class Dispatcher:
         rng: random.Random,
         patience: Patience | None = None,
         max_queued: int = MAX_QUEUED,
+        *,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._wall_clock = wall_clock
         self.delivered_total = 0
         self.failed_attempts_total = 0
         self.dead_total = 0
@@ -96,7 +99,7 @@ class Dispatcher:
                     try:
                         self._queues[webhook.id].put_nowait(letter)
                     except asyncio.QueueFull:
-                        overflow.append(_dead(webhook.id, letter, 0, f"{self._max_queued} events wait already"))
+                        overflow.append(self._dead(webhook.id, letter, 0, f"{self._max_queued} events wait already"))
         if overflow:
             task = asyncio.get_running_loop().create_task(self._bury_all(overflow))
             self._burials.add(task)
@@ -109,7 +112,7 @@ class Dispatcher:
             worker.cancel()
         await asyncio.gather(*workers, *self._burials, return_exceptions=True)
         left = [
-            _dead(webhook_id, queue.get_nowait(), 0, "the gateway stopped before it was sent")
+            self._dead(webhook_id, queue.get_nowait(), 0, "the gateway stopped before it was sent")
             for webhook_id, queue in self._queues.items()
             for _ in range(queue.qsize())
         ]
@@ -123,7 +126,7 @@ class Dispatcher:
                 await self._deliver(webhook_id, letter)
             except asyncio.CancelledError:
                 if webhook_id in self._webhooks:
-                    await self._bury_all([_dead(webhook_id, letter, 1, "the gateway stopped while it was sent")])
+                    await self._bury_all([self._dead(webhook_id, letter, 1, "the gateway stopped while it was sent")])
                 raise
 
     async def _deliver(self, webhook_id: str, letter: _Letter) -> None:
@@ -137,7 +140,7 @@ class Dispatcher:
             await retrying(self._attempt, webhook_id, letter)
         except DeliveryError as error:
             logger.warning("webhook %s: event %s is a dead letter: %s", webhook_id, letter.event_id, error)
-            await self._bury_all([_dead(webhook_id, letter, self._patience.attempts, str(error))])
+            await self._bury_all([self._dead(webhook_id, letter, self._patience.attempts, str(error))])
         else:
             self.delivered_total += 1
 
@@ -163,16 +166,15 @@ class Dispatcher:
             self.dead_total += len(letters)
             await self._bury(letters)
 
-
-def _dead(webhook_id: str, letter: _Letter, attempts: int, error: str) -> DeadLetter:
-    now = time.time()
-    return DeadLetter(
-        id=new_id(f"dl_{int(now * 1000):013d}"),
-        webhook=webhook_id,
-        event_id=letter.event_id,
-        event_type=letter.event_type,
-        created=int(now),
-        attempts=attempts,
-        error=error,
-        body=letter.body.decode(),
-    )
+    def _dead(self, webhook_id: str, letter: _Letter, attempts: int, error: str) -> DeadLetter:
+        now = self._wall_clock()
+        return DeadLetter(
+            id=new_id(f"dl_{int(now * 1000):013d}"),
+            webhook=webhook_id,
+            event_id=letter.event_id,
+            event_type=letter.event_type,
+            created=int(now),
+            attempts=attempts,
+            error=error,
+            body=letter.body.decode(),
+        )

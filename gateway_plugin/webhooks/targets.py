@@ -8,7 +8,6 @@ counts. Addresses inside other addresses (IPv4 in IPv6, NAT64, 6to4, Teredo, ISA
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, TypeAlias
@@ -45,18 +44,17 @@ def check_url(url: str, *, private: bool) -> None:
         raise ValueError("no user and password may stand in it; the signature says who sends")
     if parts.fragment:
         raise ValueError("a fragment is never sent")
-    address = _written_address(host)
-    if address and not private:
-        check_address(address)
+    if _is_address(host) and not private:
+        check_address(host)
 
 
-def _written_address(host: str) -> str:
-    """The address that a host is, also where it is written as C programs may: 127.1, 0x7f.1, 2130706433. Else empty."""
-    with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_address(host))
-    with contextlib.suppress(OSError):
-        return socket.inet_ntoa(socket.inet_aton(host))
-    return ""
+def _is_address(host: str) -> bool:
+    """As standards write one; `127.1` and the like pass here for names, and are refused when something is sent."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def check_address(address: str) -> None:
