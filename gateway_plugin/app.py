@@ -22,11 +22,13 @@ from gateway_plugin.api.announced import AnnouncedStore
 from gateway_plugin.api.errors import new_app
 from gateway_plugin.api.explain import explain_router
 from gateway_plugin.api.ops import ops_router
+from gateway_plugin.api.readable import ReadableByPages
 from gateway_plugin.api.users import users_router
 from gateway_plugin.api.users_rest import users_rest_router
 from gateway_plugin.discovery.discovery_error import DiscoveryError
 from gateway_plugin.discovery.node import EndpointsError
 from gateway_plugin.discovery.source import new_discovery
+from gateway_plugin.endpoints import EndpointTable
 from gateway_plugin.engines.collector import EngineCollector
 from gateway_plugin.engines.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
 from gateway_plugin.engines.health_checks import HealthChecks
@@ -35,6 +37,7 @@ from gateway_plugin.engines.scraper import Scraper
 from gateway_plugin.extproc.exchange import Services
 from gateway_plugin.extproc.service import Bounds, ExternalProcessor
 from gateway_plugin.extproc.uploads import UploadBounds
+from gateway_plugin.extra_paths import parse_extra_paths
 from gateway_plugin.grpc_health import GrpcHealth
 from gateway_plugin.intent.headers import Rules
 from gateway_plugin.intent.identity import IdentityRules
@@ -53,6 +56,7 @@ from gateway_plugin.peers.post import new_charge_id, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
 from gateway_plugin.settings import API_KEY, HEADER
 from gateway_plugin.tls import TlsFiles
+from gateway_plugin.web_pages import WebPages, parse_origins
 from gateway_plugin.wire import bounds as wire_bounds
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.breaker import State
@@ -281,6 +285,8 @@ class App:
     def _public_api(self) -> FastAPI:
         store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
         api = new_app("gateway-plugin", "Users and models.", admin_token=token)
+        if self.rules.web_pages is not None:
+            api.add_middleware(ReadableByPages, pages=self.rules.web_pages)
         for router in self.models.public_routers(self.rules, self.limiter):
             api.include_router(router)
         # Other replicas, and this one, remember something of users: changes are announced where there is a Redis.
@@ -342,6 +348,8 @@ def _rules(settings: Settings) -> Rules:
         trusted_hops=settings.trusted_hops,
     )
     limited = settings.limits == "on"
+    origins = parse_origins(settings.cors_origins)
+    endpoints = EndpointTable(parse_extra_paths(settings.extra_paths))
     return Rules(
         settings.default_strategy,
         identity,
@@ -349,6 +357,8 @@ def _rules(settings: Settings) -> Rules:
         settings.stream_usage,
         filter_keys,
         settings.expose_pod,
+        endpoints=endpoints,
+        web_pages=WebPages(origins) if origins else None,
         max_body_bytes=settings.grpc_max_message_bytes,
     )
 

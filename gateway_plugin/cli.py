@@ -169,6 +169,7 @@ def envoy_config(
     from gateway_plugin.discovery.node import EndpointsError
     from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts, PluginTls, Replica
     from gateway_plugin.envoy_files import follow
+    from gateway_plugin.extra_paths import parse_extra_paths
 
     settings = _load(config).settings
     needed = (body_limit + 1) << 20
@@ -192,6 +193,7 @@ def envoy_config(
         first_byte_seconds=first_byte_timeout,
         max_heap_bytes=max_heap << 20,
         max_connections=max_connections,
+        extra_paths=parse_extra_paths(settings.extra_paths),
         fail_open=fail_open,
         accounting=settings.accounting,
         lua_path=lua_path,

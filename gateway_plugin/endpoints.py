@@ -149,9 +149,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _counts("/v1/images/generations", BodyKind.PLAIN),
     _counts("/v1/images/edits", BodyKind.MULTIPART),
     _counts("/v1/video/generations", BodyKind.PLAIN),
-    # Of SGLang and xDiT; AIBrix routes them, too.
-    _counts("/generate", BodyKind.ANY, streams=True),
-    _counts("/generatevideo", BodyKind.ANY),
     _of_the_gateway("/v1/models", Answerer.GATEWAY),
     _of_the_gateway("/v1/models/events", Answerer.GATEWAY, streams=True),
     _of_the_gateway("/v1/models/{id}", Answerer.GATEWAY),
@@ -159,9 +156,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _of_the_gateway("/healthz", Answerer.HEALTH),
 )
 OPEN_PATHS = frozenset(row.path for row in ENDPOINTS if row.answerer is Answerer.HEALTH)
-ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,255}"
+ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
 """What engines make, and nothing that a path could be bent with; Python and RE2 read it alike."""
 _ANTHROPIC_PATHS = "/v1/messages/"
+_MAX_CHARACTERS = 1024
 _MODELS = "/v1/models/"
 """Names of models have slashes in them; whatever follows is one."""
 
@@ -184,7 +182,7 @@ class EndpointTable:
         """The row of any path, with its query and with slashes at its end."""
         bare = path.partition("?")[0].rstrip("/")
         found = self.exact(bare)
-        if found is not None:
+        if found is not None or len(bare) > _MAX_CHARACTERS:
             return found
         return next((row for pattern, row in self._patterns if pattern.fullmatch(bare)), None)
 
@@ -195,11 +193,23 @@ class EndpointTable:
             return row.family
         return Family.ANTHROPIC if path.startswith(_ANTHROPIC_PATHS) else Family.OPENAI
 
+    def patterns(self, max_characters: int = 1024) -> list[str]:
+        """The paths that pods answer, as regular expressions for Envoy's routes, none longer than HTTPRoutes take."""
+        found: list[str] = []
+        for row in self._rows:
+            if row.answerer is Answerer.POD:
+                pattern = pattern_of(row)
+                if found and len(found[-1]) + 1 + len(pattern) <= max_characters:
+                    found[-1] += f"|{pattern}"
+                else:
+                    found.append(pattern)
+        return found
+
 
 def pattern_of(row: Endpoint) -> str:
     """The paths of a row as a regular expression, for Python and for RE2."""
     name = ".+" if row.path.startswith(_MODELS) else ID_PATTERN
-    return re.escape(row.path).replace(re.escape("{id}"), name)
+    return row.path.replace(".", r"\.").replace("{id}", name)
 
 
 def without_trailing_slash(path: str) -> str:

@@ -14,9 +14,11 @@ from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from gateway_plugin import plain_yaml
+from gateway_plugin.extra_paths import parse_extra_paths
+from gateway_plugin.web_pages import parse_origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,6 +202,18 @@ class Settings(BaseModel):
         30.0, description="longest wait until a sick pod is looked at again; waits begin with 1 s and double"
     )
 
+    extra_paths: str = Field(
+        "",
+        description="exact paths of engines beyond docs/endpoints.md, as /generate, separated by commas; each asks who"
+        " sends, needs a model, and counts as one request",
+    )
+
+    cors_origins: str = Field(
+        "",
+        description="web pages of these origins may send requests, separated by commas: https://host, https://*.host,"
+        " or * for all; empty: none",
+    )
+
     external_filter_keys: str = Field(
         "*", description="pod labels that clients may select by in `external-filter`, separated by commas; * is all"
     )
@@ -268,6 +282,18 @@ class Settings(BaseModel):
     expose_pod: bool = Field(True, description="tell clients which pod served them (target-pod, target-pod-ip)")
     pod_name: str = Field("", description="name of this replica in metrics; empty: the host name")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per request")
+
+    @field_validator("extra_paths")
+    @classmethod
+    def _are_paths(cls, text: str) -> str:
+        parse_extra_paths(text)
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        parse_origins(text)
+        return text
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:

@@ -36,6 +36,11 @@ dynamic_resources:
     path_config_source:
       path: {{ (directory ~ "/clusters.yaml") | tojson }}
       watched_directory: {path: {{ directory | tojson }}}
+# Envoy Gateway's own.
+layered_runtime:
+  layers:
+  - name: global_config
+    static_layer: {re2.max_program_size.error_level: 4294967295, re2.max_program_size.warn_level: 1000}
 # Envoy Gateway's own, with a heap of 80 % of the container's memory.
 overload_manager:
   refresh_interval: 0.25s
@@ -162,6 +167,7 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
     rest = plain["name"].removeprefix(_MODEL_ROUTE)
     plain["name"] = f'[[("httproute/gateway-plugin-system/" ~ model.name ~ "-router/{rest}") | tojson]]'
     plain["route"]["cluster"] = f"[[{_MODEL_NAME} | tojson]]"
+    plain["match"]["safeRegex"] = {"regex": "[[paths | tojson]]"}
     (header,) = plain["match"]["headers"]
     header["stringMatch"] = {"exact": "[[model.name | tojson]]"}
     return plain

@@ -12,6 +12,7 @@ from gateway_plugin.controller.objects import Ref, Snapshot
 from gateway_plugin.controller.routes import MAX_BACKENDS, Parent, RouteWish, may_adopt
 from gateway_plugin.controller.served import Served, interpret
 from gateway_plugin.controller.services import new_grant, new_service
+from gateway_plugin.endpoints import EndpointTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ class RouteRules:
     parent: Parent
     create_services: bool = True
     timeout_seconds: int = 0
+    endpoints: EndpointTable = field(default_factory=EndpointTable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,6 @@ class ModelState:
     workloads: tuple[Served, ...]
     plans: tuple[ServicePlan, ...]
     backends: tuple[Backend, ...]
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Paths beyond the usual ones."""
-        return tuple(sorted({path for served in self.workloads for path in served.paths}))
 
 
 @dataclass(slots=True)
@@ -61,7 +58,7 @@ def desired(snapshot: Snapshot, rules: RouteRules) -> Desired:
     """All of it, with what is wrong in the workloads."""
     wanted = Desired(rules.route_namespace)
     findings: list[Finding] = []
-    by_model, adapters = _served(snapshot, rules.keys, findings)
+    by_model, adapters = _served(snapshot, rules, findings)
     for model, workloads in sorted(by_model.items()):
         wanted.models[model] = _model_state(model, workloads, snapshot, rules, findings)
     for model, workloads in sorted(adapters.items()):
@@ -74,12 +71,12 @@ def desired(snapshot: Snapshot, rules: RouteRules) -> Desired:
 
 
 def _served(
-    snapshot: Snapshot, keys: Keys, findings: list[Finding]
+    snapshot: Snapshot, rules: RouteRules, findings: list[Finding]
 ) -> tuple[dict[str, list[Served]], dict[str, list[Served]]]:
     by_model: dict[str, list[Served]] = {}
     adapters: dict[str, list[Served]] = {}
     for _, workload in sorted(snapshot.workloads.items()):
-        models, wrong = interpret(workload, keys)
+        models, wrong = interpret(workload, rules.keys, rules.endpoints)
         findings += wrong
         for served in models:
             (adapters if workload.is_adapter else by_model).setdefault(served.model, []).append(served)
@@ -149,9 +146,8 @@ def _add_objects(
     if len(state.backends) > MAX_BACKENDS:
         message = f"model {state.model!r} has {len(state.backends)} ports of Services, and a route takes {MAX_BACKENDS}"
         findings.append(Finding(about, "TooManyBackends", message, "serve it from fewer namespaces, or on fewer ports"))
-    wish = RouteWish(
-        ref, state.model, state.backends, state.paths, rules.parent, rules.timeout_seconds, rules.keys.name
-    )
+    paths = tuple(rules.endpoints.patterns())
+    wish = RouteWish(ref, state.model, state.backends, paths, rules.parent, rules.timeout_seconds, rules.keys.name)
     wanted.routes[ref] = wish
 
 

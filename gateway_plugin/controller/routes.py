@@ -14,7 +14,7 @@ from gateway_plugin.controller.kinds import GATEWAY, HTTP_ROUTE
 from gateway_plugin.controller.names import is_label_value
 from gateway_plugin.controller.objects import Raw, Ref, texts
 from gateway_plugin.controller.ownership import MANAGED_BY, MANAGER, covers, is_ours, metadata
-from gateway_plugin.endpoints import ENDPOINTS, Answerer
+from gateway_plugin.endpoints import EndpointTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.backends import Backend
 
 MODEL_HEADER = "model"
-PATHS = tuple(row.path for row in ENDPOINTS if row.is_exact and row.answerer is Answerer.POD)
 # The plugin's Lua filter reads which pod has really served, and removes it where clients may not know.
 _POD_HEADER = {"name": "target-pod-ip", "value": "%UPSTREAM_REMOTE_ADDRESS%"}
 MAX_BACKENDS = 16
@@ -49,7 +48,8 @@ class RouteWish:
     ref: Ref
     model: str
     backends: tuple[Backend, ...]
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...] = tuple(EndpointTable().patterns())
+    """Regular expressions: few routes in Envoy, and none that takes more than the table of endpoints."""
     parent: Parent = Parent("", "")
     timeout_seconds: int = 0
     name_key: str = ""
@@ -102,9 +102,9 @@ class RouteWish:
 
     def _matches_and_backends(self) -> dict[str, Any]:
         header = {"type": "Exact", "name": MODEL_HEADER, "value": self.model}
-        paths = dict.fromkeys([*PATHS, *self.paths])
+        matches = [{"path": {"type": "RegularExpression", "value": paths}, "headers": [header]} for paths in self.paths]
         return {
-            "matches": [{"path": {"type": "PathPrefix", "value": path}, "headers": [header]} for path in paths],
+            "matches": matches,
             "backendRefs": [_backend_ref(backend) for backend in self.backends[:MAX_BACKENDS]],
         }
 

@@ -1,11 +1,10 @@
-"""A workload as routes see it: which model it serves, on which ports, behind which Service, under which further paths.
+"""A workload as routes see it: which model it serves, on which ports, behind which Service.
 
 Whatever is wrong with one of these becomes a finding; the rest of the workload is still served.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,13 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway_plugin.controller.keys import Keys
+    from gateway_plugin.endpoints import EndpointTable
 
 DEFAULT_PORT = 8000
 _MAX_PORT = 65535
-_MAX_CUSTOM_PATHS = 32
-
-_PATH = re.compile(r"/(?:[-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9a-fA-F]{2})*")
-_NOT_IN_PATHS = ("//", "/./", "/../", "%2f", "%2F")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,6 @@ class Served:
     model: str
     ports: tuple[int, ...]
     service: str
-    paths: tuple[str, ...]
 
     @property
     def ref(self) -> Ref:
@@ -48,7 +43,7 @@ class Served:
         return any(template.labels.get(keys.name) == self.model for template in self.workload.templates)
 
 
-def interpret(workload: Workload, keys: Keys) -> tuple[list[Served], list[Finding]]:
+def interpret(workload: Workload, keys: Keys, endpoints: EndpointTable) -> tuple[list[Served], list[Finding]]:
     """What a workload serves, and what is wrong with its labels."""
     models, findings = models_of_workload(workload, keys)
     if not models:
@@ -58,9 +53,9 @@ def interpret(workload: Workload, keys: Keys) -> tuple[list[Served], list[Findin
     if service and not is_service_name(service):
         findings.append(_bad_service_name(workload, service, keys))
         service = ""
-    paths, bad_paths = _custom_paths(workload, keys)
+    findings += _about_paths(workload, keys, endpoints)
     ports = _ports(workload, keys)
-    return [Served(workload, model, ports, service, paths) for model in models], [*findings, *bad_paths]
+    return [Served(workload, model, ports, service) for model in models], findings
 
 
 def _ports(workload: Workload, keys: Keys) -> tuple[int, ...]:
@@ -82,26 +77,14 @@ def _port(text: str | None) -> int | None:
     return int(text) if 1 <= int(text) <= _MAX_PORT else None
 
 
-def _custom_paths(workload: Workload, keys: Keys) -> tuple[tuple[str, ...], list[Finding]]:
+def _about_paths(workload: Workload, keys: Keys, endpoints: EndpointTable) -> Iterator[Finding]:
+    """Paths are the operator's to publish: the plugin asks who sends to them, and counts."""
     written = workload.annotations.get(keys.custom_paths, "")
     paths = [path.strip() for path in written.split(",") if path.strip()]
-    good = [path for path in paths if _is_path(path)]
-    kept = tuple(dict.fromkeys(good))[:_MAX_CUSTOM_PATHS]
-    refused = [path for path in paths if path not in kept]
-    if not refused:
-        return kept, []
-    message = f"annotation {keys.custom_paths} has paths that a route cannot match: {', '.join(refused)[:200]}"
-    fix = f"write at most {_MAX_CUSTOM_PATHS} paths that begin with / and have no empty or dotted parts"
-    return kept, [Finding(workload.ref, "BadCustomPath", message, fix)]
-
-
-def _is_path(path: str) -> bool:
-    return (
-        len(path) <= 1024
-        and _PATH.fullmatch(path) is not None
-        and not any(part in path for part in _NOT_IN_PATHS)
-        and not path.endswith(("/.", "/.."))
-    )
+    missing = [path for path in paths if endpoints.find(path) is None]
+    if missing:
+        message = f"annotation {keys.custom_paths} has paths that the gateway does not know: {', '.join(missing)[:200]}"
+        yield Finding(workload.ref, "UnpublishedPath", message, "add them to extra_paths of plugin and controller")
 
 
 def _about_ports(workload: Workload, keys: Keys) -> Iterator[Finding]:

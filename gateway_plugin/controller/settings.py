@@ -8,11 +8,13 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway_plugin.controller.desired import RouteRules
 from gateway_plugin.controller.keys import Keys
 from gateway_plugin.controller.routes import Parent
+from gateway_plugin.endpoints import EndpointTable
+from gateway_plugin.extra_paths import parse_extra_paths
 from gateway_plugin.settings import Port  # noqa: TC001 - pydantic reads it at run time
 
 AIBRIX_NAMES = {"route_timeout_seconds": "AIBRIX_GATEWAY_TIMEOUT_SECONDS"}
@@ -40,6 +42,9 @@ class ControllerSettings(BaseModel):
     kubeconfig: Path | None = Field(
         None, description="outside of a cluster; empty: KUBECONFIG, the pod's service account, or ~/.kube/config"
     )
+    extra_paths: str = Field(
+        "", description="exact paths of engines beyond docs/endpoints.md, separated by commas; as for the plugin"
+    )
     create_services: bool = Field(True, description="make a Service for a model that has none")
     route_timeout_seconds: int = Field(
         0, description="longest request; 0: the Gateway's policy decides, and streams are not cut", ge=0, le=86400
@@ -49,12 +54,20 @@ class ControllerSettings(BaseModel):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: kopf speaks, too")
 
+    @field_validator("extra_paths")
+    @classmethod
+    def _are_paths(cls, text: str) -> str:
+        parse_extra_paths(text)
+        return text
+
     @property
     def rules(self) -> RouteRules:
         """What shapes the routes."""
         parent = Parent(self.gateway_namespace or self.route_namespace, self.gateway_name, self.gateway_listener)
         keys = Keys(f"{self.label_prefix}/")
-        return RouteRules(keys, self.route_namespace, parent, self.create_services, self.route_timeout_seconds)
+        endpoints = EndpointTable(parse_extra_paths(self.extra_paths))
+        timeout_seconds = self.route_timeout_seconds
+        return RouteRules(keys, self.route_namespace, parent, self.create_services, timeout_seconds, endpoints)
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def _causes(body_limit_bytes: int) -> tuple[_Cause, ...]:
     no_answer = "The gateway plugin did not answer."
     no_pod = "No pod could serve the request: those that were tried refused it or broke off. Try again."
     by_plugin = 'response.code_details.startsWith("ext_proc")'
-    unknown = 'response.code_details == "direct_response"'
+    unknown = 'response.code_details in ["direct_response", "route_not_found"]'
     return (
         _Cause("response.code == 413", too_large, mistake, "request_too_large", "request_too_large"),
         _Cause("response.code == 408", too_slow, mistake, "request_timeout", late),

@@ -133,6 +133,8 @@ class EnvoyConfig:
     """Without a response's headers: then the next candidate is asked, too. 0: never."""
     connect_timeout_seconds: float = 1.0
     """To a pod; then the next candidate is tried."""
+    extra_paths: tuple[str, ...] = ()
+    """Of pods, beyond the table of endpoints; the plugin's setting of the same name."""
     fail_open: bool = False
     """Without the plugin: let requests with a `model` header pass, unlimited, instead of answering 500."""
     accounting: Accounting = "access_log"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from gateway_plugin.endpoints import OPEN_PATHS, EndpointTable
 from gateway_plugin.envoy_config.local_replies import local_replies
 from gateway_plugin.envoy_config.model import Address, Replica
 
@@ -33,6 +34,8 @@ def render(config: EnvoyConfig, directory: Path | str) -> dict[str, str]:
         "config": config,
         "directory": str(directory),
         "local_replies": local_replies(config.body_limit_bytes),
+        "paths": "|".join(EndpointTable(config.extra_paths).patterns()),
+        "open_paths": sorted(OPEN_PATHS),
         "lua": "" if config.lua_path else lua_file().read_text(encoding="utf-8"),
         "plugin": {
             "gateway_plugin": [Address(plugin.host, plugin.grpc) for plugin in plugins],

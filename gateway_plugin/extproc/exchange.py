@@ -48,6 +48,7 @@ from gateway_plugin.limiting import GiveBack
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.response_ids import new_response_id, with_response_id
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
+from gateway_plugin.web_pages import PREFLIGHT_HEADER
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Admission, Outcome
@@ -58,7 +59,7 @@ from routing.strategies.least_request import LeastRequest
 from routing.strategies.session_affinity import SessionAffinity, token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway_plugin.catalogue.registry import Target
     from gateway_plugin.openai.head import RequestHead
@@ -91,6 +92,7 @@ ADMITTING, WAITING, HELD, DONE = Phase.ADMITTING, Phase.WAITING, Phase.HELD, Pha
 _ADMITTED = Outcome.ADMITTED
 _HOLD, _RESPONSE = Mode.HOLD, Mode.RESPONSE
 
+_NO_HEADERS: Mapping[str, str] = {}
 A = TypeVar("A")
 S = TypeVar("S", bound=Step | None)
 
@@ -116,6 +118,7 @@ class Exchange:
         self._subject: Subject | None = None
         self._keeper: OnlyPod | None = None
         self._removed_headers: tuple[str, ...] = ()
+        self._page_headers: Mapping[str, str] = _NO_HEADERS
         self._head: RequestHead | None = None
         self._prompt: Prompt | None = None
         self._body = b""
@@ -262,6 +265,11 @@ class Exchange:
         self._path = values.get(":path", "")
         self.source = source_of(values.get("x-forwarded-for", ""), rules.trusted_hops)
         self.content_length = values.get("content-length", "")
+        if services.rules.web_pages is not None and (page := values.get("origin")):
+            if values.get(":method") == "OPTIONS" and PREFLIGHT_HEADER in values:
+                self.phase = DONE
+                return replies.preflight(services.rules.web_pages.preflight(page), self._request_id)
+            self._page_headers = services.rules.web_pages.headers(page)
         caller = NOBODY if values.get(":path") in OPEN_PATHS else identify(values, self.source, rules)
         if isinstance(caller, KeyClaim):
             self._key, self._headers, self.phase = caller, headers, IDENTIFYING
@@ -379,6 +387,7 @@ class Exchange:
             exposes_pod=services.rules.expose_pod,
             route=services.names.route_of(model),
             new_body=self._body if intent.is_compressed and self._body else None,
+            response_headers=dict(self._page_headers),
         )
         if model != target.asked and self._body:
             self._body = forward.new_body = intent.with_model(self._body, model)
@@ -521,4 +530,5 @@ class Exchange:
         # Exhausted users come in floods; the counter above is enough of them.
         level = logging.DEBUG if error.status == 429 else logging.INFO
         logger.log(level, "rejected request_id=%s status=%d reason=%s", self._request_id, error.status, error.reason)
-        return replies.rejection(error, self._services.rules.endpoints.family_of(self._path), self._request_id)
+        family = self._services.rules.endpoints.family_of(self._path)
+        return replies.rejection(error, family, self._request_id, self._page_headers)

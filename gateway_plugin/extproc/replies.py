@@ -14,6 +14,8 @@ from protos.ext_proc import Mode
 from ratelimit import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway_plugin.endpoints import Family
     from gateway_plugin.openai.errors import ApiError
     from protos.encoding import Json
@@ -145,8 +147,14 @@ def pass_through(removed_headers: tuple[str, ...], request_id: str) -> Reply:
     return Reply(message, final=True)
 
 
-def rejection(error: ApiError, family: Family, request_id: str) -> Reply:
+def preflight(allowed: Mapping[str, str], request_id: str) -> Reply:
+    """To a browser that asks whether a web page may send requests; nothing is allowed where nothing says so."""
+    headers = {**id_headers(request_id), **allowed}
+    return Reply(ext_proc.immediate_reply(200, headers, b"", "gateway_plugin_preflight"), final=True)
+
+
+def rejection(error: ApiError, family: Family, request_id: str, more: Mapping[str, str]) -> Reply:
     """The answer that the gateway gives instead of a pod's."""
-    headers = {"content-type": "application/json", **id_headers(request_id), **error.headers}
+    headers = {"content-type": "application/json", **id_headers(request_id), **error.headers, **more}
     details, body = f"gateway_plugin_{error.reason}", error_in_form(error, family, request_id)
     return Reply(ext_proc.immediate_reply(error.status, headers, body, details), final=True)

@@ -16,6 +16,7 @@ from gateway_plugin.openai.multipart import multipart_with_model, read_multipart
 from gateway_plugin.openai.prompt import NO_PROMPT, read_json_prompt
 from gateway_plugin.openai.rewriting import with_model
 from gateway_plugin.openai.values import missing_model
+from gateway_plugin.web_pages import PREFLIGHT_HEADER
 from routing.selector import SelectorError, parse_selector
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from gateway_plugin.endpoints import Endpoint
     from gateway_plugin.openai.prompt import Prompt
-    from routing.selector import Selector
+    from gateway_plugin.web_pages import WebPages
+from routing.selector import Selector
 
 WANTED_HEADERS = frozenset(
     {
@@ -77,15 +79,15 @@ class Rules:
     max_body_bytes: int = 16 * 1024 * 1024
     """Of a body that came compressed; all others are bounded by Envoy and the transport."""
     endpoints: EndpointTable = field(default_factory=EndpointTable)
+    web_pages: WebPages | None = None
+    """Those that may send requests; None: no page may."""
 
 
 def wanted_headers(rules: Rules, *, hides_credentials: bool = False) -> frozenset[str]:
     """The headers that `read_intent` looks at under these rules."""
-    return (
-        WANTED_HEADERS
-        if rules.identity.reads_credentials or hides_credentials
-        else WANTED_HEADERS - frozenset(KEY_HEADERS)
-    )
+    reads_credentials = rules.identity.reads_credentials or hides_credentials
+    wanted = WANTED_HEADERS if reads_credentials else WANTED_HEADERS - frozenset(KEY_HEADERS)
+    return wanted if rules.web_pages is None else wanted | {"origin", PREFLIGHT_HEADER}
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):

@@ -30,19 +30,19 @@ def snapshot_of(cluster: Cluster, *, pods: bool = False) -> Snapshot:
     return store.snapshot()
 
 
-def planned(cluster: Cluster) -> tuple[Action, ...]:
+def planned(cluster: Cluster, rules: RouteRules = RULES) -> tuple[Action, ...]:
     """What is to be done now."""
     snapshot = snapshot_of(cluster)
-    return plan(desired(snapshot, RULES), snapshot, RULES.keys.name)
+    return plan(desired(snapshot, rules), snapshot, rules.keys.name)
 
 
-def reconcile(cluster: Cluster) -> int:
+def reconcile(cluster: Cluster, rules: RouteRules = RULES) -> int:
     """Until nothing is left to do; says how many actions that took. Twice the same plan must not be needed."""
     cluster.ensure_namespace(ROUTES)
-    first = planned(cluster)
+    first = planned(cluster, rules)
     for action in first:
         apply(cluster, action)
-    assert planned(cluster) == ()
+    assert planned(cluster, rules) == ()
     return len(first)
 
 

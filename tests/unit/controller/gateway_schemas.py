@@ -36,6 +36,9 @@ def admit(resource: Resource, body: dict[str, Any]) -> None:
     matches = [match for rule in body["spec"].get("rules", []) for match in rule["matches"]]
     assert len(matches) <= _MAX_MATCHES
     for match in matches:
+        if match["path"].get("type") == "RegularExpression":
+            re.compile(match["path"]["value"])
+            continue
         path = match["path"]["value"]
         assert _PATH.fullmatch(path)
         assert path.startswith("/")

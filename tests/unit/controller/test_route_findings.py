@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from gateway_plugin.controller.checks import check
+from gateway_plugin.endpoints import EndpointTable
 from tests.fake_kubernetes import Cluster
 from tests.unit.controller.clusters import (
     NAME,
@@ -60,8 +63,12 @@ def test_a_sound_cluster_has_no_findings(cluster: Cluster):
         (workload("a", {NAME: "llama"}, annotations={"model.aibrix.ai/service-name": "front"}), "ServiceMissing"),
         (workload("a", {NAME: "llama"}, annotations={"model.aibrix.ai/service-name": "a/b"}), "BadServiceName"),
         (
-            workload("a", {NAME: "llama"}, annotations={"model.aibrix.ai/model-router-custom-paths": "v2, /v2//x,/v3"}),
-            "BadCustomPath",
+            workload(
+                "a",
+                {NAME: "llama"},
+                annotations={"model.aibrix.ai/model-router-custom-paths": "/v1/load_lora_adapter, /v3"},
+            ),
+            "UnpublishedPath",
         ),
     ],
 )
@@ -72,12 +79,16 @@ def test_mistakes_in_a_workload(cluster: Cluster, body: dict[str, Any], code: st
     assert "mistral-router" in cluster.names("httproutes", ROUTES)
 
 
-def test_good_custom_paths_are_routed_beside_bad_ones(cluster: Cluster):
-    annotations = {"model.aibrix.ai/model-router-custom-paths": "v2, /v3"}
+def test_routes_take_the_table_of_endpoints_and_what_the_operator_adds(cluster: Cluster):
+    annotations = {"model.aibrix.ai/model-router-custom-paths": "/v1/chat/completions, /v3,/v3/deep"}
     cluster.create("deployments", workload("a", {NAME: "llama"}, annotations=annotations))
-    reconcile(cluster)
-    matches = cluster.get("httproutes", "llama-router", ROUTES)["spec"]["rules"][0]["matches"]
-    assert matches[-1]["path"] == {"type": "PathPrefix", "value": "/v3"}
+    reconcile(cluster, replace(RULES, endpoints=EndpointTable(["/v3"])))
+    (match,) = cluster.get("httproutes", "llama-router", ROUTES)["spec"]["rules"][0]["matches"]
+    assert match["path"]["type"] == "RegularExpression"
+    takes = re.compile(match["path"]["value"]).fullmatch
+    paths = ("/v1/chat/completions", "/v1/responses/resp_1/cancel", "/v3", "/v1/messages/count_tokens")
+    others = ("/v1/chat/completions/", "/v1/load_lora_adapter", "/v3/deep", "/generate", "/v1/models", "/health")
+    assert [bool(takes(path)) for path in (*paths, *others)] == [True] * len(paths) + [False] * len(others)
 
 
 def test_names_that_differ_in_case_or_blanks(cluster: Cluster):

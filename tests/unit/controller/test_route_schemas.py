@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gateway_plugin.endpoints import EndpointTable
+from gateway_plugin.extra_paths import MAX_PATHS, parse_extra_paths
 from tests.fake_kubernetes import Cluster
-from tests.unit.controller.clusters import NAME, ROUTES, reconcile, workload
+from tests.unit.controller.clusters import NAME, ROUTES, RULES, reconcile, workload
 from tests.unit.controller.gateway_schemas import CRDS, admit
 
 pytestmark = pytest.mark.skipif(not CRDS.is_dir(), reason="the schemas lie beside the checkout, and not here")
@@ -15,14 +19,14 @@ pytestmark = pytest.mark.skipif(not CRDS.is_dir(), reason="the schemas lie besid
 def test_every_object_is_valid(model: str):
     cluster = Cluster()
     cluster.admission.append(admit)
-    custom = ", ".join(["/v2/x", "/v2/%41", "/bad//", "/a/../b", "/.", "/#", "/x%2Fy", *(f"/{n}" for n in range(60))])
-    annotations = {NAME: model, "model.aibrix.ai/model-router-custom-paths": custom}
+    endpoints = EndpointTable(parse_extra_paths(",".join(f"/{n}" + "x" * 100 for n in range(MAX_PATHS))))
+    annotations = {NAME: model}
     for number in range(20):
         place = f"ns-{number}"
         cluster.create(
             "deployments", workload("a", {}, namespace=place, annotations=annotations, pod_annotations=annotations)
         )
-    reconcile(cluster)
+    reconcile(cluster, replace(RULES, endpoints=endpoints))
     routes = cluster.names("httproutes", ROUTES)
     assert len(routes) == (model != "ünroutable")
 

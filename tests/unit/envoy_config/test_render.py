@@ -35,7 +35,7 @@ def test_any_model_name_survives(name: str) -> None:
     config = EnvoyConfig(models=(Model(name, ("10.0.0.1:8000",)),))
     (cluster,) = resources(config, "clusters.yaml")
     (virtual_host,) = resources(config, "routes.yaml")[0]["virtual_hosts"]
-    route = virtual_host["routes"][3]
+    (route,) = (route for route in virtual_host["routes"] if route["name"] == f"model/{name}")
     assert route["match"]["headers"][0]["string_match"]["exact"] == name
     assert route["route"]["cluster"] == cluster["name"] == cluster["load_assignment"]["cluster_name"] == f"model/{name}"
 
@@ -58,7 +58,7 @@ def test_names_are_resolved(endpoints: tuple[str, ...], expected: str) -> None:
 
 def test_no_models() -> None:
     assert resources(EnvoyConfig(), "clusters.yaml") == []
-    assert len(resources(EnvoyConfig(), "routes.yaml")[0]["virtual_hosts"][0]["routes"]) == 4
+    assert len(resources(EnvoyConfig(), "routes.yaml")[0]["virtual_hosts"][0]["routes"]) == 5
 
 
 def test_the_lua_script_is_inside_unless_a_path_is_given() -> None:

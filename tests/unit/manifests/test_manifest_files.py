@@ -11,7 +11,7 @@ import yaml
 from deploy.manifests.checks import rendered_by_digest
 from deploy.manifests.documents import read
 from deploy.manifests.paths import CHART, GATEWAY, ROOT, SAMPLES
-from gateway_plugin.endpoints import ENDPOINTS
+from gateway_plugin.endpoints import EndpointTable
 from gateway_plugin.envoy_config.local_replies import local_replies
 from gateway_plugin.envoy_config.model import EnvoyConfig, Model
 from gateway_plugin.envoy_config.render import lua_file, render
@@ -197,7 +197,8 @@ def test_nobody_may_do_everything_or_read_secrets(objects: Objects):
 def test_the_users_api_is_not_routed(objects: Objects):
     rules = [rule for route in objects.of("HTTPRoute") for rule in route["spec"]["rules"]]
     paths = [match["path"] for rule in rules for match in rule["matches"]]
-    assert paths == [{"type": "PathPrefix", "value": "/v1/models"}, {"type": "PathPrefix", "value": "/"}]
+    models, everything = ({"type": "PathPrefix", "value": path} for path in ("/v1/models", "/"))
+    assert paths == [models, *[{"type": "Exact", "value": "/health"}] * 2, everything]
     unknown = objects.get("HTTPRoute", "gateway-plugin-unknown")["spec"]["rules"][0]
     assert "backendRefs" not in unknown
 
@@ -232,7 +233,8 @@ def test_only_envoy_and_monitoring_reach_the_plugin(objects: Objects):
 def test_the_sample_route_has_every_inference_path():
     route = next(item for item in read(SAMPLES / "model-route.yaml") if item["kind"] == "HTTPRoute")
     matches = route["spec"]["rules"][0]["matches"]
-    assert {match["path"]["value"] for match in matches} <= {row.path for row in ENDPOINTS}
+    paths = [{"type": "RegularExpression", "value": pattern} for pattern in EndpointTable().patterns()]
+    assert [match["path"] for match in matches] == paths
 
 
 def test_sample_pods_carry_the_labels(every_object: Objects):
