@@ -46,9 +46,10 @@ class H2Client:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def connect(cls, port: int, host: str = "127.0.0.1", *, window: int = 2**20, reads: bool = True) -> Self:
-        """A connection on which nothing is asked yet; `window` is that of each answer."""
-        reader, writer = await asyncio.open_connection(host, port)
+    async def connect(cls, port: int, source: str = "", *, window: int = 2**20, reads: bool = True) -> Self:
+        """A connection on which nothing is asked yet, from an address of loopback; `window` is that of each answer."""
+        local = (source, 0) if source else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=local)
         client = cls(reader, writer, reads=reads)
         writer.write(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: window}))
         await writer.drain()

@@ -55,9 +55,10 @@ class Bounds:
     """Each may touch every stream. Peers send one or two in a connection's life."""
     empty_frames: Rate = Rate(1000, 100)
     """Empty DATA without an end, PRIORITY, frames of unknown type: all without any use here."""
-    unanswered_resets: Rate = Rate(10_000, 2_000)
+    unanswered_resets: Rate = Rate(50_000, 20_000)
     """Streams that the peer resets before any answer ("rapid reset"). Envoy does that when clients leave early, or when
-    answers take longer than message_timeout; 2,000 a second are 4 % of a core."""
+    answers take longer than message_timeout. One client that gives requests up as fast as it can must not cost all
+    others the connection: only more than a process can take in is a fault of the peer."""
     faulty_streams: Rate = Rate(1000, 50)
     """Streams ended by RST_STREAM for faults of the peer."""
 

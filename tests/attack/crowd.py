@@ -15,6 +15,8 @@ from benchmarks.procfs import raise_open_files
 from tests.h2_client import CHAT, H2Client
 
 Attack = Callable[[int, Counter[str]], Awaitable[None]]
+SOURCE = "127.0.0.2"
+"""Of the attacker; those who behave have another address."""
 _MIB = 1024 * 1024
 _UNLIMITED = aiohttp.ClientTimeout(total=None)
 
@@ -52,14 +54,14 @@ async def half_sent(port: int, said: Counter[str]) -> None:
 
 async def idle_streams(port: int, said: Counter[str]) -> None:
     """The same without a byte of a body, and 2,000 connections that say nothing."""
-    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2000)]
+    silent = [await asyncio.open_connection("127.0.0.1", port, local_addr=(SOURCE, 0)) for _ in range(2000)]
     said["connections"] += len(silent)
     await _open_requests(port, said, content=b"")
 
 
 async def _open_requests(port: int, said: Counter[str], *, content: bytes) -> None:
     async def one() -> None:
-        client = await H2Client.connect(port)
+        client = await H2Client.connect(port, SOURCE)
         streams = [client.begin(headers={"content-length": "500"}) for _ in range(1000)]
         for stream_id in streams if content else ():
             client.send(stream_id, content)
@@ -80,7 +82,7 @@ async def slow_readers(port: int, said: Counter[str]) -> None:
     )
 
     async def one() -> None:
-        client = await H2Client.connect(port, window=0, reads=False)
+        client = await H2Client.connect(port, SOURCE, window=0, reads=False)
         streams = [client.begin() for _ in range(20)]
         for stream_id in streams:
             client.send(stream_id, body.encode(), end=True)
@@ -115,7 +117,7 @@ async def resets(port: int, said: Counter[str]) -> None:
     """Requests that are given up at once."""
 
     async def one() -> None:
-        client = await H2Client.connect(port)
+        client = await H2Client.connect(port, SOURCE)
         while not client.closed:
             for _ in range(50):
                 client.reset(client.begin())
@@ -135,7 +137,7 @@ ATTACKS: dict[str, Attack] = {
 
 def _session(port: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        f"http://127.0.0.1:{port}", timeout=_UNLIMITED, connector=aiohttp.TCPConnector(limit=0)
+        f"http://127.0.0.1:{port}", timeout=_UNLIMITED, connector=aiohttp.TCPConnector(limit=0, local_addr=(SOURCE, 0))
     )
 
 
