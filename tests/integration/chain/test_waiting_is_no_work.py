@@ -90,3 +90,23 @@ async def test_large_bodies_are_bounded_as_they_are_announced(open_gateway: Open
         assert (await gateway.post()).status_code == 200, "small bodies need no place among large ones"
         await client.close()
         await until_uploading(gateway, 0)
+
+
+async def test_clients_that_give_up_at_once_do_not_cost_others_the_connection(small: Gateway, flavour: str):
+    if flavour != "standalone":
+        pytest.skip("Envoy Gateway has no field for the bounds of Envoy's connection to the plugin")
+
+    async def give_up() -> None:
+        client = await H2Client.connect(small.stack.ports.gateway)
+        for _ in range(10):
+            for _ in range(50):
+                client.reset(client.begin())
+            await client.flush()
+            await asyncio.sleep(0.002)
+        await client.close()
+
+    floods = [asyncio.create_task(give_up()) for _ in range(40)]
+    answers = [(await small.post()).status_code for _ in range(20)]
+    await asyncio.gather(*floods, return_exceptions=True)
+    assert await small.envoy_stat("cluster.gateway_plugin.upstream_cx_protocol_error") == 0
+    assert 500 not in answers
