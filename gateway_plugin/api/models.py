@@ -103,7 +103,7 @@ def _answer(asked: Headers, page: Page, modified_at: float | None) -> Response:
         "last-modified": _http_date(modified if now >= modified + 1 else modified - 1),
         # Each viewer has its own list, and must ask whether it still holds.
         "cache-control": "private, no-cache",
-        "vary": "Authorization, User",
+        "vary": "Authorization, X-Api-Key, Api-Key, User",
     }
     if _is_known(asked, page.etag, modified if modified_at is not None else None):
         return Response(status_code=304, headers=headers)

@@ -1,0 +1,29 @@
+"""Sources behind a proxy: its word on addresses is taken, a client's is not; a /64 of IPv6 is one source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway_plugin.demo.stack import StackOptions
+
+if TYPE_CHECKING:
+    from tests.integration.chain.conftest import OpenGateway
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.envoy, pytest.mark.redis]
+
+
+async def test_one_trusted_proxy(open_gateway: OpenGateway):
+    environment = {"GATEWAY_ANONYMOUS": "limit", "GATEWAY_ANONYMOUS_RPM": "2", "GATEWAY_TRUSTED_HOPS": "1"}
+    async with open_gateway(StackOptions({"m": 1}, speed=20, plugin_environment=environment)) as gateway:
+
+        async def statuses(*told: str) -> list[int]:
+            return [(await gateway.post(x_forwarded_for=addresses)).status_code for addresses in told]
+
+        assert await statuses("203.0.113.1", "6.6.6.6, 203.0.113.1", "7.7.7.7, 203.0.113.1") == [200, 200, 429]
+        assert await statuses("203.0.113.2") == [200], "another client of the proxy"
+        assert await statuses("2001:db8::1", "2001:db8::ffff", "2001:db8:0:0:1::") == [200, 200, 429]
+        assert await statuses("2001:db8:0:1::1") == [200]
+        message = (await gateway.post(x_forwarded_for="203.0.113.1")).json()["error"]["message"]
+        assert message == "source: 203.0.113.1 has exceeded RPM: 2"
