@@ -7,6 +7,7 @@ user when there is none, so that a description of all users can be applied again
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from math import ceil
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 # Of how many users a list can tell.
 _MAX_USERS = 100_000
 _MAX_PAGE_USERS = 1000
+_SAME_LIST_SECONDS = 10.0
 # Reads at the same time: a list must not take every connection to the store from the requests that wait for it.
 _READS = 8
 
@@ -76,12 +78,14 @@ def users_rest_router(users: UserStore, limits: LimitStore, keys: KeyStore, admi
 
 
 def _add_list(router: APIRouter, users: UserStore) -> None:
+    names = _Names(users)
+
     @router.get(USERS, tags=["users"])
     async def list_users(
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE_USERS, description="users on a page")] = 100,
         after: Annotated[str, Query(description="only names that sort after this one")] = "",
     ) -> UserList:
-        return await _page(users, limit, after)
+        return await _page(users, await names.after(after), limit)
 
     @router.post(USERS, tags=["users"], status_code=201, responses=errors(400, 409))
     async def create(user: NewUser) -> UserReply:
@@ -173,8 +177,27 @@ async def _known(users: UserStore, name: str) -> UserRecord:
     return msgspec.structs.replace(record, name=name)
 
 
-async def _page(users: UserStore, limit: int, after: str) -> UserList:
-    names = [name for name in sorted(await users.names(_MAX_USERS)) if name > after]
+class _Names:
+    """The names of all users, for pages. The first page walks all keys of the store; those that follow within some
+    seconds are cut from the same list, and one walk at a time is under way."""
+
+    def __init__(self, users: UserStore) -> None:
+        self._users = users
+        self._names: list[str] = []
+        self._walked_at = float("-inf")
+        self._walking = asyncio.Lock()
+
+    async def after(self, name: str) -> list[str]:
+        """All that sort behind it."""
+        async with self._walking:
+            now = asyncio.get_running_loop().time()
+            if not name or now - self._walked_at >= _SAME_LIST_SECONDS:
+                self._names = sorted(await self._users.names(_MAX_USERS))
+                self._walked_at = now
+            return self._names[bisect_right(self._names, name) :]
+
+
+async def _page(users: UserStore, names: list[str], limit: int) -> UserList:
     page = names[:limit]
     data: list[UserReply] = []
     unreadable: list[str] = []
