@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway_plugin.api.announced import AnnouncedStore
 from gateway_plugin.limiting import Limiting
 from gateway_plugin.settings import Settings
-from ratelimit import Admission, Outcome, Source, UserRecord
+from ratelimit import Admission, Outcome, RedisStore, Source, UserRecord, secret_sha256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,6 +77,27 @@ async def test_sources_are_counted_for_all_replicas_together(valkey: Valkey):
         assert other.refusal(source, "m") is not None, "remembered, without a record to read"
         await one.store.create(UserRecord("anonymous/10.0.0.9"))
         assert await admit(one, "anonymous/10.0.0.9", "a") is Outcome.ADMITTED, "a user like any other"
+
+
+async def test_a_revoked_key_stops_working_in_every_replica_that_hears_of_it(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ratelimit.key_owners.FRESH_SECONDS", 3600)
+    async with opened(valkey.url) as one, opened(valkey.url) as other:
+        assert isinstance(one.store, RedisStore)
+        users = AnnouncedStore(one.store, one.store, one.store)
+        await users.create(UserRecord("lgy"))
+        kept, revoked = await users.create_key("lgy"), await users.create_key("lgy")
+        following = asyncio.create_task(other.run())
+        hashes = [secret_sha256(key.secret) for key in (kept, revoked)]
+        assert [await other.owner_of_key(sha) for sha in hashes] == ["lgy", "lgy"]
+        await users.revoke_key("lgy", revoked.id)
+        while await other.owner_of_key(hashes[1]) is not None:
+            # Until it follows, changes pass it by: then it hears of the next.
+            await asyncio.sleep(0.02)
+            await one.store.announce("lgy")
+        assert await other.owner_of_key(hashes[0]) == "lgy"
+        following.cancel()
 
 
 async def test_no_call_takes_longer_than_calls_may(valkey: Valkey):
