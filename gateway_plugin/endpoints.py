@@ -28,6 +28,8 @@ class BodyKind(Enum):
     RESPONSES = "responses"
     RERANK = "rerank"
     CLASSIFY = "classify"
+    SCORE = "score"
+    """Pairs of texts, under names that differ between engines: all of the body is taken for them."""
     PLAIN = "plain"
     """JSON of which only the model matters here."""
     MULTIPART = "multipart"
@@ -138,8 +140,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _reads("/v1/pooling", BodyKind.EMBEDDING),
     _reads("/classify", BodyKind.CLASSIFY),
     _reads("/v1/classify", BodyKind.CLASSIFY),
-    _reads("/score", BodyKind.PLAIN),
-    _reads("/v1/score", BodyKind.PLAIN),
+    _reads("/score", BodyKind.SCORE),
+    _reads("/v1/score", BodyKind.SCORE),
     _reads("/rerank", BodyKind.RERANK, Family.RERANK),
     _reads("/v1/rerank", BodyKind.RERANK, Family.RERANK),
     _reads("/v2/rerank", BodyKind.RERANK, Family.RERANK),

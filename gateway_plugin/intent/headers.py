@@ -197,6 +197,8 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     def with_model(self, body: bytes, model: str) -> bytes:
         """A body that was read before, asking for another model; raises ApiError."""
         assert self.endpoint is not None
+        if not self._can_name_a_model(body):
+            return body
         if self._is_form(self.endpoint.body):
             return multipart_with_model(self.content_type, body, model)
         return with_model(body, model)

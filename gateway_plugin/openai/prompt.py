@@ -58,6 +58,7 @@ _CHAT = _Form(("tools", "system", "messages"), ("messages", "tools", "system"))
 _COMPLETION = _Form(("prompt",), ("prompt",))
 _RESPONSES = _Form(("tools", "instructions", "input"), ("input", "tools", "instructions"))
 _EMBEDDING = _Form(("tools", "instructions", "messages", "input"), ("input", "messages"))
+_SCORE = _Form()
 _FORMS = {
     BodyKind.CHAT: _CHAT,
     BodyKind.COMPLETION: _COMPLETION,
@@ -65,6 +66,7 @@ _FORMS = {
     BodyKind.RESPONSES: _RESPONSES,
     BodyKind.RERANK: _Form(("query", "documents"), ("documents",)),
     BodyKind.CLASSIFY: _EMBEDDING,
+    BodyKind.SCORE: _SCORE,
     BodyKind.PLAIN: _Form(),
     BodyKind.ANY: _Form(),
     BodyKind.NONE: _Form(),
@@ -86,6 +88,8 @@ def read_json_prompt(kind: BodyKind, body: bytes, default_model: str = "") -> tu
     if form is _COMPLETION:
         prompts = _number_of_prompts(*(spans.get("prompt") or (bytes(fields.prompt), 0, len(fields.prompt))))
         return head, Prompt(key, cache_salt, fields.max_tokens, _options(fields), _choices(fields), prompts, behind)
+    if form is _SCORE:
+        behind = len(body)
     if form is not _RESPONSES:
         return head, Prompt(key, cache_salt, None, bytes_behind_key=behind)
     previous, has_id = _text(fields.previous_response_id), fields.request_id is not ABSENT

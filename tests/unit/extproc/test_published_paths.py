@@ -64,7 +64,7 @@ def test_every_row_of_a_pod_is_identified_and_counted(row: Any):
         step = exchange.receive(body(FORM if form else MODEL))
     assert isinstance(step, Admit)
     assert (step.admission.subject, step.admission.model) == ("kim", "m")
-    pays_tokens = row.cost in (Cost.PROMPT, Cost.GENERATION) and row.body not in (BodyKind.PLAIN, BodyKind.MULTIPART)
+    pays_tokens = row.cost in (Cost.PROMPT, Cost.GENERATION) and row.body is not BodyKind.MULTIPART
     assert (step.admission.tokens > 0) is pays_tokens
     assert "target-pod" in mutation(exchange.admitted(ADMITTED))[0]
 

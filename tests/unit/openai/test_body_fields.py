@@ -62,7 +62,7 @@ def outcome(body: bytes) -> Any:
 
 @given(objects, st.sampled_from(list(BodyKind)))
 def test_prompts_of_small_bodies_and_of_large_ones_are_alike(body: dict[str, Any], kind: BodyKind):
-    if kind is BodyKind.MULTIPART:
+    if kind in (BodyKind.MULTIPART, BodyKind.SCORE):  # of scores the whole body counts
         return
     text = json.dumps(body | {"model": "m", "stream": True}).encode()
     assert read_json_prompt(kind, text) == read_json_prompt(kind, FILL + text)
