@@ -163,7 +163,9 @@ class Limiting:
     def _remember(self, admission: Admission, decision: Decision, record: UserRecord | None) -> None:
         assert self.exhausted is not None
         scope = scope_of(record, admission.model)
-        self.exhausted.remember(admission.subject, scope, decision, tokens=admission.tokens)
+        # A wait for the least that is asked for says nothing of requests; one for the most might.
+        tokens = admission.tokens + admission.max_output * admission.choices
+        self.exhausted.remember(admission.subject, scope, decision, tokens=tokens)
 
     async def give_back(self, back: GiveBack) -> None:
         """Never raises: what cannot be told now expires by itself."""

@@ -81,6 +81,8 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     reserved_tokens: int = 0
     """What the admission had charged ahead."""
     prompt_tokens_estimate: int = 0
+    uncounted: bool = False
+    """Whether the tokens that the response names are none that it cost, but those of an earlier one."""
     source: str = ""
     """Where a request came from that counts against its source, in nobody's name."""
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
@@ -139,6 +141,7 @@ def _parse(entry: Entry) -> FinishedExchange | None:
         details=response.response_code_details,
         reserved_tokens=_count(ours["reserved_tokens"]) or 0,
         prompt_tokens_estimate=_count(ours["prompt_tokens_estimate"]) or 0,
+        uncounted="uncounted" in ours,
         source=_kept_text(ours["source"]),
         tokens=_tokens(usage[_TOKENS]) if _TOKENS in usage else {},
     )

@@ -4,7 +4,8 @@ What it surely costs is its prompt. Of what it generates only the ceiling is kno
 times what they get; so the user's own last answers of the model tell what is likely. Per choice:
 
     typical = the median of the user's last 8,  long = the longest of them,  both at most the ceiling
-              before there are any: what is usual (`likely_output`), and 256
+              before there are any: what is usual (`likely_output`), and the ceiling, if half of the limit has room for
+              it, else 256 or an eighth of the limit
     must fit = prompt + min(choices x typical, limit / 2)
     booked   = prompt + max(choices x long, min(choices x ceiling, limit) / 16)
     neither more than the limit
@@ -25,6 +26,7 @@ from typing import NamedTuple
 # For requests that name no ceiling: engines go on to the end of their context, and answers end long before.
 UNKNOWN_CEILING = 8192
 SHARE_OF_CEILING = 16
+SHARE_OF_UNSEEN = 8
 UNSEEN_OUTPUT = 256
 KEPT_LENGTHS = 8
 LENGTHS_SECONDS = 3600
@@ -52,8 +54,12 @@ def expected(tokens: int, output: int, ceiling: int, choices: int, lengths: Leng
     if ceiling <= 0:
         return Expected(min(tokens, limit), min(tokens, limit))
     typical = min(lengths.typical if lengths else output, ceiling) * choices
-    longest = min(lengths.longest if lengths else max(output, UNSEEN_OUTPUT), ceiling) * choices
-    share = min(ceiling * choices, limit) // SHARE_OF_CEILING
+    most = ceiling * choices
+    if lengths:
+        longest = min(lengths.longest, ceiling) * choices
+    else:
+        longest = most if most <= limit // 2 else min(max(UNSEEN_OUTPUT * choices, limit // SHARE_OF_UNSEEN), most)
+    share = min(most, limit) // SHARE_OF_CEILING
     must_fit = tokens + min(typical, limit // 2)
     return Expected(min(must_fit, limit), min(max(must_fit, tokens + max(longest, share)), limit))
 

@@ -24,7 +24,14 @@ from redis.exceptions import (
 )
 
 from ratelimit.api_keys import MAX_KEYS_PER_USER
-from ratelimit.expected import KEPT_LENGTHS, LENGTHS_SECONDS, MODELS_PER_SUBJECT, SHARE_OF_CEILING, UNSEEN_OUTPUT
+from ratelimit.expected import (
+    KEPT_LENGTHS,
+    LENGTHS_SECONDS,
+    MODELS_PER_SUBJECT,
+    SHARE_OF_CEILING,
+    SHARE_OF_UNSEEN,
+    UNSEEN_OUTPUT,
+)
 from ratelimit.kept_connections import KeptConnections
 from ratelimit.store import MAX_REPLICAS, PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
 from ratelimit.window import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS
@@ -44,6 +51,7 @@ _CONSTANTS = {
     "BUCKETS": BUCKETS,
     "EARLY_BUCKETS": EARLY_BUCKETS,
     "SHARE_OF_CEILING": SHARE_OF_CEILING,
+    "SHARE_OF_UNSEEN": SHARE_OF_UNSEEN,
     "UNSEEN_OUTPUT": UNSEEN_OUTPUT,
     "KEPT_LENGTHS": KEPT_LENGTHS,
     "LENGTHS_SECONDS": LENGTHS_SECONDS,

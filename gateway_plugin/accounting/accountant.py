@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _CLIENT_CLOSED_REQUEST = 499
 _OTHER = "other"
+# Of an answer that nobody saw: what a busy engine makes of one request.
+UNSEEN_TOKENS_PER_SECOND = 20
 
 
 class Accountant:
@@ -85,7 +87,8 @@ class Accountant:
         subject = Source(entry.source) if entry.source else entry.user
         if subject:
             check_subject(subject)
-            tokens, output = charged_tokens(entry, self._cut_off), entry.tokens.get("completion_tokens", 0)
+            tokens = charged_tokens(entry, self._cut_off)
+            output = 0 if entry.uncounted else entry.tokens.get("completion_tokens", 0)
             charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model, output))
 
     async def _settle(self, charges: list[Settlement]) -> None:
@@ -178,15 +181,19 @@ class Accountant:
 def charged_tokens(entry: FinishedExchange, cut_off: CutOffTokens) -> int:
     """What an exchange costs its user.
 
-    The response's own total, else the sum of its parts. A response that named none costs its reservation if it ended
-    well (nobody asked for usage), nothing if it was an error or no byte of it flowed, and its prompt and what was
-    generated, both estimated, if it was cut off: by its pod, or by the client.
+    The response's own total, else the sum of its parts. One that named none costs nothing when it is an error, or when
+    no pod was reached. Otherwise its pod was asked to do it, whatever became of the client: it costs its prompt and
+    what was generated, both estimated; a whole response without a byte yet, which was cut off, what was reserved at
+    most. Nothing generated is estimated where nothing was to be, as of embeddings.
     """
-    tokens = entry.tokens
+    tokens = {} if entry.uncounted else entry.tokens
     named = tokens.get("total_tokens") or tokens.get("prompt_tokens", 0) + tokens.get("completion_tokens", 0)
-    if named or entry.status >= 400 or not entry.response_bytes:
+    if named or entry.status >= 400 or not entry.pod_address:
         return named
-    return entry.reserved_tokens if is_success(entry) else entry.prompt_tokens_estimate + cut_off.generated(entry)
+    prompt, reserved_output = entry.prompt_tokens_estimate, entry.reserved_tokens - entry.prompt_tokens_estimate
+    if entry.response_bytes:
+        return prompt + (cut_off.generated(entry) if reserved_output > 0 or entry.streamed else 0)
+    return prompt + max(0, min(reserved_output, int(entry.duration_seconds * UNSEEN_TOKENS_PER_SECOND)))
 
 
 def tpot_seconds(entry: FinishedExchange) -> float | None:

@@ -6,11 +6,16 @@ A stream carries some 200 bytes of JSON around each token, a whole response litt
 responses that named their usage, each new one with a weight of one twentieth. Before any was seen, the defaults hold.
 Fixed parts (the first and last events) make short responses look dearer per token, so that the estimate errs on the
 user's side; so does an answer that was not read to its end, of which only the bytes that left Envoy count.
+
+Bytes per token can be made large by asking for log probabilities, so nobody teaches for all: each user's responses make
+one ratio, between a quarter and four times the default, and the median of them holds, from two on together with the
+default. Requests in nobody's name are one user here.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,15 +27,17 @@ WHOLE_BYTES_PER_TOKEN = 5.0
 _KEPT = 0.95
 _MIN_TOKENS = 8
 _MAX_MODELS = 1000
+_MAX_TEACHERS = 32
+_MAX_DEVIATION = 4.0
 _NOTHING = (0.0, 0.0)
 
 
 class CutOffTokens:
-    """Learns from whole responses, by model."""
+    """Learns from whole responses, by model and by who asked for them."""
 
     def __init__(self) -> None:
-        self._sums: OrderedDict[tuple[str, bool], tuple[float, float]] = OrderedDict()
-        """Decaying sums of bytes and tokens; at most `_MAX_MODELS`, those used last."""
+        self._taught: OrderedDict[tuple[str, bool], OrderedDict[str, tuple[float, float]]] = OrderedDict()
+        """Decaying sums of bytes and tokens by user; of `_MAX_MODELS` and `_MAX_TEACHERS`, those used last."""
 
     def learn(self, entry: FinishedExchange) -> None:
         """From a response that ended well and named its tokens; others are passed over."""
@@ -38,11 +45,15 @@ class CutOffTokens:
         if tokens < _MIN_TOKENS or not entry.response_bytes:
             return
         key = entry.model, entry.streamed
-        old_bytes, old_tokens = self._sums.get(key, _NOTHING)
-        self._sums[key] = old_bytes * _KEPT + entry.response_bytes, old_tokens * _KEPT + tokens
-        self._sums.move_to_end(key)
-        if len(self._sums) > _MAX_MODELS:
-            self._sums.popitem(last=False)
+        teachers = self._taught.setdefault(key, OrderedDict())
+        old_bytes, old_tokens = teachers.get(entry.user, _NOTHING)
+        teachers[entry.user] = old_bytes * _KEPT + entry.response_bytes, old_tokens * _KEPT + tokens
+        teachers.move_to_end(entry.user)
+        self._taught.move_to_end(key)
+        if len(teachers) > _MAX_TEACHERS:
+            teachers.popitem(last=False)
+        if len(self._taught) > _MAX_MODELS:
+            self._taught.popitem(last=False)
 
     def generated(self, entry: FinishedExchange) -> int:
         """At least one token, once a byte has flowed."""
@@ -51,9 +62,14 @@ class CutOffTokens:
         return max(1, round(entry.response_bytes / self._bytes_per_token(entry)))
 
     def _bytes_per_token(self, entry: FinishedExchange) -> float:
-        key = entry.model, entry.streamed
-        total_bytes, tokens = self._sums.get(key, _NOTHING)
-        if tokens:
-            self._sums.move_to_end(key)
-            return total_bytes / tokens
-        return STREAMED_BYTES_PER_TOKEN if entry.streamed else WHOLE_BYTES_PER_TOKEN
+        key, default = (
+            (entry.model, entry.streamed),
+            STREAMED_BYTES_PER_TOKEN if entry.streamed else WHOLE_BYTES_PER_TOKEN,
+        )
+        teachers = self._taught.get(key)
+        if not teachers:
+            return default
+        self._taught.move_to_end(key)
+        least, most = default / _MAX_DEVIATION, default * _MAX_DEVIATION
+        ratios = [min(max(total_bytes / tokens, least), most) for total_bytes, tokens in teachers.values()]
+        return median([*ratios, default] if len(ratios) > 1 else ratios)

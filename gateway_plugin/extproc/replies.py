@@ -50,6 +50,8 @@ class Forward(msgspec.Struct):
     booking: Booking | None = None
     reserved_tokens: int = 0
     prompt_tokens_estimate: int = 0
+    uncounted: bool = False
+    """Whether usage in the response is that of an earlier one."""
     response_headers: dict[str, str] = msgspec.field(default_factory=dict)
     removed_headers: tuple[str, ...] = ()
     new_body: bytes | None = None
@@ -103,6 +105,8 @@ class Forward(msgspec.Struct):
         if self.subject is not None:
             more["reserved_tokens"] = self.reserved_tokens
             more["prompt_tokens_estimate"] = self.prompt_tokens_estimate
+        if self.uncounted:
+            more["uncounted"] = True
         if self.added_usage:
             more["added_usage"] = True
         if self.response_headers:

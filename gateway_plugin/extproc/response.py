@@ -112,7 +112,8 @@ class FollowedResponse:
             source=forward.subject.address if isinstance(forward.subject, Source) else "",
             model=forward.model,
             status=self._status,
-            pod_address=self.pod_address,
+            # Who left before anything came back had asked the first of them.
+            pod_address=self.pod_address or ("" if self._status or not targets else targets[0]),
             duration_seconds=self._clock() - self._started_seconds,
             ttft_seconds=self._first_byte_seconds if self._streamed else None,
             attempts=1 + targets.index(self.pod_address) if self.pod_address in targets else 1,
@@ -122,6 +123,7 @@ class FollowedResponse:
             targets=targets,
             reserved_tokens=forward.reserved_tokens,
             prompt_tokens_estimate=forward.prompt_tokens_estimate,
+            uncounted=forward.uncounted,
             tokens=self._reader.tokens() if self._reader is not None else {},
         )
 

@@ -60,7 +60,8 @@ _MAX_SESSION_CHARACTERS = 256
 _MULTIPART, _ANY, _NONE = BodyKind.MULTIPART, BodyKind.ANY, BodyKind.NONE
 _RESPONSES = BodyKind.RESPONSES
 _POD = Answerer.POD
-_GENERATION, _REQUEST, _ASKED = Cost.GENERATION, Cost.REQUEST, Usage.ASKED
+_GENERATION, _REQUEST = Cost.GENERATION, Cost.REQUEST
+_ASKED, _NOT_TOLD = Usage.ASKED, Usage.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,11 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     def generates_text(self) -> bool:
         """Whether the answer costs output tokens."""
         return self.endpoint is not None and self.endpoint.cost is _GENERATION
+
+    @property
+    def names_usage(self) -> bool:
+        """Whether tokens that the answer names are those that it cost."""
+        return self.endpoint is not None and self.endpoint.usage is not _NOT_TOLD
 
     @property
     def may_hide_usage(self) -> bool:

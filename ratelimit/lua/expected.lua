@@ -7,15 +7,19 @@ local function expected(tokens, output, ceiling, choices, model, limit)
   if ceiling <= 0 then
     return math.min(tokens, limit), math.min(tokens, limit)
   end
-  local typical, longest = output, math.max(output, UNSEEN_OUTPUT)
+  local most, half = ceiling * choices, math.floor(limit / 2)
+  local typical, longest = output, nil
   local known = redis.call('HGET', KEYS[2] .. ':lengths', model)
   if known then
     typical, longest = string.match(known, '^(%d+) (%d+)')
-    typical, longest = tonumber(typical), tonumber(longest)
+    typical, longest = tonumber(typical), math.min(tonumber(longest), ceiling) * choices
+  elseif most <= half then
+    longest = most
+  else
+    longest = math.min(math.max(UNSEEN_OUTPUT * choices, math.floor(limit / SHARE_OF_UNSEEN)), most)
   end
-  typical, longest = math.min(typical, ceiling) * choices, math.min(longest, ceiling) * choices
-  local share = math.floor(math.min(ceiling * choices, limit) / SHARE_OF_CEILING)
-  local must_fit = tokens + math.min(typical, math.floor(limit / 2))
+  local share = math.floor(math.min(most, limit) / SHARE_OF_CEILING)
+  local must_fit = tokens + math.min(math.min(typical, ceiling) * choices, half)
   return math.min(must_fit, limit), math.min(math.max(must_fit, tokens + math.max(longest, share)), limit)
 end
 

@@ -43,8 +43,6 @@ LONG = (outages.KIND,)
 """Kinds for `make attack` alone."""
 KNOWN_OPEN: dict[tuple[str, str], str] = {
     ("*", "outages: *"): "store",
-    ("*", "tokens: 20 at once *"): "tokens",
-    ("*", "tokens: leaving early: *"): "tokens",
 }
 """(configuration of Envoy or "*", pattern of attacks that still get through) -> who mends it. To be empty."""
 

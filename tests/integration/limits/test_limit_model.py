@@ -177,9 +177,13 @@ class Model:
             tokens = min(charge.owed if charge.settled else asked.tokens, limit)
             return max(tokens, 1), tokens
         last = sorted(self.learned(asked.subject).get(asked.model, []))
-        last = last or [asked.likely_output, max(asked.likely_output, 256)]
-        typical = min(last[(len(last) - 1) // 2], asked.max_output) * asked.choices
-        longest = min(last[-1], asked.max_output) * asked.choices
+        most = asked.max_output * asked.choices
+        if last:
+            typical = min(last[(len(last) - 1) // 2], asked.max_output) * asked.choices
+            longest = min(last[-1], asked.max_output) * asked.choices
+        else:
+            typical = min(asked.likely_output, asked.max_output) * asked.choices
+            longest = most if most <= limit // 2 else min(most, max(256 * asked.choices, limit // 8))
         fits = min(asked.tokens + min(typical, limit // 2), limit)
         share = min(asked.max_output * asked.choices, limit) // 16
         return max(fits, 1), max(fits, min(asked.tokens + max(longest, share), limit))

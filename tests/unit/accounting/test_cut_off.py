@@ -49,7 +49,7 @@ def test_the_models_own_responses_tell_apart_by_form():
 def test_newer_responses_weigh_more_and_longer_ones_too():
     estimates = CutOffTokens()
     for _ in range(200):
-        estimates.learn(streamed(100, per_token=50))
+        estimates.learn(streamed(100, per_token=60))
     for _ in range(60):
         estimates.learn(streamed(100, per_token=100))
     assert estimates.generated(cut(10_000)) == pytest.approx(100, rel=0.05)
@@ -68,7 +68,31 @@ def test_models_are_bounded():
     estimates = CutOffTokens()
     for number in range(2000):
         estimates.learn(streamed(100, 50, model=f"m{number}"))
-    assert len(estimates._sums) == 1000
+    assert len(estimates._taught) == 1000
+
+
+def test_teachers_are_bounded():
+    estimates = CutOffTokens()
+    for number in range(100):
+        estimates.learn(replace(streamed(100, 50), user=f"u{number}"))
+    assert [len(teachers) for teachers in estimates._taught.values()] == [32]
+
+
+def test_one_user_moves_what_holds_for_others_by_little():
+    """Ten honest users at 200 bytes a token, and one who asks for log probabilities, ten thousand times."""
+    estimates = CutOffTokens()
+    for number in range(10):
+        estimates.learn(replace(streamed(100, 190 + number), user=f"honest {number}"))
+    before = estimates.generated(cut(20_000))
+    for _ in range(10_000):
+        estimates.learn(replace(streamed(100, 50_000), user="mallory"))
+    assert estimates.generated(cut(20_000)) == pytest.approx(before, abs=1)
+
+
+def test_who_teaches_alone_moves_it_by_a_factor_of_four():
+    estimates = CutOffTokens()
+    estimates.learn(streamed(100, 50_000))
+    assert estimates.generated(cut(8000)) == 10
 
 
 def test_models_are_bounded_and_the_idle_one_is_forgotten():
