@@ -40,6 +40,7 @@ from ratelimit.limits import source_record
 from ratelimit.local_limits import LocalLimits, Part
 from ratelimit.replicas import Replicas
 from ratelimit.resilience import ResilientLimits, StoreDown
+from ratelimit.spent_news import SpentNews
 from ratelimit.user_cache import UserCache
 from ratelimit.user_changes import UserChanges
 
@@ -80,6 +81,7 @@ class Limiting:
         self._guard: StoreGuard | None = None
         self._changes: UserChanges | None = None
         self._replicas: Replicas | None = None
+        self._news: SpentNews | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self._owners: KeyOwners | None = None
         if settings.effective_redis_url:
@@ -110,6 +112,7 @@ class Limiting:
         # A refusal by a share of the limits says nothing once the store decides again.
         guard.recovered.append(self.exhausted.clear)
         self._guard = guard
+        self._news = SpentNews(store, guard, last_spent, lambda: replicas.seen > 1)
         self._users = UserCache(store, guard, known, time.monotonic)
         self._owners = KeyOwners(self._user_of_key, time.monotonic)
         self._changes = UserChanges(
@@ -123,10 +126,11 @@ class Limiting:
 
     async def run(self) -> None:
         """Follows users and replicas until cancelled; returns at once where there are no others."""
-        if self._changes is not None and self._replicas is not None:
+        if self._changes is not None and self._replicas is not None and self._news is not None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._changes.run())
                 group.create_task(self._replicas.run())
+                group.create_task(self._news.run())
 
     @property
     def replicas(self) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.connection import AbstractConnection
 
-    Command = tuple[str | int, ...]
+    Command = tuple[str | bytes | int, ...]
 
 
 class KeptConnections:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ratelimit.subjects import Subject
 
 _MAX_SCOPES = 8
+_MAX_LAG_SECONDS, _MAX_LEAD_SECONDS = 70.0, 1.0
+"""Of what others were told: older says nothing any more, and nobody is told things in the future."""
 _OWED = re.compile(r"=\d{1,19}/(\d{1,19}) ", re.ASCII)
 _PAIR = re.compile(r"(\d{1,19}):(\d{1,19})", re.ASCII)
 
@@ -87,6 +89,9 @@ class LastSpent:
         self._clock = clock
         self._max_subjects = max_subjects
         self._heard: OrderedDict[Subject, Heard] = OrderedDict()
+        self._changed: dict[Subject, None] = {}
+        self._both_clocks: tuple[float, int] | None = None
+        """When the server was heard last, by this process's clock and by its own."""
 
     def __len__(self) -> int:
         return len(self._heard)
@@ -116,13 +121,40 @@ class LastSpent:
                 lost.append(gone._replace(model=model))
             kept[model] = new
             kept.move_to_end(model)
-        if len(kept) > _MAX_SCOPES:
-            kept.popitem(last=False)
-        self._heard[subject] = Heard(limits, kept)
+        self._both_clocks = now, server_us
+        if len(self._changed) < self._max_subjects:
+            self._changed[subject] = None
+        self._keep(subject, limits, kept)
+        return lost
+
+    def take(self, subject: Subject, limits: Limits, server_us: int, scopes: Mapping[str, Scope]) -> None:
+        """What another replica was told; it holds where it is newer than what was heard here."""
+        if self._both_clocks is None:
+            return
+        at, at_us = self._both_clocks
+        told_at = at + (server_us - at_us) / 1e6
+        if not -_MAX_LAG_SECONDS < told_at - self._clock() < _MAX_LEAD_SECONDS:
+            return
+        before = self._heard.get(subject)
+        kept = before.scopes if before is not None else OrderedDict[str, Told]()
+        for model, told in scopes.items():
+            known = kept.get(model)
+            if known is None or known.server_us < server_us:
+                kept[model] = Told(told_at, server_us, *told)
+        self._keep(subject, limits, kept)
+
+    def take_changed(self) -> list[Subject]:
+        """Whom the server told of since this was asked last."""
+        changed, self._changed = self._changed, {}
+        return list(changed)
+
+    def _keep(self, subject: Subject, limits: Limits, scopes: OrderedDict[str, Told]) -> None:
+        while len(scopes) > _MAX_SCOPES:
+            scopes.popitem(last=False)
+        self._heard[subject] = Heard(limits, scopes)
         self._heard.move_to_end(subject)
         if len(self._heard) > self._max_subjects:
             self._heard.popitem(last=False)
-        return lost
 
     def forget(self, subject: Subject) -> None:
         """There is no such subject any more."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ratelimit.decision import Decision, Outcome
+from ratelimit.known_users import Known
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
 from ratelimit.memory import MemoryStore
 from ratelimit.subjects import Source
@@ -148,7 +149,10 @@ class LocalLimits:
         known = self._known.get(user)
         if known is None:
             self.unseen += 1
-            return UserRecord(user)
+            if heard is None:
+                return UserRecord(user)
+            # By other replicas.
+            known = Known(UserRecord(user, *msgspec.structs.astuple(heard.limits)), 0.0, exact=False)
         if known.record is None or known.exact or heard is None:
             return known.record
         told = {model: _override(scope) for model, scope in heard.scopes.items() if model}

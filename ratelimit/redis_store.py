@@ -19,9 +19,10 @@ from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.keys import charge_key, keys_of, model_rate_key
 from ratelimit.last_spent import Own
 from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
+from ratelimit.redis_edge import text
 from ratelimit.redis_users import RedisKeys, RedisUsers
 from ratelimit.replicas import GONE_SECONDS
-from ratelimit.scripts import Script, run, run_many
+from ratelimit.scripts import Script, is_outage, run, run_many
 from ratelimit.subjects import Source
 from ratelimit.urls import connect
 from ratelimit.users import CorruptUserRecord
@@ -29,6 +30,7 @@ from ratelimit.users import CorruptUserRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ratelimit.kept_connections import Command
     from ratelimit.last_spent import LastSpent, Scope, Text
     from ratelimit.scripts import Call
     from ratelimit.store import Answer, Replay
@@ -51,6 +53,9 @@ _NAME_SEPARATOR = "\n"
 # In the answer to an admission that was judged.
 _PARALLEL_AT, _RESERVED_AT, _WINDOWS_AT = 3, 7, 10
 _REPLICAS_KEY = "gateway:replicas"
+_SPENT_KEY = "gateway:spent"
+_SPENT_ENTRIES = 128
+_SPENT_MS = 10_000
 
 
 class RedisStore(RedisUsers, RedisKeys):
@@ -172,6 +177,25 @@ class RedisStore(RedisUsers, RedisKeys):
         self._to_restore += [_RESTORE.call(keys, (one.model, one.requests, one.tokens)) for one in lost]
         return not lost
 
+    async def tell(self, news: bytes, after: str) -> tuple[Sequence[bytes], str]:
+        """`NewsStore`."""
+        commands: list[Command] = []
+        if news:
+            commands.append(("XADD", _SPENT_KEY, "MAXLEN", _SPENT_ENTRIES, "*", "news", news))
+            commands.append(("PEXPIRE", _SPENT_KEY, _SPENT_MS))
+        commands.append(("XRANGE", _SPENT_KEY, f"({after}", "+", "COUNT", _SPENT_ENTRIES))
+        async with self._edge():
+            answers = await self._ask_all(commands)
+            for answer in answers:
+                if isinstance(answer, Exception) and is_outage(answer):
+                    raise answer
+            if sum(map(self._is_refused, answers)):
+                await self._client.delete(_SPENT_KEY)
+                return [], after
+        entries = answers[-1]
+        told = [_field_of(fields) for _, fields in entries]
+        return [one for one in told if one is not None], text(entries[-1][0]) if entries else after
+
     async def _restore(self) -> None:
         if not self._to_restore:
             return
@@ -248,6 +272,15 @@ def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUser
     limits = Limits(int(rpm), int(tpm), int(parallel))
     outcome, wait = _OUTCOMES[name], wait_us / 1e6
     return Decision(outcome, limits, requests, tokens, wait, reserved, requests_us / 1e6, tokens_us / 1e6)
+
+
+def _field_of(entry: object) -> bytes | None:
+    """The news in an entry of the stream, a list of names and values or a map; None where a stranger wrote it."""
+    pairs = entry.items() if isinstance(entry, dict) else zip(*[iter(entry or ())] * 2, strict=False)  # type: ignore[call-overload]
+    for name, value in pairs:
+        if name in (b"news", "news"):
+            return value.encode() if isinstance(value, str) else bytes(value)
+    return None
 
 
 def _limits(answer: list[Any]) -> Limits:

@@ -25,6 +25,7 @@ from ratelimit.known_users import KnownUsers
 from ratelimit.last_spent import LastSpent
 from ratelimit.local_limits import LocalLimits, Part
 from ratelimit.resilience import ResilientLimits
+from ratelimit.spent_news import SpentNews
 from ratelimit.urls import connect
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class Load:
         self.waiting = 0
         self._stores = [RedisStore.from_url(url) for _ in range(replicas)]
         self.limits = [_limits(store, Part(replicas, rank)) for rank, store in enumerate(self._stores)]
+        self._news = [asyncio.create_task(_news(store, replicas).run()) for store in self._stores]
         self._numbers = itertools.count()
 
     async def work(self, limits: ResilientLimits, pause_seconds: float) -> None:
@@ -150,6 +152,9 @@ class Load:
 
     async def close(self) -> None:
         """Tells what is left."""
+        for task in self._news:
+            task.cancel()
+        await asyncio.gather(*self._news, return_exceptions=True)
         for limits in self.limits:
             await limits.close()
 
@@ -160,6 +165,12 @@ def _limits(store: RedisStore, part: Part) -> ResilientLimits:
     guard = StoreGuard(store.ping, time.monotonic, rng)
     local = LocalLimits(time.monotonic, known, lambda: part, last_spent=last_spent)
     return ResilientLimits(BatchingLimits(store), guard, known, local, time.monotonic, last_spent=last_spent)
+
+
+def _news(store: RedisStore, replicas: int) -> SpentNews:
+    assert store.last_spent is not None
+    guard = StoreGuard(store.ping, time.monotonic, random.Random(0))
+    return SpentNews(store, guard, store.last_spent, lambda: replicas > 1)
 
 
 async def measure(valkey: Valkey, kind: str, replicas: int) -> Measured:

@@ -312,3 +312,17 @@ async def test_a_server_that_quotes_the_password_does_not_give_it_away(redis_sto
     redis_store._password = "s@cret"
     reason = redis_store._reason(redis.ResponseError("unknown command 'AUTH', with args beginning with: 's@cret'"))
     assert reason == "ResponseError: unknown command 'AUTH', with args beginning with: '***'"
+
+
+async def test_news_of_what_users_spent(redis_store, raw):
+    assert await redis_store.tell(b"", "0-0") == ([], "0-0")
+    told, after = await redis_store.tell(b"[1]", "0-0")
+    assert list(told) == [b"[1]"]
+    assert await redis_store.tell(b"", after) == ([], after)
+    raw.xadd("gateway:spent", {"stranger": "x"})
+    told, later = await redis_store.tell(b"[2]", after)
+    assert list(told) == [b"[2]"]
+    assert raw.pttl("gateway:spent") > 5000
+    raw.set("gateway:spent", "a stranger's")
+    assert await redis_store.tell(b"[3]", later) == ([], later)
+    assert list((await redis_store.tell(b"[4]", "0-0"))[0]) == [b"[4]"]
