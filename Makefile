@@ -64,8 +64,10 @@ docs: $(READY)  ## write the generated pages anew
 wheel: $(READY)  ## build dist/*.whl
 	@$(BIN)/uv build -q --wheel --no-build-isolation --python $(BIN)/python --out-dir dist .
 
-lock-clients: $(READY)  ## write the lock file of the clients that `make test-clients` tries
-	@$(COMPILE) -o tests/clients/sdks/requirements.lock tests/clients/sdks/requirements.in
+lock-clients: $(READY)  ## write the lock files of the clients that `make test-clients` tries
+	@for name in newest openai2 openai1; do \
+		$(COMPILE) -o tests/clients/sdks/$$name.lock tests/clients/sdks/$$name.in || exit 1; \
+	done
 
 changelog: $(READY)  ## make changelog.d's fragments a section of CHANGELOG.md: make changelog VERSION=1.2.3
 	@$(BIN)/towncrier build --yes --version $(VERSION)

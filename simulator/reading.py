@@ -67,9 +67,9 @@ class ReadingHandlers:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/embeddings", self.embeddings),
-            web.post("/v1/rerank", self.rerank),
-            web.post("/v1/score", self.score),
-            web.post("/v1/classify", self.classify),
+            *(web.post(path, self.rerank) for path in ("/rerank", "/v1/rerank", "/v2/rerank")),
+            *(web.post(path, self.score) for path in ("/score", "/v1/score")),
+            *(web.post(path, self.classify) for path in ("/classify", "/v1/classify")),
             web.post("/v1/images/generations", self.images),
         ]
 

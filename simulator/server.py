@@ -22,6 +22,8 @@ from simulator.openai_requests import ApiError
 from simulator.openai_shapes import error_body
 from simulator.pod_state import PodState
 from simulator.reading import ReadingHandlers
+from simulator.telling import TellingHandlers
+from simulator.typed_shapes import messages_error_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -90,7 +92,7 @@ def build_app(state: PodState) -> web.Application:
     middlewares = [_errors, _only_when_ready(state), _remember_headers(state), failing(state)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_pod(state.pod.name))
-    handlers = (ManagingHandlers, FaultHandlers, GeneratingHandlers, ReadingHandlers, KeepingHandlers)
+    handlers = (ManagingHandlers, FaultHandlers, GeneratingHandlers, ReadingHandlers, TellingHandlers, KeepingHandlers)
     for of_one_kind in handlers:
         app.add_routes(of_one_kind(state).routes())
     return app
@@ -108,7 +110,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ApiError as error:
-        return json_response(error_body(error), error.status)
+        body = messages_error_body(error) if request.path.startswith("/v1/messages") else error_body(error)
+        return json_response(body, error.status)
     except web.HTTPException as error:
         return json_response({"detail": error.reason}, error.status)
 

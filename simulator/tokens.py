@@ -35,6 +35,11 @@ def encode_ids(ids: Sequence[int]) -> bytes:
     return array("I", ids).tobytes()
 
 
+def decode_ids(tokens: bytes) -> list[int]:
+    """The token ids of a prompt."""
+    return array("I", tokens).tolist()
+
+
 def encode_media(content: bytes) -> bytes:
     """A part that is not text: a fixed number of tokens that differ when the content does."""
     digest = blake2b(content).digest()

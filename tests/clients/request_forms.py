@@ -142,6 +142,9 @@ def _messages() -> Iterator[Form]:
             f"message, {name}, stream {stream}", "/v1/messages", {"messages": messages, "stream": stream} | SHORT
         )
     yield _form("message, system", "/v1/messages", {"messages": CONTENTS["text"], "system": "Be brief."} | SHORT)
+    yield _form("message, wrong", "/v1/messages", {"messages": [_user(7)]} | SHORT)
+    for content in ("text", "system", "turns"):
+        yield _form(f"count, {content}", "/v1/messages/count_tokens", {"messages": CONTENTS[content]})
 
 
 def _reading() -> Iterator[Form]:
@@ -149,7 +152,11 @@ def _reading() -> Iterator[Form]:
         yield _form(f"embedding, {name}", "/v1/embeddings", {"input": value})
     yield _form("embedding, base64", "/v1/embeddings", {"input": "a", "encoding_format": "base64", "dimensions": 8})
     yield _form("embedding, too many dimensions", "/v1/embeddings", {"input": "a", "dimensions": 10**6})
-    yield _form("rerank", "/v1/rerank", {"query": "a", "documents": ["b", "c"]})
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
+        yield _form(f"rerank, {path}", path, {"query": "a", "documents": ["b", "c"]})
+    yield _form("tokens of a text", "/tokenize", {"prompt": "Hello"})
+    yield _form("tokens of a chat", "/tokenize", {"messages": CONTENTS["turns"]})
+    yield _form("tokens back", "/detokenize", {"tokens": [1, 2, 3]})
     yield _form("rerank, top", "/v1/rerank", {"query": "a", "documents": ["b", "c"], "top_n": 1})
     yield _form("score", "/v1/score", {"text_1": "a", "text_2": ["b", "c"]})
     yield _form("classify", "/v1/classify", {"input": ["a", "b"]})

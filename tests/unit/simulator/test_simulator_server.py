@@ -177,6 +177,27 @@ async def test_messages(client: Client):
     assert json.loads(events[-2][1])["usage"]["output_tokens"] == 3
 
 
+async def test_tokens_are_counted_as_they_are_charged(client: Client):
+    answer = await client.post("/v1/messages", HELLO | {"max_tokens": 1})
+    counted = await client.post("/v1/messages/count_tokens", HELLO)
+    assert counted == {"input_tokens": answer["usage"]["input_tokens"]}
+    tokenized = await client.post("/tokenize", HELLO)
+    assert tokenized["count"] == len(tokenized["tokens"]) == counted["input_tokens"]
+
+
+async def test_text_goes_to_tokens_and_back(client: Client):
+    tokenized = await client.post("/tokenize", {"prompt": "what is it"})
+    assert tokenized["count"] == 3
+    assert await client.post("/detokenize", {"tokens": tokenized["tokens"]}) == {"prompt": "what is it"}
+    await client.post("/detokenize", {"tokens": [-1]}, status=400)
+
+
+async def test_messages_err_in_their_own_form(client: Client):
+    answer = await client.post("/v1/messages", HELLO | {"model": "nobody"}, status=404)
+    assert answer["type"] == "error"
+    assert answer["error"]["type"] == "NotFoundError"
+
+
 async def test_embeddings(client: Client):
     floats = await client.post("/v1/embeddings", {"input": ["one", "two", "one"], "dimensions": 8})
     one, two, again = (item["embedding"] for item in floats["data"])
