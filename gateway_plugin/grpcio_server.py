@@ -39,11 +39,12 @@ class GrpcioMethods(grpc.GenericRpcHandler):
 class _GrpcioCall:
     """Keeps what is to be sent until the task of the call sends it."""
 
-    __slots__ = ("_changed", "_outbox", "finished", "status", "text")
+    __slots__ = ("_changed", "_outbox", "_reading", "finished", "status", "text")
 
     def __init__(self) -> None:
         self._outbox: list[bytes] = []
         self._changed = asyncio.Event()
+        self._reading: asyncio.Task[bytes | None] | None = None
         self.finished = False
         self.status = OK
         self.text = ""
@@ -57,6 +58,20 @@ class _GrpcioCall:
         if not self.finished:
             self.finished, self.status, self.text = True, status, text
             self._changed.set()
+            if self._reading is not None:
+                self._reading.cancel()
+
+    async def read(self, context: Context) -> bytes | None:
+        """The next message; None at the end of the stream, and when the call is finished meanwhile."""
+        self._reading = asyncio.ensure_future(_read(context))
+        try:
+            return await self._reading
+        except asyncio.CancelledError:
+            if not self.finished:
+                raise
+            return None
+        finally:
+            self._reading = None
 
     async def flush(self, context: Context) -> None:
         outbox, self._outbox = self._outbox, []
@@ -96,7 +111,7 @@ async def _serve(method: Method, _: object, context: Context) -> None:
     call = _GrpcioCall()
     handler = method(call)
     try:
-        while not call.finished and (message := await _read(context)) is not None:
+        while not call.finished and (message := await call.read(context)) is not None:
             busy = handler.received(message)
             if busy is not None:
                 await busy
