@@ -12,17 +12,20 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 
 UNKNOWN = "unknown"
 _MAX_KEPT = 10_000
+_MAX_CHARACTERS = 64
 _CLIENT_PREFIX_BITS = 64
 
 
-@lru_cache(_MAX_KEPT)
 def source_of(forwarded_for: str, trusted_hops: int = 0) -> str:
     """An IPv4 address, an IPv6 /64, or UNKNOWN."""
     told = forwarded_for.rsplit(",", trusted_hops + 1)
     at = -1 - trusted_hops if len(told) > trusted_hops else -1
-    return _normal(told[at].strip())
+    text = told[at].strip()
+    # Only what may be an address is kept: clients write the rest of the header, as long as they like.
+    return _normal(text) if len(text) <= _MAX_CHARACTERS else UNKNOWN
 
 
+@lru_cache(_MAX_KEPT)
 def _normal(text: str) -> str:
     try:
         address = ip_address(text.strip("[]").partition("%")[0])

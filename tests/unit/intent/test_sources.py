@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from gateway_plugin.intent.sources import source_of
@@ -28,3 +30,16 @@ from gateway_plugin.intent.sources import source_of
 )
 def test_sources(forwarded_for: str, hops: int, source: str):
     assert source_of(forwarded_for, hops) == source
+
+
+def test_what_clients_write_beside_an_address_is_not_kept():
+    hearsay = "6" * 100_000
+    tracemalloc.start()
+    try:
+        kept_before = tracemalloc.get_traced_memory()[0]
+        for number in range(20):
+            assert source_of(f"{number}{hearsay}, 10.1.2.3") == "10.1.2.3"
+            assert source_of(f"{number}{hearsay}") == "unknown"
+        assert tracemalloc.get_traced_memory()[0] - kept_before < len(hearsay)
+    finally:
+        tracemalloc.stop()
