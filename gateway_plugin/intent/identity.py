@@ -127,10 +127,17 @@ def hidden_headers(
 ) -> tuple[str, ...]:
     """Headers that engines shall not see: our own keys, and where engines have keys all that might be one. What takes
     the place of `authorization` there is the engine's key."""
-    ours = claim.headers if claim is not None and not rules.forward_api_keys else ()
+    ours = _carrying_ours(headers, claim, rules) if rules.reads_credentials and not rules.forward_api_keys else ()
     if not engines_have_keys:
         return ours
     return tuple(name for name in KEY_HEADERS if name in ours or (name in headers and name != AUTHORIZATION))
+
+
+def _carrying_ours(headers: Mapping[str, str], claim: KeyClaim | None, rules: IdentityRules) -> tuple[str, ...]:
+    if claim is not None:
+        return claim.headers
+    # Whoever has the gateway's token may name any user.
+    return (AUTHORIZATION,) if BEARER in rules.proofs and _is_trusted(headers, rules) else ()
 
 
 def fairness_key(identity: Identity) -> str:

@@ -52,7 +52,7 @@ async def test_a_handler_that_ends_its_call_is_heard_at_once(transport: Transpor
     await listener.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}") as channel, asyncio.timeout(10):
-            call = channel.stream_stream(METHOD)()
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)()
             await call.write(b"first")
             assert await call.read() == b"too late"
             assert await call.code() is grpc.StatusCode.UNAVAILABLE

@@ -14,6 +14,7 @@ from gateway_plugin.intent.identity import (
     KeyOwner,
     NamedUser,
     fairness_key,
+    hidden_headers,
     identify,
     owner_of,
     subject_of,
@@ -64,6 +65,18 @@ def test_a_key_may_be_in_any_of_three_headers(headers):
     assert claim.key_sha256 == hashlib.sha256(KEY.encode()).hexdigest()
     assert set(claim.headers) == {name.replace("_", "-") for name in headers}
     assert owner_of(claim, "lgy") == KeyOwner("lgy")
+
+
+@pytest.mark.parametrize("proofs", [{"bearer"}, {"bearer", "header"}, {"bearer", "api-key"}])
+def test_engines_do_not_see_the_token_that_may_name_anybody(proofs):
+    rules = IdentityRules(frozenset(proofs), "t0p")
+    ours = {"authorization": "Bearer t0p", "user": "lgy"}
+    assert isinstance(identify(ours, HOST, rules), NamedUser)
+    assert hidden_headers(ours, None, rules, engines_have_keys=False) == ("authorization",)
+    theirs = ours | {"authorization": "Bearer sk-of-the-engine"}
+    assert hidden_headers(theirs, None, rules, engines_have_keys=False) == ()
+    forwarding = IdentityRules(frozenset(proofs), "t0p", forward_api_keys=True)
+    assert hidden_headers(ours, None, forwarding, engines_have_keys=False) == ()
 
 
 def test_a_key_of_the_engine_beside_ours_is_none_of_our_business():
