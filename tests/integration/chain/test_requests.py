@@ -17,13 +17,13 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_toke
 
 
 async def test_response_headers_tell_what_was_decided(gateway: Gateway):
-    answer = await gateway.post(routing_strategy="random", x_request_id="will-be-replaced")
+    answer = await gateway.post(routing_strategy="random", x_request_id="the-clients-own")
     assert answer.status_code == 200, answer.text
     headers = answer.headers
     assert headers["routing-strategy"] == "random"
     assert headers["target-pod"] == headers["x-inference-pod"]
     assert headers["target-pod-ip"] in {pod["address"] for pod in await gateway.pods()}
-    assert headers["request-id"] != "will-be-replaced", "an outsider does not choose request ids"
+    assert headers["request-id"] == headers["x-request-id"] == "the-clients-own"
     seen = await gateway.last_headers(headers["target-pod"])
     assert seen["x-request-id"] == headers["request-id"]
     assert seen["model"] == "m"
