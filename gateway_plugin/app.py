@@ -123,7 +123,11 @@ class App:
         resilient = self.limiter.resilient
         if resilient is not None:
             self.metrics.registry.register(
-                LimiterCollector(lambda: resilient.counts, lambda: resilient.state is not State.CLOSED)
+                LimiterCollector(
+                    lambda: resilient.counts,
+                    lambda: resilient.state is not State.CLOSED,
+                    lambda: self.limiter.refused_items,
+                )
             )
         self.draining = False
         self._discovery = self._new_discovery()

@@ -133,6 +133,11 @@ class Limiting:
                 group.create_task(self._news.run())
 
     @property
+    def refused_items(self) -> int:
+        """What Redis refused of one user alone, or had forgotten."""
+        return self.store.refused_items if isinstance(self.store, RedisStore) else 0
+
+    @property
     def replicas(self) -> int:
         """How many replicas share the store, this one included, as far as is known."""
         return self._replicas.seen if self._replicas is not None else 1

@@ -198,9 +198,10 @@ class WaitingCollector(Collector):
 class LimiterCollector(Collector):
     """What the limiter did without its store, and what its store owes an answer to."""
 
-    def __init__(self, counts: Callable[[], Counts], is_down: Callable[[], bool]) -> None:
+    def __init__(self, counts: Callable[[], Counts], is_down: Callable[[], bool], refused: Callable[[], int]) -> None:
         self._counts = counts
         self._is_down = is_down
+        self._refused = refused
 
     def collect(self) -> Iterator[Metric]:
         """The limiter as of now."""
@@ -222,3 +223,8 @@ class LimiterCollector(Collector):
         ):
             events.add_metric([event], getattr(counts, event))
         yield events
+        yield CounterMetricFamily(
+            "gateway_limiter_refused_items",
+            "What the store refused of one user alone, or had forgotten; told in the log once a minute.",
+            value=self._refused(),
+        )

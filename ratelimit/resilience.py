@@ -30,6 +30,7 @@ from ratelimit.decision import Decision, Outcome, Settlement
 from ratelimit.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
 from ratelimit.store import ItemRefused, StoreUnavailable
 from ratelimit.subjects import Source
+from ratelimit.window import BUCKET_SECONDS, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -100,6 +101,8 @@ class ResilientLimits:
         self._clock = clock
         self._settled_at = float("-inf")
         """When the store is taken to know what all replicas admitted without it."""
+        self._counts_until = float("-inf")
+        """What the store refused to count is counted here for as long as it counts."""
         self._counts_here = False
         guard.recovered.append(self._recovered)
 
@@ -199,6 +202,7 @@ class ResilientLimits:
         elif isinstance(error, ItemRefused):
             # The store is there, and will never count this one: it is decided here, and nobody else's business.
             self._guard.succeeded(asked.permit)
+            self._counts_until = self._clock() + WINDOW_SECONDS + BUCKET_SECONDS
             self._admit_after_all(asked)
         elif not asked.again:
             asked.again = True
@@ -212,7 +216,7 @@ class ResilientLimits:
 
     def _has_settled(self) -> bool:
         """Whether what was counted here is the store's business again; then it is forgotten here."""
-        if self._outbox.admissions or self._clock() < self._settled_at:
+        if self._outbox.admissions or self._clock() < max(self._settled_at, self._counts_until):
             return False
         self._counts_here = False
         self._local.end()

@@ -12,7 +12,16 @@ import pytest
 from gateway_plugin.api.announced import AnnouncedStore
 from gateway_plugin.limiting import Limiting
 from gateway_plugin.settings import Settings
-from ratelimit import Admission, Outcome, RedisStore, Source, UserRecord, secret_sha256
+from ratelimit import (
+    Admission,
+    Decision,
+    Outcome,
+    RedisStore,
+    Source,
+    StoreUnavailable,
+    UserRecord,
+    secret_sha256,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,3 +127,55 @@ async def test_an_answer_is_waited_for_as_long_as_admissions_may_take(valkey: Va
         asyncio.get_running_loop().call_later(0.5, valkey.thaw)
         # Decided here, somebody whom nobody knows would be let in.
         assert await admit(limiting, "somebody", "b") is Outcome.UNKNOWN_USER
+
+
+async def test_look_ups_of_keys_stop_when_the_store_is_known_to_be_away(limiting, valkey, monkeypatch):
+    assert isinstance(limiting.store, RedisStore)
+    await limiting.store.create(UserRecord("lgy"))
+    known = secret_sha256((await limiting.store.create_key("lgy")).secret)
+    assert await limiting.owner_of_key(known) == "lgy"
+    asked: list[str] = []
+    look_up = limiting.store.user_of_key
+
+    async def counted(sha256: str) -> str | None:
+        asked.append(sha256)
+        return await look_up(sha256)
+
+    monkeypatch.setattr(limiting.store, "user_of_key", counted)
+    valkey.freeze()
+    for number in range(20):
+        with pytest.raises(StoreUnavailable):
+            await limiting.owner_of_key(secret_sha256(f"made up {number}"))
+    valkey.thaw()
+    # Five in a row open the breaker; the others cost nothing.
+    assert len(asked) == 5
+
+
+async def test_a_key_of_another_type_is_one_users_trouble(limiting):
+    assert isinstance(limiting.store, RedisStore)
+    for name in ("bad", "lgy"):
+        await limiting.store.create(UserRecord(name, rpm=3))
+        assert await limiting.record_of(name) is not None
+    await limiting.store._client.set("gateway:{aibrix-users/bad}:requests", "a stranger's")
+    bad = [await limiting.admit(Admission("bad", f"b{number}")) for number in range(20)]
+    # It is decided here, where its limit holds as well.
+    assert [decision.outcome for decision in bad].count(Outcome.ADMITTED) == 3
+    assert (await limiting.admit(Admission("lgy", "a"))).outcome is Outcome.ADMITTED
+    assert limiting.resilient is not None
+    assert limiting.resilient.counts.times_opened == 0
+    assert limiting.refused_items > 0
+    healthy, _ = await limiting.health()
+    assert healthy
+
+
+async def test_the_wall_clock_opens_and_closes_no_limit(monkeypatch):
+    limiting = Limiting(Settings.model_validate({"endpoints_file": Path("none")}))
+    await limiting.store.create(UserRecord("lgy", rpm=2))
+    outcomes = []
+    for number, now in enumerate((1e9, 2e9, 1e9, 0.0, 3e9)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        decision = limiting.admit(Admission("lgy", f"c{number}"))
+        assert isinstance(decision, Decision)
+        outcomes.append(decision.outcome)
+    assert outcomes.count(Outcome.ADMITTED) == 2
+    assert outcomes[:2] == [Outcome.ADMITTED] * 2

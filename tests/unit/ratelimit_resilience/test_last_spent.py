@@ -140,3 +140,9 @@ def test_what_is_kept_is_bounded(clock):
     heard = spent.get("u0")
     assert heard is not None
     assert len(heard.scopes) <= 8
+
+
+def test_debt_counts_as_spent_now(clock, spent):
+    spent.hear("lgy", LIMITS, SERVER_US, {"": scope(1, f"{BUCKET}:1", f"={BUCKET}/600 {BUCKET}:300")})
+    limits = local(clock, spent, Part(), UserRecord("lgy", 10, 1000))
+    assert admitted(limits, 3, tokens=60) == 1
