@@ -48,6 +48,7 @@ class Fields(Struct, frozen=True, gc=False):
     n: _Count | None = None
     best_of: _Count | None = None
     prompt: Raw = ABSENT
+    prompt_embeds: Raw = ABSENT
     input: Raw = ABSENT
     instructions: Raw = ABSENT
     max_output_tokens: _Count | None = None

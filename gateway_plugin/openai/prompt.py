@@ -86,7 +86,7 @@ def read_json_prompt(kind: BodyKind, body: bytes, default_model: str = "") -> tu
         limit = _larger(fields.max_tokens, fields.max_completion_tokens)
         return head, Prompt(key, cache_salt, limit, _options(fields), _choices(fields), 1, behind)
     if form is _COMPLETION:
-        prompts = _number_of_prompts(*(spans.get("prompt") or (bytes(fields.prompt), 0, len(fields.prompt))))
+        prompts = _prompts(fields, spans)
         return head, Prompt(key, cache_salt, fields.max_tokens, _options(fields), _choices(fields), prompts, behind)
     if form is _SCORE:
         behind = len(body)
@@ -115,9 +115,13 @@ def _key(names: tuple[str, ...], body: bytes, fields: Fields, spans: dict[str, S
     while values and values[-1] is ABSENT:
         values.pop()
     # Names of absent values at the end go with these.
-    parts = [spans.get(name) or (bytes(value), 0, len(value)) for name, value in zip(names, values, strict=False)]
+    parts = [_span(name, value, spans) for name, value in zip(names, values, strict=False)]
     key, length = long_key(parts)
     return key, length - len(key)
+
+
+def _span(name: str, value: Raw, spans: dict[str, Span]) -> Span:
+    return spans.get(name) or (bytes(value), 0, len(value))
 
 
 def _choices(fields: Fields) -> int:
@@ -137,6 +141,15 @@ def _options(fields: Fields) -> bytes:
     if len(options) > _MAX_OPTIONS_BYTES:
         raise bad_body(f"'stream_options' is longer than {_MAX_OPTIONS_BYTES} bytes", param="stream_options")
     return bytes(options)
+
+
+def _prompts(fields: Fields, spans: dict[str, Span]) -> int:
+    """Those in words, and beside them those that come as vectors."""
+    prompts = _number_of_prompts(*_span("prompt", fields.prompt, spans))
+    if fields.prompt_embeds is ABSENT:
+        return prompts
+    embedded = _number_of_prompts(*_span("prompt_embeds", fields.prompt_embeds, spans))
+    return embedded if fields.prompt is ABSENT else prompts + embedded
 
 
 def _number_of_prompts(text: bytes, start: int, end: int) -> int:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from gateway_plugin.openai.errors import bad_body
+from gateway_plugin.openai.errors import ApiError, bad_body
 from gateway_plugin.openai.members import with_value
+from gateway_plugin.openai.values import flag
 
 _OPTION = b'"stream_options":{"include_usage":true}'
 _TRUE = Raw(b"true")
 
 
 class _Options(msgspec.Struct):
-    include_usage: bool | None = None
+    include_usage: Raw = Raw(b"false")
 
 
 def asks_for_usage(stream_options: bytes) -> bool:
-    """Whether the raw `stream_options` of a body ask for usage; False for what cannot be read."""
+    """Whether the raw `stream_options` of a body ask for usage, in all words that engines take for it; False for what
+    cannot be read."""
     try:
-        return msgspec.json.decode(stream_options, type=_Options).include_usage is True
-    except msgspec.MsgspecError:
+        return flag(msgspec.json.decode(stream_options, type=_Options).include_usage, "include_usage")
+    except (msgspec.MsgspecError, ApiError):
         return False
 
 

@@ -17,7 +17,7 @@ from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.fields import Fields, read_fields
 from gateway_plugin.openai.members import MAX_MEMBERS, members, with_value
 from gateway_plugin.openai.prompt import read_json_prompt
-from gateway_plugin.openai.stream_usage import with_usage
+from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 
 DECIDING = Fields.__struct_fields__
 # As space before the object it makes any body one that is walked.
@@ -123,6 +123,16 @@ def test_another_value_changes_nothing_else(body: dict[str, Any], value: Any):
 def test_usage_is_asked_for_where_options_stand(options: bytes, expected: bytes):
     body = b'{"a": 1, "stream_options" : %b , "b":2}'
     assert with_usage(body % options, options) == body % expected
+
+
+@pytest.mark.parametrize("said", [b"true", b'"true"', b"1", b'"yes"', b"1.0"])
+def test_usage_that_a_client_asks_for_in_other_words_is_its_own(said: bytes):
+    assert asks_for_usage(b'{"include_usage": %b}' % said)
+
+
+@pytest.mark.parametrize("said", [b"false", b'"no"', b"0", b"null", b'"maybe"', b"[true]", b"2"])
+def test_usage_that_nobody_asked_for(said: bytes):
+    assert not asks_for_usage(b'{"include_usage": %b}' % said)
 
 
 @pytest.mark.parametrize("options", [b"5", b'"a"', b"[]"])

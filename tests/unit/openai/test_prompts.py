@@ -174,6 +174,19 @@ def test_the_number_of_prompts(text: Any, expected: int):
     assert prompt(BodyKind.COMPLETION, {"model": "m", "prompt": text}).prompts == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"prompt_embeds": "QQ=="}, 1),
+        ({"prompt_embeds": ["QQ=="] * 300}, 300),
+        ({"prompt_embeds": ["QQ=="] * 2, "prompt": "a"}, 3),
+        ({"prompt_embeds": ["QQ=="] * 2, "prompt": ["a", "b"]}, 4),
+    ],
+)
+def test_prompts_that_come_as_vectors_are_prompts(fields: dict[str, Any], expected: int):
+    assert prompt(BodyKind.COMPLETION, {"model": "m"} | fields).prompts == expected
+
+
 @given(st.lists(st.text(alphabet='\\"a,[', max_size=6), min_size=1))
 def test_no_prompt_is_missed(prompts: list[str]):
     assert prompt(BodyKind.COMPLETION, {"model": "m", "prompt": prompts}).prompts >= len(prompts)
