@@ -45,41 +45,59 @@ local function pay(counts, debt, at, to, limit)
   return debt, counts
 end
 
--- `limit`: what debt is paid by.
-local function parse_window(text, limit)
-  local window = {used = 0, early = 0, debt = 0, counts = {}, text = text or ''}
-  local counts = window.counts
-  if not text then
-    return window
-  elseif string.byte(text) == 61 then
-    local at, debt = string.match(text, '^=(%d+)/(%d+)')
-    for bucket, count in string.gmatch(text, '(%d+):(%d+)') do
-      counts[tonumber(bucket)] = tonumber(count)
+local function window_of_counts(counts, debt, text)
+  local window = {used = debt, early = 0, debt = debt, counts = {}, text = text}
+  for bucket, count in pairs(counts) do
+    if counts_at(bucket, current) then
+      window.counts[bucket], window.used = count, window.used + count
+      window.early = window.early + (bucket <= current - EARLY_BUCKETS and count or 0)
     end
-    window.debt, counts = pay(counts, tonumber(debt), tonumber(at), current, limit)
-    window.counts, window.used = {}, window.debt
-    for bucket, count in pairs(counts) do
-      if counts_at(bucket, current) then
-        window.counts[bucket], window.used = count, window.used + count
-        window.early = window.early + (bucket <= current - EARLY_BUCKETS and count or 0)
-      end
-    end
-    return window
   end
-  local used, early, oldest, newest, going = 0, 0, current - BUCKETS, current + BUCKETS, current - EARLY_BUCKETS
+  return window
+end
+
+local function read_counts(text)
+  local counts = {}
   for bucket, count in string.gmatch(text, '(%d+):(%d+)') do
+    counts[tonumber(bucket)] = tonumber(count)
+  end
+  return counts
+end
+
+-- `limit`: what debt is paid by. Most windows are only summed up: their counts are read when somebody asks (counts_of).
+-- In one that is `sorted` the first and last entries that count are at `from` and `last_at` of the text.
+local function parse_window(text, limit)
+  text = text or ''
+  if string.byte(text) == 61 then
+    local at, debt = string.match(text, '^=(%d+)/(%d+)')
+    local counts
+    debt, counts = pay(read_counts(text), tonumber(debt), tonumber(at), current, limit)
+    return window_of_counts(counts, debt, text)
+  end
+  local used, early, oldest, going = 0, 0, current - BUCKETS, current - EARLY_BUCKETS
+  local from, last, last_at, last_count
+  for at, bucket, count in string.gmatch(text, '()(%d+):(%d+)') do
     bucket = tonumber(bucket)
-    if bucket > oldest and bucket <= newest then
+    if bucket > current or bucket <= (last or 0) then
+      return window_of_counts(read_counts(text), 0, text)
+    elseif bucket > oldest then
       count = tonumber(count)
-      counts[bucket] = count
       used = used + count
       if bucket <= going then
         early = early + count
       end
+      from, last, last_at, last_count = from or at, bucket, at, count
     end
   end
-  window.used, window.early = used, early
-  return window
+  return {used = used, early = early, debt = 0, text = text, sorted = true,
+          from = from, last = last, last_at = last_at, last_count = last_count}
+end
+
+local function counts_of(window)
+  if not window.counts then
+    window.counts = window_of_counts(read_counts(window.text), 0).counts
+  end
+  return window.counts
 end
 
 local function put(window, bucket, count)
@@ -90,6 +108,7 @@ end
 
 -- Spends, beyond the limit as debt; or gives back when negative, at most what is owed and the bucket holds.
 local function spend(window, bucket, count, limit)
+  counts_of(window)
   if count >= 0 then
     local fits = math.min(count, math.max(0, limit - window.used + window.debt))
     put(window, bucket, fits)
@@ -106,18 +125,45 @@ local function spend(window, bucket, count, limit)
   end
 end
 
--- As `spend`, and writes it down.
-local function book(key, field, window, bucket, count, limit)
-  spend(window, bucket, count, limit)
-  local parts, seconds = {}, 2 * BUCKETS * BUCKET_SECONDS
+-- The usual case of `spend`: only the last entry of the text changes.
+local function spend_now(window, count)
+  local head, sum = '', count
+  if window.last == current then
+    head, sum = string.sub(window.text, window.from, window.last_at - 1), window.last_count + count
+  elseif window.last then
+    head = string.sub(window.text, window.from) .. ' '
+  end
+  window.text, window.used, window.counts = head .. string.format('%d:%.0f', current, sum), window.used + count, nil
+  window.from, window.last, window.last_at, window.last_count = 1, current, #head + 1, sum
+end
+
+local function write_down(window)
+  local buckets, parts = {}, {}
   if window.debt > 0 then
     parts[1] = string.format('=%d/%.0f', current, window.debt)
+  end
+  for at in pairs(window.counts) do
+    buckets[#buckets + 1] = at
+  end
+  table.sort(buckets)
+  for _, at in ipairs(buckets) do
+    parts[#parts + 1] = string.format('%d:%.0f', at, window.counts[at])
+  end
+  window.text, window.sorted = table.concat(parts, ' '), false
+end
+
+-- As `spend`, and writes it down.
+local function book(key, field, window, bucket, count, limit)
+  if window.sorted and bucket == current and count > 0 and window.used + count <= limit then
+    spend_now(window, count)
+  else
+    spend(window, bucket, count, limit)
+    write_down(window)
+  end
+  local seconds = 2 * BUCKETS * BUCKET_SECONDS
+  if window.debt > 0 then
     seconds = seconds + math.ceil(window.debt / math.max(limit, 1)) * BUCKETS * BUCKET_SECONDS
   end
-  for at, value in pairs(window.counts) do
-    parts[#parts + 1] = string.format('%d:%.0f', at, value)
-  end
-  window.text = table.concat(parts, ' ')
   redis.call('HSET', key, field, window.text)
   -- Another field may owe for longer.
   redis.call('EXPIRE', key, math.max(math.min(seconds, LONGEST_DEBT_SECONDS), redis.call('TTL', key)))
@@ -133,7 +179,7 @@ local function end_us(window, excess, size)
     return 0
   end
   local buckets, last = {}, 0
-  for bucket in pairs(window.counts) do
+  for bucket in pairs(counts_of(window)) do
     if bucket > current - size then
       buckets[#buckets + 1] = bucket
     end
@@ -182,8 +228,8 @@ local function us_until_empty(window, limit)
   if window.used == 0 then
     return 0
   end
-  local newest
-  for bucket in pairs(window.counts) do
+  local newest = window.sorted and window.last
+  for bucket in pairs(newest and {} or counts_of(window)) do
     newest = math.max(newest or bucket, bucket)
   end
   local minutes = math.ceil(window.debt / math.max(limit, 1))

