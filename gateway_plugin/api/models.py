@@ -5,7 +5,6 @@ Every answer has an ETag. That of basic lists changes with the list and with the
 
 from __future__ import annotations
 
-import time
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -57,7 +56,8 @@ def models_router(live: LiveCatalogue, pages: Pages, viewer_of: GetViewer) -> AP
         query = parse_list(_query(request))
         snapshot = live.snapshot
         dated = not (query.full or query.fields or viewer.allowed)
-        return _answer(request.headers, pages.list(snapshot, query, viewer), snapshot.modified_at if dated else None)
+        page = pages.list(snapshot, query, viewer)
+        return _answer(request.headers, page, live.wall_clock(), snapshot.modified_at if dated else None)
 
     async def retrieve_model(request: Request, model_id: str) -> Response:
         if not model_id:
@@ -70,7 +70,8 @@ def models_router(live: LiveCatalogue, pages: Pages, viewer_of: GetViewer) -> AP
             message = f"The model {_short(model_id)!r} does not exist"
             raise ApiError(404, message, reason="unknown_model", code="model_not_found", param="model")
         dated = not (shape.full or shape.fields or viewer.allowed)
-        return _answer(request.headers, pages.one(entry, shape, viewer), snapshot.modified_at if dated else None)
+        page = pages.one(entry, shape, viewer)
+        return _answer(request.headers, page, live.wall_clock(), snapshot.modified_at if dated else None)
 
     for path, endpoint, parameters, reply, responses in (
         (LIST, list_models, LIST_PARAMETERS, ModelListReply, _ERRORS),
@@ -93,9 +94,8 @@ def _query(request: Request) -> str:
     return raw.decode("latin-1")
 
 
-def _answer(asked: Headers, page: Page, modified_at: float | None) -> Response:
+def _answer(asked: Headers, page: Page, now: float, modified_at: float | None) -> Response:
     """`modified_at` is None for what changes by itself, as figures do and what a user may see."""
-    now = time.time()
     modified = int(now if modified_at is None else modified_at)
     headers = {
         "etag": page.etag,
