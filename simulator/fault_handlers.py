@@ -15,7 +15,7 @@ from aiohttp import web
 
 from simulator.faults import Faults
 from simulator.generating import json_response
-from simulator.openai_requests import ApiError, decode
+from simulator.openai_requests import ApiError, decode_exactly
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -40,7 +40,7 @@ class FaultHandlers:
         ]
 
     async def set_faults(self, request: web.Request) -> web.Response:
-        self._state.faults = decode(await request.read(), Faults)
+        self._state.faults = decode_exactly(await request.read(), Faults)
         return json_response(msgspec.to_builtins(self._state.faults))
 
     async def sleep(self, request: web.Request) -> web.Response:

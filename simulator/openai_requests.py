@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -126,12 +127,22 @@ BodyT = TypeVar("BodyT")
 
 
 def decode(body: bytes, form: type[BodyT]) -> BodyT:
+    """As engines do: "5" is a number where one is wanted, and half an emoji is a character."""
     try:
         return msgspec.json.decode(body, type=form)
-    except msgspec.DecodeError as error:  # malformed JSON, and valid JSON of another form
-        raise ApiError(f"cannot read the request: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode_exactly(body, form, strict=False)
+
+
+def decode_exactly(body: bytes, form: type[BodyT], *, strict: bool = True) -> BodyT:
+    """As it is written, unless it need not be `strict`."""
+    try:
+        whole = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(whole, type=form, strict=strict)
     except UnicodeDecodeError as error:
         raise ApiError("the request is not UTF-8") from error
+    except (ValueError, RecursionError) as error:  # malformed JSON, and valid JSON of another form
+        raise ApiError(f"cannot read the request: {error}") from error
 
 
 def parse_chat(body: bytes) -> Generation:

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from simulator.generating import json_response
-from simulator.openai_requests import ApiError, decode, encode_prompts
+from simulator.openai_requests import ApiError, decode, encode_prompts, parse_chat
 from simulator.tokens import count_tokens, encode_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LABELS = ("negative", "positive")
 
 
 class EmbeddingsBody(msgspec.Struct):
-    input: str | list[str | int | list[int]]
+    input: str | list[str | int | list[int]] | None = None
     model: str | None = None
     encoding_format: str = "float"
     dimensions: int | None = None
@@ -74,11 +74,12 @@ class ReadingHandlers:
         ]
 
     async def embeddings(self, request: web.Request) -> web.Response:
-        body = decode(await request.read(), EmbeddingsBody)
+        content = await request.read()
+        body = decode(content, EmbeddingsBody)
         dimensions = body.dimensions or DEFAULT_DIMENSIONS
         if not 1 <= dimensions <= MAX_DIMENSIONS:
             raise ApiError(f"dimensions must be 1 to {MAX_DIMENSIONS}", param="dimensions")
-        prompts = encode_prompts(body.input, "input")
+        prompts = parse_chat(content).prompts if body.input is None else encode_prompts(body.input, "input")
         usage = await self._read(body.model, prompts)
         data: list[Json] = []
         for index, prompt in enumerate(prompts):

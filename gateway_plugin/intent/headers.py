@@ -190,7 +190,7 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     def _check_multipart(self) -> None:
         media_type = self._media_type()
         if media_type in _JSON_TYPES or media_type == "":
-            raise rejections.audio_wants_multipart()
+            raise rejections.wants_multipart(self.path)
 
     def _check_json(self) -> None:
         media_type = self._media_type()

@@ -101,9 +101,10 @@ def wrong_content_type(content_type: str) -> ApiError:
     return ApiError(415, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
 
 
-def audio_wants_multipart() -> ApiError:
-    """400: an audio endpoint was sent something other than a form."""
-    message = "audio requests must use multipart/form-data content-type"
+def wants_multipart(path: str) -> ApiError:
+    """400: an endpoint that takes forms was sent something else. Of audio in AIBrix's words."""
+    what = "audio" if path.startswith("/v1/audio/") else "these"
+    message = f"{what} requests must use multipart/form-data content-type"
     return ApiError(400, message, reason="content_type", headers={"x-error-request-body-processing": "true"})
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Body = dict[str, Any]
+CHAT = "/v1/chat/completions"
 MODEL = "$MODEL"
 """In bodies, for the name that is to be put there."""
 SHORT = {"max_tokens": 3}
@@ -102,7 +103,7 @@ INPUTS: dict[str, Any] = {
 
 def forms() -> list[Form]:
     """All of them, each with a name of its own."""
-    return [*_chat(), *_completions(), *_responses(), *_messages(), *_reading(), *_written()]
+    return [*_chat(), *_completions(), *_lenient(), *_responses(), *_messages(), *_reading(), *_written()]
 
 
 def _form(name: str, path: str, body: Body) -> Form:
@@ -110,13 +111,12 @@ def _form(name: str, path: str, body: Body) -> Form:
 
 
 def _chat() -> Iterator[Form]:
-    path = "/v1/chat/completions"
     for (content, messages), (stream, options) in itertools.product(CONTENTS.items(), STREAMS.items()):
-        yield _form(f"chat, {content}, {stream}", path, {"messages": messages} | SHORT | options)
+        yield _form(f"chat, {content}, {stream}", CHAT, {"messages": messages} | SHORT | options)
     for (extra, fields), stream in itertools.product(EXTRAS.items(), ("whole", "stream", "usage", "no usage")):
-        yield _form(f"chat, {extra}, {stream}", path, {"messages": CONTENTS["text"]} | SHORT | fields | STREAMS[stream])
+        yield _form(f"chat, {extra}, {stream}", CHAT, {"messages": CONTENTS["text"]} | SHORT | fields | STREAMS[stream])
     for (wrong, fields), stream in itertools.product(WRONG.items(), ("whole", "stream")):
-        yield _form(f"chat, {wrong}, {stream}", path, {"messages": CONTENTS["text"]} | fields | STREAMS[stream])
+        yield _form(f"chat, {wrong}, {stream}", CHAT, {"messages": CONTENTS["text"]} | fields | STREAMS[stream])
 
 
 def _completions() -> Iterator[Form]:
@@ -125,6 +125,16 @@ def _completions() -> Iterator[Form]:
     for wrong, value in {"nothing": None, "an empty text": "", "an empty list": [], "mixed": ["a", 1]}.items():
         yield _form(f"completion, {wrong}", "/v1/completions", {"prompt": value} | SHORT)
     yield _form("completion, choices", "/v1/completions", {"prompt": "Hello", "n": 2, "best_of": 2} | SHORT)
+
+
+def _lenient() -> Iterator[Form]:
+    """What is not as documented, and what engines take all the same."""
+    text: Body = {"messages": CONTENTS["text"]}
+    for stream in ("whole", "stream"):
+        yield _form(f"chat, a limit in quotes, {stream}", CHAT, text | {"max_tokens": "3"} | STREAMS[stream])
+    yield _form("chat, stream false in quotes", CHAT, text | SHORT | {"stream": "false"})
+    yield _form("chat, half an emoji", CHAT, {"messages": [_user("cut \ud83d")]} | SHORT)
+    yield _form("embedding of messages", "/v1/embeddings", text)
 
 
 def _responses() -> Iterator[Form]:
@@ -165,7 +175,7 @@ def _reading() -> Iterator[Form]:
 
 def _written() -> Iterator[Form]:
     """Bodies as they are written, not only what they say."""
-    path, plain = "/v1/chat/completions", {"model": MODEL, "messages": CONTENTS["unicode"], "stream": True} | SHORT
+    path, plain = CHAT, {"model": MODEL, "messages": CONTENTS["unicode"], "stream": True} | SHORT
     yield Form("written with spaces", path, json.dumps(plain, indent=4, ensure_ascii=False).encode())
     yield Form("written without", path, json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode())
     yield Form("blanks around", path, b" \r\n\t" + json.dumps(plain).encode() + b"\n\n")

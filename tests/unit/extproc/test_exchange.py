@@ -146,6 +146,7 @@ def test_an_unreachable_limiter_is_503():
         ({}, b'{"model":"empty","messages":[1]}', 503, "error on getting pods for model empty"),
         ({"model": "nope"}, None, 400, "model nope does not exist"),
         ({":path": "/v1/audio/translations"}, BODY, 400, "audio requests must use multipart/form-data content-type"),
+        ({":path": "/v1/images/edits"}, BODY, 400, "these requests must use multipart/form-data content-type"),
     ],
 )
 def test_bad_requests(request_headers: dict[str, str], content: bytes | None, status: int, message: str):
