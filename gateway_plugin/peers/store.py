@@ -13,7 +13,7 @@ reader, need no second connection that can be lost unnoticed, and work the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -100,10 +100,13 @@ class PeerStore(RedisEdge):
             for answer in answers:
                 if isinstance(answer, Exception) and is_outage(answer):
                     raise answer
-            await self._heal(zip([*said, *asked], answers, strict=True))
-        return _read(turn, answers[len(said) :])
+            healed = await self._heal(zip([*said, *asked], answers, strict=True))
+        read = _read(turn, answers[len(said) :])
+        # A stream that begins anew counts anew: nothing would come after the ids of the old one.
+        return replace(read, news_after=OLDEST_NEWS) if _NEWS_KEY in healed else read
 
-    async def _heal(self, turn: Iterable[tuple[Command, object]]) -> None:
+    async def _heal(self, turn: Iterable[tuple[Command, object]]) -> set[str | bytes | int]:
+        """Returns the keys that were deleted."""
         refusing: set[str | bytes | int] = set()
         for command, answer in turn:
             if isinstance(answer, Exception):
@@ -111,6 +114,7 @@ class PeerStore(RedisEdge):
                 refusing.add(command[3] if command[0] == "EVAL" else command[1])
         if refusing:
             await self._run([("DEL", key) for key in refusing])
+        return refusing
 
     async def withdraw(self, replica: str, models: Sequence[str]) -> None:
         """Takes everything back."""

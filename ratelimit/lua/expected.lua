@@ -2,6 +2,12 @@
 --
 -- KEYS[2] .. ':lengths' is a hash: model -> 'typical longest length length ...', the newest last.
 
+-- The text, or nil. Any stranger may have written there, and what cannot be read is no reason to refuse anybody.
+local function known_lengths(model)
+  local known = redis.pcall('HGET', KEYS[2] .. ':lengths', model)
+  return type(known) == 'string' and string.match(known, '^%d+ %d+ [%d ]+$') or nil
+end
+
 -- Returns what must fit and what is booked.
 local function expected(tokens, output, ceiling, choices, model, limit)
   if ceiling <= 0 then
@@ -9,7 +15,7 @@ local function expected(tokens, output, ceiling, choices, model, limit)
   end
   local most, half = ceiling * choices, math.floor(limit / 2)
   local typical, longest = output, nil
-  local known = redis.call('HGET', KEYS[2] .. ':lengths', model)
+  local known = known_lengths(model)
   if known then
     typical, longest = string.match(known, '^(%d+) (%d+)')
     typical, longest = tonumber(typical), math.min(tonumber(longest), ceiling) * choices
@@ -25,7 +31,10 @@ end
 
 local function learn_length(model, output)
   local key = KEYS[2] .. ':lengths'
-  local known = redis.call('HGET', key, model)
+  local known = known_lengths(model)
+  if not known and redis.call('TYPE', key).ok ~= 'hash' then
+    redis.call('DEL', key)
+  end
   local last = {}
   for length in string.gmatch(known and string.match(known, '^%d+ %d+(.*)') or '', '%d+') do
     last[#last + 1] = tonumber(length)

@@ -35,10 +35,10 @@ if booked ~= 0 then
     book(key, field, parse_window(redis.call('HGET', key, field), limit), bucket, booked, limit)
   end
 end
+redis.call('SET', KEYS[3], state, 'EX', SETTLED_SECONDS)
 local output = tonumber(ARGV[8])
 if output > 0 then
   learn_length(model, math.ceil(output / (tonumber(string.match(charge or '', '^open %d+ %d+ (%d+)$')) or 1)))
 end
-redis.call('SET', KEYS[3], state, 'EX', SETTLED_SECONDS)
 redis.call('ZREM', KEYS[2] .. ':parallel', charge_id)
 return 1

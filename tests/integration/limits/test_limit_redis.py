@@ -107,6 +107,37 @@ async def test_a_counter_of_another_type_harms_its_user_alone(redis_store, raw, 
     assert usage.tokens_used == 7
 
 
+@pytest.mark.parametrize("is_text", [True, False])
+async def test_lengths_that_a_stranger_wrote_harm_nobody(redis_store, raw, is_text):
+    key = "gateway:{aibrix-users/lgy}:lengths"
+    await redis_store.create(UserRecord("lgy", rpm=10, tpm=1000, max_parallel=1))
+    if is_text:
+        raw.set(key, "a stranger's")
+    else:
+        raw.hset(key, "m", "a stranger's")
+    assert (await redis_store.admit(Admission("lgy", "1", "m", 10, max_output=64))).outcome is Outcome.ADMITTED
+    charge = Settlement("lgy", "1", 500, 10, "m", 400)
+    assert [await redis_store.settle(charge) for _ in range(2)] == [True, False]
+    usage = await redis_store.usage("lgy")
+    assert (usage.tokens_used, usage.parallel) == (500, 0)
+
+
+async def test_a_models_rate_of_another_type_limits_nobody(redis_store, raw):
+    await redis_store.create(UserRecord("lgy", rpm=10))
+    raw.set("gateway:model:{m}:rate", "a stranger's")
+    asked = [await redis_store.admit(Admission("lgy", str(n), "m", 0, 5)) for n in range(2)]
+    assert {decision.outcome for decision in asked} == {Outcome.ADMITTED}
+
+
+async def test_no_wait_for_a_models_rate_is_longer_than_its_second(redis_store, raw):
+    await redis_store.create(UserRecord("lgy"))
+    seconds, _ = raw.time()
+    raw.zadd("gateway:model:{m}:rate", {"before the clock was set back": (seconds + 3600) * 1_000_000})
+    decision = await redis_store.admit(Admission("lgy", "1", "m", 0, 1))
+    assert decision.outcome is Outcome.MODEL_RATE_EXCEEDED
+    assert decision.retry_after_seconds <= 1.0
+
+
 async def test_every_counter_has_its_own_key_and_expiry(redis_store, raw):
     await redis_store.create(UserRecord("lgy", max_parallel=5))
     await redis_store.admit(Admission("lgy", "1", "m", 9, 5))

@@ -194,6 +194,19 @@ async def test_a_stranger_in_the_stream_of_prompts_is_passed_over(valkey_url: st
     await other.close()
 
 
+async def test_who_has_read_the_largest_id_hears_news_again(valkey_url: str, raw: redis.Redis):
+    store, other = PeerStore.from_url(valkey_url, 1.0), PeerStore.from_url(valkey_url, 1.0)
+    raw.xadd("gateway:prompts", {"foo": "bar"}, id="18446744073709551615-18446744073709551615")
+    after = OLDEST_NEWS
+    for _ in range(3):
+        after = (await store.exchange(Turn("a", news_after=after))).news_after
+    for _ in range(2):
+        await other.exchange(Turn("b", news=b"again"))
+    assert b"again" in (await store.exchange(Turn("a", news_after=after))).news
+    await store.close()
+    await other.close()
+
+
 async def test_what_strangers_write_ends_no_replica(valkey_url: str, raw: redis.Redis):
     replica = Replica(valkey_url)
     async with sharing(replica):
