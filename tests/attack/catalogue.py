@@ -8,6 +8,7 @@ from tests.attack.attacks import Attack
 from tests.attack.kinds import (
     crowds,
     documents,
+    fuzzed,
     headers,
     identity,
     methods,
@@ -32,6 +33,7 @@ BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
         identity.KIND: identity.ATTACKS,
         operators.KIND: operators.ATTACKS,
         responses.KIND: responses.ATTACKS,
+        fuzzed.KIND: fuzzed.ATTACKS,
         store.KIND: store.ATTACKS,
         crowds.KIND: crowds.ATTACKS,
         outages.KIND: outages.ATTACKS,

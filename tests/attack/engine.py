@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,7 +154,8 @@ class Engines:
         if any(name == "upgrade" for name, _ in headers):
             writer.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
         else:
-            writer.write(_answer(method, pod, body, work))
+            packed = any("gzip" in value for name, value in headers if name == "accept-encoding")
+            writer.write(_answer(method, pod, body, work, packed=packed))
         await writer.drain()
         return True
 
@@ -187,7 +189,7 @@ async def _read_chunks(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return b"".join(pieces), trailers
 
 
-def _answer(method: str, pod: str, body: bytes, work: Work) -> bytes:
+def _answer(method: str, pod: str, body: bytes, work: Work, *, packed: bool) -> bytes:
     usage = {
         "prompt_tokens": work.prompt_tokens,
         "completion_tokens": work.output_tokens,
@@ -205,7 +207,11 @@ def _answer(method: str, pod: str, body: bytes, work: Work) -> bytes:
         first = json.dumps({"choices": reply["choices"]})
         text = f"data: {first}\n\n" + (f"data: {last}\n\n" if told else "") + "data: [DONE]\n\n"
     data = b"" if method == "HEAD" else text.encode()
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {len(data)}\r\nx-engine-pod: {pod}\r\n"
+    if packed:  # as engines behind a proxy of their own do, when they are asked to
+        data = gzip.compress(data)
+    coding = "content-encoding: gzip\r\n" if packed else ""
+    head = f"HTTP/1.1 200 OK\r\n{coding}content-type: {content_type}\r\ncontent-length: {len(data)}\r\n"
+    head += f"x-engine-pod: {pod}\r\n"
     return (head + f"x-engine-body: {_mark(body)}\r\n\r\n").encode() + data
 
 

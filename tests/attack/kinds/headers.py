@@ -118,6 +118,27 @@ def _to_secret_pod(name: str, model: str) -> Attack:
     return Attack(KIND, f"{name}: the address of another model's pod, model: {model or '-'}", run)
 
 
+def _allowed(name: str, value: str) -> Attack:
+    """What clients may say, said badly: a refusal, or a route; never a mistake of ours."""
+
+    def pieces(account: Account) -> list[bytes]:
+        return [request(headers=[JSON, account.bearer, (name, value)], body=chat())]
+
+    shown = value if len(value) < 30 else f"{value[:20]}...({len(value)})"
+    return over_http1(KIND, f"{name}: {shown!r}", pieces, insider=True)
+
+
+def _bomb(references: int) -> Attack:
+    """A field of 4 kB, and thousands of references to it: a few kB that are many MB when they are read."""
+
+    def script(writer: Writer, account: Account) -> list[bytes]:
+        usual_fields = usual("POST", "/v1/chat/completions", JSON, account.bearer)
+        large = ("x-bomb", "b" * 3800)
+        return [writer.headers(1, [*usual_fields, large, *[large] * references]), writer.data(1, chat())]
+
+    return over_http2(KIND, f"h2 a field with {references} references", script, insider=True)
+
+
 def _hop_by_hop(names: str) -> Attack:
     """`Connection` may name headers to drop: after the gateway has looked, or before?"""
 
@@ -156,6 +177,40 @@ _HOP_BY_HOP = (
     "te, authorization, host",
     "upgrade, http2-settings",
 )
+_VALUES = (
+    "",
+    " ",
+    "\xff\xfe",
+    "%00",
+    "nan",
+    "1e400",
+    "-1",
+    "'\";--",
+    "a" * 10_000,
+    "a," * 5_000,
+    "least-request:nan",
+    "least-request:1e308,prefix-cache:1e308",
+    "least-request:-1,random:0",
+    "random:0",
+    "random,random,random",
+    "(" * 3000,
+    "a in (b",
+    "!a,!a,!a,a!=b,a notin (c)",
+    "gpu>1,gpu<1e9,gpu>x",
+    "{{7*7}}${jndi:ldap://127.0.0.1/a}",
+    "../../etc/passwd",
+)
+_ALLOWED = (
+    "routing-strategy",
+    "config-profile",
+    "external-filter",
+    "x-session-id",
+    "x-aibrix-session-key",
+    "x-request-id",
+    "x-forwarded-for",
+    "accept",
+    "origin",
+)
 
 ATTACKS = (
     *(_forged(name, insider) for name in _CONTROL for insider in (True, False)),
@@ -164,6 +219,8 @@ ATTACKS = (
     *(_in_trailers_over_2(name) for name in ("target-pod", "authorization", "model", "content-length", ":path")),
     *(_folded(name) for name in ("target-pod", "model", "authorization")),
     *(_odd_spelling(spelling) for spelling in _SPELLINGS),
+    *(_allowed(name, value) for name in _ALLOWED for value in _VALUES),
+    *(_bomb(references) for references in (14, 1000, 4000)),
     *(_hop_by_hop(names) for names in _HOP_BY_HOP),
     *(_to_secret_pod(name, model) for name in _SECRET_POD_HEADERS for model in ("", "m", "secret")),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.attack import http1
+from tests.attack import http1, http2
 from tests.attack.arena import Account, Arena
 from tests.attack.attacks import Attack, Findings, Way, over_http1
 from tests.attack.http1 import request
@@ -15,11 +15,11 @@ KIND = "tokens"
 _TPM = 1000
 
 
-def _asked(name: str, path: str = "/v1/chat/completions", **fields: Any) -> Attack:
+def _asked(name: str, path: str = "/v1/chat/completions", *headers: tuple[str, str], **fields: Any) -> Attack:
     """One request; what the engine computed must have been charged."""
 
     def pieces(account: Account) -> list[bytes]:
-        return [request("POST", path, [JSON, account.bearer], chat(**fields))]
+        return [request("POST", path, [JSON, account.bearer, *headers], chat(**fields))]
 
     return over_http1(KIND, name, pieces, insider=True, way=Way(patience_seconds=5))
 
@@ -76,6 +76,27 @@ def _gone_early(name: str, **fields: Any) -> Attack:
     return Attack(KIND, f"leaving early: {name}", run)
 
 
+def _slots_after_resets() -> Attack:
+    """Requests that are reset as they come hold no slot for ever."""
+
+    async def run(arena: Arena) -> Findings:
+        account = await arena.account(max_parallel=2)
+
+        def script(writer: http2.Writer) -> list[bytes]:
+            fields = http2.usual("POST", "/v1/chat/completions", JSON, account.bearer)
+            streams = range(1, 60, 2)
+            return [
+                writer.headers(at, fields) + writer.data(at, chat(engine="hold")) + writer.reset(at) for at in streams
+            ]
+
+        await http2.talk(arena.port, account.name, script, pause_seconds=0.005, patience_seconds=0.2, linger_seconds=0)
+        await asyncio.sleep(0.5)
+        heard = await _send(arena, account, chat(), "/v1/chat/completions")
+        return [] if heard.statuses == [200] else [f"the slots were not given back: {heard.statuses}"]
+
+    return Attack(KIND, "slots after 30 resets", run)
+
+
 def _over_requests() -> Attack:
     async def run(arena: Arena) -> Findings:
         account = await arena.account(rpm=5)
@@ -104,6 +125,7 @@ def _over_parallel() -> Attack:
 
 _FAKE_USAGE = '"}}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}'
 _LIST = ["a b c d"] * 50
+_GZIP = ("accept-encoding", "gzip, br")
 
 ATTACKS = (
     _asked("n", n=50, max_tokens=100),
@@ -136,6 +158,10 @@ ATTACKS = (
     _one_after_the_other("n", 8, n=10, max_tokens=60),
     _gone_early("a whole answer"),
     _gone_early("a stream", stream=True),
+    _asked("a packed answer", "/v1/chat/completions", _GZIP, max_tokens=5000),
+    _asked("a packed answer without a maximum", "/v1/chat/completions", _GZIP, max_tokens=None, n=100),
+    _asked("a packed stream", "/v1/chat/completions", _GZIP, max_tokens=5000, stream=True),
+    _slots_after_resets(),
     _over_requests(),
     _over_parallel(),
 )
