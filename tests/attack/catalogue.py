@@ -43,9 +43,7 @@ BY_IDENTITY: dict[str, dict[str, tuple[Attack, ...]]] = {
 
 LONG = (outages.KIND,)
 """Kinds for `make attack` alone."""
-KNOWN_OPEN: dict[tuple[str, str], str] = {
-    ("*", "outages: *"): "store",
-}
+KNOWN_OPEN: dict[tuple[str, str], str] = {}
 """(configuration of Envoy or "*", pattern of attacks that still get through) -> who mends it. To be empty."""
 
 

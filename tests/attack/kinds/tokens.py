@@ -30,15 +30,17 @@ async def _send(arena: Arena, account: Account, body: bytes, path: str, patience
 
 
 def _flood(name: str, count: int, path: str = "/v1/chat/completions", **fields: Any) -> Attack:
-    """Many at once by one with few tokens: reservations must hold them back before engines have answered."""
+    """Many at once by one with few tokens: reservations must hold them back before engines have answered.
+
+    What is likely is reserved, and not the ceiling: a user of whom nothing is known gets at most another limit's worth.
+    """
 
     async def run(arena: Arena) -> Findings:
         account = await arena.account(tpm=_TPM)
         await asyncio.gather(*(_send(arena, account, chat(**fields), path) for _ in range(count)))
         spent = sum(one.tokens for one in arena.engines.of(account.name))
         largest = max((one.tokens for one in arena.engines.of(account.name)), default=0)
-        # The documented bound: the limit, and one request that its reservation could not foresee.
-        return [f"{spent} tokens of {_TPM} a minute"] if spent > _TPM + largest else []
+        return [f"{spent} tokens of {_TPM} a minute"] if spent > 2 * _TPM + largest else []
 
     return Attack(KIND, f"{count} at once with {_TPM} tokens a minute: {name}", run)
 
@@ -74,6 +76,39 @@ def _gone_early(name: str, **fields: Any) -> Attack:
         return [f"{used.tokens} charged of a prompt of about {asked}"] if used.tokens < asked else []
 
     return Attack(KIND, f"leaving early: {name}", run)
+
+
+def _taught(count: int) -> Attack:
+    """Short answers first, so that little is expected; then all at once the longest. The documented bound holds."""
+
+    async def run(arena: Arena) -> Findings:
+        account, ceiling = await arena.account(tpm=10_000), 10_000
+        for _ in range(8):
+            await _send(arena, account, chat(max_tokens=1), "/v1/chat/completions")
+        await asyncio.sleep(0.3)
+        await asyncio.gather(
+            *(_send(arena, account, chat(max_tokens=ceiling), "/v1/chat/completions") for _ in range(count))
+        )
+        spent = sum(one.tokens for one in arena.engines.of(account.name))
+        return [f"{spent} tokens of 10000 a minute"] if spent > 10_000 + 17 * (ceiling + 100) else []
+
+    return Attack(KIND, f"{count} long ones at once, after short ones", run)
+
+
+def _debt_is_paid() -> Attack:
+    """What was spent too much is paid before more is given."""
+
+    async def run(arena: Arena) -> Findings:
+        account = await arena.account(tpm=_TPM)
+        await asyncio.gather(*(_send(arena, account, chat(max_tokens=500), "/v1/chat/completions") for _ in range(20)))
+        await asyncio.sleep(0.5)
+        before = len(arena.engines.of(account.name))
+        for _ in range(10):
+            await _send(arena, account, chat(max_tokens=500), "/v1/chat/completions")
+        more = len(arena.engines.of(account.name)) - before
+        return [f"{more} more requests by one in debt"] if more else []
+
+    return Attack(KIND, "a debt is paid first", run)
 
 
 def _slots_after_resets() -> Attack:
@@ -161,6 +196,8 @@ ATTACKS = (
     _asked("a packed answer", "/v1/chat/completions", _GZIP, max_tokens=5000),
     _asked("a packed answer without a maximum", "/v1/chat/completions", _GZIP, max_tokens=None, n=100),
     _asked("a packed stream", "/v1/chat/completions", _GZIP, max_tokens=5000, stream=True),
+    _taught(60),
+    _debt_is_paid(),
     _slots_after_resets(),
     _over_requests(),
     _over_parallel(),
