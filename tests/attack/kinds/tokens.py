@@ -32,7 +32,7 @@ async def _send(arena: Arena, account: Account, body: bytes, path: str, patience
 def _flood(name: str, count: int, path: str = "/v1/chat/completions", **fields: Any) -> Attack:
     """Many at once by one with few tokens: reservations must hold them back before engines have answered.
 
-    What is likely is reserved, and not the ceiling: a user of whom nothing is known gets at most another limit's worth.
+    What is likely is reserved, and not the ceiling; of a user of whom nothing is known, the ceiling is.
     """
 
     async def run(arena: Arena) -> Findings:
@@ -40,7 +40,7 @@ def _flood(name: str, count: int, path: str = "/v1/chat/completions", **fields: 
         await asyncio.gather(*(_send(arena, account, chat(**fields), path) for _ in range(count)))
         spent = sum(one.tokens for one in arena.engines.of(account.name))
         largest = max((one.tokens for one in arena.engines.of(account.name)), default=0)
-        return [f"{spent} tokens of {_TPM} a minute"] if spent > 2 * _TPM + largest else []
+        return [f"{spent} tokens of {_TPM} a minute"] if spent > _TPM + largest else []
 
     return Attack(KIND, f"{count} at once with {_TPM} tokens a minute: {name}", run)
 
