@@ -59,7 +59,8 @@ def _call(method: str, path: str, insider: bool) -> Attack:
         heard = await http1.talk(arena.port, [message], patience_seconds=5, linger_seconds=0)
         found = [f"reached a pod: {one}" for one in arena.engines.of(account.name)]
         for answer in heard.answers:
-            listed = answer.status == 200 and path.startswith("/v1/models?") and insider
+            # Whatever is left of a path without its escapes, an insider may list models: those that they may use.
+            listed = answer.status == 200 and insider and method == "GET" and path.startswith("/v1/models")
             # 307 is Envoy Gateway: the same path without its escapes, which is asked for and judged anew.
             if answer.status < 400 and answer.status != 307 and not listed:
                 found.append(f"answered {answer.status}: {answer.body[:100]!r}")
