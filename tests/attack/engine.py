@@ -17,6 +17,17 @@ MARK = "x-attempt"
 """The header by which the attempts of the suite are told apart."""
 MAX_HEAD_BYTES = 1024 * 1024
 DEFAULT_OUTPUT_TOKENS = 16
+_COMPUTED = (
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/messages",
+    "/rerank",
+    "/score",
+    "/classify",
+)
+"""Of all else, as of tokenizing, engines compute no tokens and tell of none."""
 _MAXIMA = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 METRICS_PAGE = b"vllm:num_requests_running 0.0\nvllm:num_requests_waiting 0.0\n"
 
@@ -61,10 +72,10 @@ class Work:
     output_tokens: int
 
     @classmethod
-    def of(cls, body: bytes) -> Work:
-        if not body:
-            return cls({}, 0, 0)
+    def of(cls, target: str, body: bytes) -> Work:
         document = _document(body)
+        if not body or not target.partition("?")[0].endswith(_COMPUTED):
+            return cls(document, 0, 0)
         prompts = _prompts(document)
         choices = max(_number(document.get("n"), 1), _number(document.get("best_of"), 1), 1)
         longest = next((document[key] for key in _MAXIMA if document.get(key)), DEFAULT_OUTPUT_TOKENS)
@@ -145,7 +156,7 @@ class Engines:
         target = rest.rpartition(" ")[0]
         headers = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
         body, trailers, ambiguous = await _read_body(headers, reader)
-        work = Work.of(body)
+        work = Work.of(target, body)
         self.seen.append(
             Seen(model, pod, method, target, headers, body, ambiguous, trailers, work.prompt_tokens, work.output_tokens)
         )
