@@ -1,7 +1,8 @@
 """Requests that wait for a pod with room: one short queue per model, in which users take turns.
 
 A user with a hundred waiting requests and a user with one are served alternately; within a user, first come, first
-served. A queue is bounded in length, and every wait in time.
+served. A queue is bounded in length, and every wait in time. Nobody can fill it for others: where it is full, the last of
+whoever has most there makes room for one of whom fewer wait.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ class _Queue:
         self.length -= 1
         return waiters.popleft()
 
+    def last_of_longest(self, user: str) -> Waiter | None:
+        """Who goes home for one more of `user`; None where nobody has so many more that this would be fair."""
+        longest = max(self.turns.values(), key=len)
+        return longest[-1] if len(longest) > len(self.turns.get(user, ())) + 1 else None
+
     def drop(self, user: str, waiter: Waiter) -> None:
         waiters = self.turns[user]
         waiters.remove(waiter)
@@ -88,10 +94,9 @@ class WaitingRoom:
 
     def enter(self, model: str, user: str, waiter: Waiter) -> bool:
         """Lets the waiter wait; False when the queue of the model is full."""
-        queue = self._queues.setdefault(model, _Queue())
-        if queue.length >= self._max_length:
+        if not self._has_place(model, user):
             return False
-        queue.put(user, waiter)
+        self._queues.setdefault(model, _Queue()).put(user, waiter)
         timer = self._call_later(self._max_wait_seconds, lambda: self._expire(waiter))
         self._timers[waiter] = (model, user, timer)
         return True
@@ -113,6 +118,16 @@ class WaitingRoom:
                 self._timers.pop(waiter)[2].cancel()
                 self._forget_empty(model)
                 waiter.resume()
+
+    def _has_place(self, model: str, user: str) -> bool:
+        queue = self._queues.get(model)
+        if queue is None or queue.length < self._max_length:
+            return self.enabled
+        last = queue.last_of_longest(user)
+        if last is None:
+            return False
+        self._expire(last)
+        return True
 
     def _expire(self, waiter: Waiter) -> None:
         self.leave(waiter)

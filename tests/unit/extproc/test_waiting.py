@@ -79,6 +79,21 @@ def test_a_full_queue_lets_nobody_in_and_others_stay():
     assert bench.resumed == ["1", "2"]
 
 
+def test_nobody_fills_a_queue_for_others():
+    bench = Room(max_length=4)
+    assert all(bench.enter(f"a{number}", "a") for number in range(4))
+    assert bench.enter("a4", "a") is None, "of one's own nobody makes room"
+    assert bench.enter("b0", "b") is not None
+    assert bench.enter("b1", "b") is not None
+    assert bench.gave_up == ["a3", "a2"], "the last of the longest line"
+    assert bench.enter("b2", "b") is None, "two and two"
+    assert bench.enter("c0", "c") is not None
+    assert bench.enter("d0", "d") is not None
+    assert bench.enter("e0", "e") is None
+    bench.free(10)
+    assert (bench.resumed, bench.room.lengths()) == (["a0", "b0", "c0", "d0"], {})
+
+
 def test_who_leaves_is_forgotten_and_may_say_so_twice():
     bench = Room()
     first, _ = bench.enter("1", "a"), bench.enter("2", "a")
@@ -114,8 +129,8 @@ def test_nobody_is_lost_or_served_twice(actions: list[tuple[str, str, int]]):
             left.append(guest.name)
         elif action == "F":
             bench.free(1)
-        for name in [*bench.resumed, *left]:
+        for name in [*bench.resumed, *bench.gave_up, *left]:
             inside.pop(name, None)
         assert sum(bench.room.lengths().values()) == len(inside) <= 4
     assert len(set(bench.resumed)) == len(bench.resumed)
-    assert not set(bench.resumed) & set(left)
+    assert not set(bench.resumed) & {*left, *bench.gave_up}
