@@ -50,6 +50,7 @@ class GrpcCall(MessageStream):
         "_half_closed",
         "_handler",
         "_inside",
+        "_kept_bytes",
         "_memory_timer",
         "_methods",
         "_refusal",
@@ -70,6 +71,7 @@ class GrpcCall(MessageStream):
         self._waiting: asyncio.Future[Any] | None = None
         self._backlog: deque[bytes] | None = None
         self._backlog_bytes = 0
+        self._kept_bytes = 0  # of the process's memory, by the busy handler
 
     # What the handler calls.
 
@@ -141,15 +143,12 @@ class GrpcCall(MessageStream):
         if busy is not None and not busy.done():
             self._waiting = busy
             self.holding = True
-            if not self._taken_bytes:
-                # It came in one piece; what the handler keeps of it counts all the same.
-                self._taken_bytes = len(message)
-                self.connection.memory.hold(len(message))
+            self._keep(len(message))
             busy.add_done_callback(self._handler_is_free)
         elif self.queue is not None and self.queued_bytes > self.connection.bounds.queued_bytes_per_stream:
             self.holding = True
         self._inside = False
-        if self._taken_bytes and self._waiting is None:
+        if self._taken_bytes:
             self.let_go()
         if self.over:
             self._end()
@@ -226,6 +225,19 @@ class GrpcCall(MessageStream):
             self._memory_timer.cancel()
             self._memory_timer = None
 
+    # What a busy handler keeps, beside which the next message may arrive already.
+
+    def _keep(self, message_bytes: int) -> None:
+        """The place in memory of a message, or one for a message that came in one piece."""
+        if not self._taken_bytes:
+            self.connection.memory.hold(message_bytes)
+        self._kept_bytes, self._taken_bytes = self._taken_bytes or message_bytes, 0
+
+    def _free_kept(self) -> None:
+        if self._kept_bytes:
+            kept, self._kept_bytes = self._kept_bytes, 0
+            self.connection.memory.give(kept)
+
     # Messages that wait.
 
     def _wait_in_backlog(self, message: bytes) -> None:
@@ -240,7 +252,7 @@ class GrpcCall(MessageStream):
 
     def _handler_is_free(self, busy: asyncio.Future[Any]) -> None:
         self._waiting = None
-        self.let_go()
+        self._free_kept()
         if not busy.cancelled() and busy.exception() is not None:
             logger.error("a call failed", exc_info=busy.exception())
             self.finish(INTERNAL, "internal error")
@@ -286,6 +298,7 @@ class GrpcCall(MessageStream):
             self._timer.cancel()
             self._timer = None
         self.let_go()
+        self._free_kept()
         if self._partial is not None:
             self.drop_partial()
         if self._backlog is not None:

@@ -163,6 +163,23 @@ async def test_what_a_busy_handler_keeps_counts_until_it_is_free():
     assert memory.used_bytes == 0
 
 
+async def test_a_second_message_while_the_handler_is_busy_leaves_nothing_behind():
+    memory = MessageMemory(40 * MIB)
+    calls = Calls(memory)
+    busy: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    handler = calls.begin(0, 1, 100, 0)
+    handler.on_message = lambda message: busy
+    calls.peers[0].send(data(1, PREFIX.pack(0, 100) + bytes(100)))
+    calls.peers[0].send(data(1, PREFIX.pack(0, 200) + bytes(50)))
+    assert memory.used_bytes == 305, "both count"
+    busy.set_result(None)
+    await asyncio.sleep(0)
+    assert memory.used_bytes == 205, "the second is still on its way"
+    calls.peers[0].send(data(1, bytes(150)))
+    assert [len(message) for message in handler.heard] == [100, 200]
+    assert memory.used_bytes == 0
+
+
 def test_streams_that_are_reset_leave_nothing():
     memory = MessageMemory(20 * MIB)
     calls = Calls(memory)
