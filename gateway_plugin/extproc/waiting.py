@@ -1,8 +1,8 @@
 """Requests that wait for a pod with room: one short queue per model, in which users take turns.
 
 A user with a hundred waiting requests and a user with one are served alternately; within a user, first come, first
-served. A queue is bounded in length, and every wait in time. Nobody can fill it for others: where it is full, the last of
-whoever has most there makes room for one of whom fewer wait.
+served. A queue is bounded in length, and every wait in time. Nobody can fill it for others: where it is full, the last
+of whoever has most there makes room for one of whom fewer wait.
 """
 
 from __future__ import annotations
