@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ratelimit.subjects import Subject
 
 _MAX_SCOPES = 8
+_OVERTAKEN_US = 5_000_000
+"""An answer that is older by less was overtaken on its way; by more, the server's clock was set back."""
 _MAX_LAG_SECONDS, _MAX_LEAD_SECONDS = 70.0, 1.0
 """Of what others were told: older says nothing any more, and nobody is told things in the future."""
 _OWED = re.compile(r"=\d{1,19}/(\d{1,19}) ", re.ASCII)
@@ -46,7 +48,7 @@ class Told(NamedTuple):
     def buckets(self, text: Text) -> dict[int, int]:
         """A window by the buckets of this process's clock; what is owed, as if it had been spent now."""
         found: dict[int, int] = {}
-        owed = _OWED.match(text if isinstance(text, str) else text.decode("ascii", "replace"))
+        owed = _OWED.match(_plain(text))
         if owed:
             found[bucket_at(self.at_seconds)] = int(owed[1])
         for bucket, count in _pairs(text).items():
@@ -113,8 +115,8 @@ class LastSpent:
         kept = before.scopes if before is not None else OrderedDict[str, Told]()
         for model, told in scopes.items():
             known, new = kept.get(model), Told(now, server_us, *told)
-            if known is not None and known.server_us > server_us:
-                continue  # overtaken on its way
+            if known is not None and 0 < known.server_us - server_us < _OVERTAKEN_US:
+                continue
             # The sum tells most of the time that there is nothing to look for.
             if known is not None and new.requests_used <= known.requests_used and (gone := _forgotten(known, new, own)):
                 new = new._replace(requests_used=gone.used, requests=gone.requests, tokens=gone.tokens)
@@ -162,16 +164,28 @@ class LastSpent:
 
 
 def _pairs(text: Text) -> dict[int, int]:
-    plain = text if isinstance(text, str) else text.decode("ascii", "replace")
-    return {int(bucket): int(count) for bucket, count in _PAIR.findall(plain)}
+    return {int(bucket): int(count) for bucket, count in _PAIR.findall(_plain(text))}
+
+
+def _plain(text: Text) -> str:
+    return text if isinstance(text, str) else text.decode("ascii", "replace")
+
+
+def _lacks(before: Text, after: Text, current: int) -> bool:
+    """Does a bucket that counts hold less than before? Most are the same: only what differs is read, as every second
+    answer to a busy user comes here."""
+    old, new = frozenset(_plain(before).split()), frozenset(_plain(after).split())
+    held = _pairs(" ".join(new - old))
+    gone = _pairs(" ".join(old - new))
+    return any(counts_at(at, current) and held.get(at, 0) < count for at, count in gone.items())
 
 
 def _forgotten(known: Told, new: Told, own: Own) -> Lost | None:
     current = int(new.server_us // 1_000_000 // BUCKET_SECONDS)
+    if not _lacks(known.requests, new.requests, current):
+        return None
     before = {at: count for at, count in _pairs(known.requests).items() if counts_at(at, current)}
     after = _pairs(new.requests)
-    if all(after.get(at, 0) >= count for at, count in before.items()):
-        return None
     tokens = {at: count for at, count in _pairs(known.tokens).items() if counts_at(at, current)}
     before[current] = before.get(current, 0) + own.requests
     tokens[current] = tokens.get(current, 0) + own.tokens

@@ -123,6 +123,14 @@ def test_what_has_left_the_window_and_what_was_overtaken_is_not_forgotten(spent)
     assert spent.hear("lgy", LIMITS, later, {"": scope(1, f"{BUCKET + 65}:1")}) == []
 
 
+def test_after_the_servers_clock_was_set_back_it_is_still_heard(clock, spent):
+    spent.hear("lgy", LIMITS, SERVER_US, {"": scope(1, f"{BUCKET}:1")})
+    clock.now += 30.0
+    back = BUCKET - 3600
+    assert spent.hear("lgy", LIMITS, back * 1_000_000, {"": scope(10, f"{back}:10")}) == []
+    assert admitted(local(clock, spent, Part(), UserRecord("lgy", 10, 1000)), 1) == 0
+
+
 def test_windows_that_a_stranger_wrote_are_read_as_far_as_they_can_be(spent, clock):
     for text in (b"\xff\xfe", "x:y", "1:" + "9" * 50, ":", f"{'9' * 19}:1"):
         spent.hear("lgy", LIMITS, SERVER_US, {"": (10, 10, 0, text, text)})
