@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from ratelimit.batching import Waiting
+from ratelimit.breaker import State
 from ratelimit.deadlines import Deadlines
 from ratelimit.decision import Decision, Outcome, Settlement
 from ratelimit.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from ratelimit.batching import BatchingLimits
-    from ratelimit.breaker import Permit, State
+    from ratelimit.breaker import Permit
     from ratelimit.decision import Admission, Usage
     from ratelimit.guard import StoreGuard
     from ratelimit.known_users import KnownUsers
@@ -90,7 +91,7 @@ class ResilientLimits:
         self._last_spent = last_spent
         self.policy = policy
         self.refused: list[Callable[[Admission, Decision], None]] = []
-        """Called with every decision but "admitted", whoever made it."""
+        """Called with every decision but "admitted", by whoever decides now."""
         self._remote = remote
         self._guard = guard
         self._known = known
@@ -193,7 +194,9 @@ class ResilientLimits:
         if not isinstance(subject, Source):
             heard = self._last_spent.get(subject) if self._last_spent is not None else None
             self._known.learn(subject, decision, heard)
-        self._tell(asked, decision)
+        asked.set_result(decision)
+        if decision.outcome is not Outcome.ADMITTED:
+            self._tell_of_refusal(asked.admission, decision)
 
     def unheard(self, asked: _Asked, error: Exception) -> None:
         """The remote store has not decided."""
@@ -250,14 +253,12 @@ class ResilientLimits:
             self.undo(asked.admission)
             asked.set_exception(error)
             return
-        if decision.outcome is not Outcome.ADMITTED:
-            self.undo(asked.admission)
-        self._tell(asked, decision)
-
-    def _tell(self, asked: _Asked, decision: Decision) -> None:
         asked.set_result(decision)
         if decision.outcome is not Outcome.ADMITTED:
-            self._tell_of_refusal(asked.admission, decision)
+            self.undo(asked.admission)
+            # One late answer is no outage: the store may let the next request in, and nobody would look.
+            if self.state is not State.CLOSED:
+                self._tell_of_refusal(asked.admission, decision)
 
     async def _admit_without_asking(self, admission: Admission) -> Decision:
         decision = self._admit_here(admission)

@@ -278,7 +278,22 @@ async def test_refusals_are_told_whoever_made_them(world):
     await world.admit()
     await world.break_store()
     await world.admit()
-    assert heard == [("lgy", Outcome.REQUESTS_EXCEEDED)] * 3, "one by the store, one late and one at once by the share"
+    assert heard == [("lgy", Outcome.REQUESTS_EXCEEDED)] * 2, "one by the store, one by the share while it is away"
+
+
+async def test_a_refusal_by_the_share_is_not_told_while_the_store_decides(world):
+    """Whoever remembered it would refuse for a minute what the store lets in, because of one late answer."""
+    heard = []
+    world.limits.refused.append(lambda admission, decision: heard.append(decision.outcome))
+    await world.remote.create(UserRecord("lgy", rpm=8))
+    world.replicas = 4
+    await world.admit()
+    world.remote.mode = "silent"
+    outcomes = [(await world.admit()).outcome for _ in range(3)]
+    world.remote.mode = "up"
+    assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.REQUESTS_EXCEEDED]
+    assert (world.limits.state, heard) == (State.CLOSED, [])
+    assert (await world.admit()).outcome is Outcome.ADMITTED
 
 
 async def test_closing_answers_those_who_wait(world, looptime):
