@@ -53,6 +53,8 @@ class Target(Struct, frozen=True, gc=False):
     asked: str
     base: str
     restore_name: bool = False
+    other: str = ""
+    """The model on the other side of a canary, to which the same name leads other requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,11 @@ class Registry:
         base = alias.target if alias is not None else asked
         rule = self.rules.get(base)
         canary = rule.canary if rule is not None else None
-        model = canary.model if canary is not None and _falls_to_canary(base, user, canary) else base
-        return Target(model, asked, base, restore_name=alias is not None and alias.restore_name)
+        restore_name = alias is not None and alias.restore_name
+        if canary is None:
+            return Target(base, asked, base, restore_name)
+        model, other = (canary.model, base) if _falls_to_canary(base, user, canary) else (base, canary.model)
+        return Target(model, asked, base, restore_name, other)
 
     def rule(self, model: str) -> ModelRule:
         """What holds for a model."""

@@ -40,7 +40,7 @@ from gateway_plugin.intent.identity import (
     owner_of,
     subject_of,
 )
-from gateway_plugin.intent.kept_responses import KEEPING_ENGINES, id_in_path, keeper_of
+from gateway_plugin.intent.kept_responses import KEEPING_ENGINES, id_in_path, keeper_of, target_at
 from gateway_plugin.intent.plan import Plan, routing_request
 from gateway_plugin.intent.sources import source_of
 from gateway_plugin.intent.unpacking import Unpacking
@@ -116,7 +116,7 @@ class Exchange:
         self._key: KeyClaim | None = None
         self._identity: Identity = NOBODY
         self._subject: Subject | None = None
-        self._keeper: OnlyPod | None = None
+        self._keeper: PodSpec | None = None
         self._removed_headers: tuple[str, ...] = ()
         self._page_headers: Mapping[str, str] = _NO_HEADERS
         self._head: RequestHead | None = None
@@ -320,19 +320,24 @@ class Exchange:
         pod = keeper_of(response_id, self._identity.user, self._services.router, param="response_id")
         if pod is None:
             return intent
-        self._keeper = OnlyPod(pod.address)
+        self._keeper = pod
         return intent if intent.model in pod.models else msgspec.structs.replace(intent, model=pod.models[0])
 
-    def _check_previous(self, response_id: str, model: str) -> None:
+    def _continued(self, response_id: str, target: Target) -> Target:
         """Goes where the response is that this one continues; raises ApiError 404."""
         param = "previous_response_id"
-        pod = keeper_of(response_id, self._identity.user, self._services.router, param=param)
-        if pod is not None and model not in pod.models:
+        self._keeper = pod = keeper_of(response_id, self._identity.user, self._services.router, param=param)
+        if pod is None:
+            return target
+        target = target_at(pod, target)
+        if target.model not in pod.models:
             raise rejections.unknown_response(response_id, param)
-        self._keeper = OnlyPod(pod.address) if pod is not None else None
+        return target
 
     def _resolve(self, intent: Intent, asked: str) -> Target:
-        return self._services.names.resolve(asked, self._identity.user or intent.session or intent.request_id)
+        who = self._identity.user or intent.session or intent.request_id
+        target = self._services.names.resolve(asked, who)
+        return target if self._keeper is None else target_at(self._keeper, target)
 
     def _on_body(self, body: bytes) -> Step:
         intent = self._intent
@@ -354,7 +359,7 @@ class Exchange:
         self._head, self._prompt = intent.read_body(body)
         target = self._resolve(intent, self._head.model)
         if self._prompt.previous_response_id:
-            self._check_previous(self._prompt.previous_response_id, target.model)
+            target = self._continued(self._prompt.previous_response_id, target)
         return self._admit(intent, target, self._new_plan(intent, target.model))
 
     def _new_plan(self, intent: Intent, model: str) -> Plan:
@@ -474,7 +479,7 @@ class Exchange:
         router = self._services.router
         request = routing_request(intent, self._turn, forward.model, plan, router, self._prompt)
         try:
-            admitted = self._keeper or intent.selector
+            admitted = OnlyPod(self._keeper.address) if self._keeper is not None else intent.selector
             forward.booking = booking = router.book(plan.policy, request, forward.charge_id, admitted)
         except SaturatedError:
             return self._wait_for_room(intent, forward)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway_plugin.intent import rejections
 from gateway_plugin.openai.response_ids import owner_tag, parse_response_id
 
 if TYPE_CHECKING:
+    from gateway_plugin.catalogue.registry import Target
     from routing.router import Router
     from routing.spec import PodSpec
 
@@ -39,3 +42,10 @@ def keeper_of(response_id: str, user: str, router: Router, *, param: str) -> Pod
     if pod is None:
         raise rejections.lost_response(response_id, param)
     return pod
+
+
+def target_at(keeper: PodSpec, target: Target) -> Target:
+    """The side of a canary on which the response was made, whichever the name leads to now."""
+    if target.model in keeper.models or target.other not in keeper.models:
+        return target
+    return msgspec.structs.replace(target, model=target.other, other=target.model)

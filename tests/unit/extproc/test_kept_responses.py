@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from gateway_plugin.catalogue.registry import Canary, ModelRule
 from gateway_plugin.extproc.steps import Admit
 from gateway_plugin.openai.response_ids import new_response_id, owner_tag, parse_response_id
 from routing.spec import ClusterState, PodSpec
 from tests.unit.extproc.bench import ADMITTED, Bench, body, error, headers, mutation, reply
+from tests.unit.extproc.test_exchange_names import Named
 
 PODS = ["10.0.0.0:8000", "10.0.0.1:8000"]
 WAYS = [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "?stream=true&starting_after=3")]
@@ -160,3 +162,20 @@ def test_an_id_tells_neither_address_nor_name():
     assert "10.0" not in response_id
     assert "kim" not in response_id
     assert parse_response_id(response_id + "/x") is None
+
+
+@pytest.mark.parametrize("keeper", PODS)
+def test_a_canary_leads_nobody_away_from_a_response(keeper: str):
+    """Which side of it a request falls on changes with its weight, and with every request in nobody's name."""
+    bench = Named(rule=ModelRule(canary=Canary("new", 50.0)))
+    pods = tuple(PodSpec(model, pod, (model,)) for model, pod in zip(("m", "new"), PODS, strict=True))
+    bench.pods.apply(ClusterState(pods, frozenset(), {}))
+    for number in range(20):
+        response_id, request = new_response_id(keeper, "", str(number)), {"x-request-id": f"request-{number}"}
+        assert mutation(bench.exchange().receive(about(response_id, **request)))[0]["target-pod"].startswith(keeper)
+        exchange = bench.exchange()
+        exchange.receive(headers(**{":path": "/v1/responses"}, **request))
+        content = {"model": "m", "input": "hi", "previous_response_id": response_id}
+        changed, _ = mutation(exchange.receive(body(json.dumps(content).encode())))
+        assert changed["target-pod"].startswith(keeper)
+        assert changed["model"] == dict(zip(PODS, ("m", "new"), strict=True))[keeper]
