@@ -23,6 +23,7 @@ from ratelimit.redis_edge import text
 from ratelimit.redis_users import RedisKeys, RedisUsers
 from ratelimit.replicas import GONE_SECONDS
 from ratelimit.scripts import Script, is_outage, run, run_many
+from ratelimit.spent_news import OLDEST
 from ratelimit.subjects import Source
 from ratelimit.urls import connect
 from ratelimit.users import CorruptUserRecord
@@ -191,7 +192,8 @@ class RedisStore(RedisUsers, RedisKeys):
                     raise answer
             if sum(map(self._is_refused, answers)):
                 await self._client.delete(_SPENT_KEY)
-                return [], after
+                # What begins anew counts anew: nothing would come after the largest id.
+                return [], OLDEST
         entries = answers[-1]
         told = [_field_of(fields) for _, fields in entries]
         return [one for one in told if one is not None], text(entries[-1][0]) if entries else after

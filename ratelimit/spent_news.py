@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ratelimit.guard import StoreGuard
-    from ratelimit.last_spent import LastSpent, Text
+    from ratelimit.last_spent import Heard, LastSpent, Text
 
 logger = logging.getLogger(__name__)
 
@@ -95,20 +95,18 @@ class SpentNews:
             await asyncio.sleep(0)
 
     def _written(self, subjects: Sequence[Subject]) -> bytes:
-        news = []
-        for subject in subjects:
+        """Those heard of last, as far as one entry takes them."""
+        written: list[bytes] = []
+        room = MAX_BYTES - 1
+        for subject in reversed(subjects):
             heard = self._spent.get(subject)
-            if heard is None:
-                continue
-            scopes = {
-                model: (*told[2:5], _plain(told.requests), _plain(told.tokens)) for model, told in heard.scopes.items()
-            }
-            server_us = max((told.server_us for told in heard.scopes.values()), default=0)
-            limits = msgspec.structs.astuple(heard.limits)
-            name = subject.address if isinstance(subject, Source) else subject
-            news.append(News(name, isinstance(subject, Source), server_us, limits, scopes))
-        self.told += len(news)
-        return msgspec.json.encode(news) if news else b""
+            parts = [msgspec.json.encode(one) for one in _news_of(subject, heard)] if heard is not None else []
+            room -= sum(len(part) + 1 for part in parts)
+            if room < 0:
+                break
+            self.told += 1
+            written += parts
+        return b"[" + b",".join(written) + b"]" if written else b""
 
     def _take(self, entry: bytes) -> None:
         try:
@@ -120,6 +118,17 @@ class SpentNews:
             if len(one.scopes) <= _MAX_SCOPES:
                 self.taken += 1
                 self._spent.take(one.subject, Limits(*one.limits), one.server_us, one.scopes)
+
+
+def _news_of(subject: Subject, heard: Heard) -> list[News]:
+    """What was told at different times, apart: an old window must not pass for a new one."""
+    is_source, limits = isinstance(subject, Source), msgspec.structs.astuple(heard.limits)
+    name = subject.address if isinstance(subject, Source) else subject
+    by_time: dict[int, dict[str, tuple[int, int, int, str, str]]] = {}
+    for model, told in heard.scopes.items():
+        scope = (*told[2:5], _plain(told.requests), _plain(told.tokens))
+        by_time.setdefault(told.server_us, {})[model] = scope
+    return [News(name, is_source, server_us, limits, scopes) for server_us, scopes in by_time.items()]
 
 
 def _plain(text: Text) -> str:

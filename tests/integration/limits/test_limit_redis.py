@@ -355,5 +355,11 @@ async def test_news_of_what_users_spent(redis_store, raw):
     assert list(told) == [b"[2]"]
     assert raw.pttl("gateway:spent") > 5000
     raw.set("gateway:spent", "a stranger's")
-    assert await redis_store.tell(b"[3]", later) == ([], later)
-    assert list((await redis_store.tell(b"[4]", "0-0"))[0]) == [b"[4]"]
+    told, after = await redis_store.tell(b"[3]", later)
+    assert (list(told), after) == ([], "0-0")
+    assert list((await redis_store.tell(b"[4]", after))[0]) == [b"[4]"]
+    # Nothing comes after the largest id there is.
+    raw.xadd("gateway:spent", {"stranger": "x"}, id="18446744073709551615-18446744073709551615")
+    for _ in range(2):
+        _, after = await redis_store.tell(b"", after)
+    assert list((await redis_store.tell(b"[5]", after))[0]) == [b"[5]"]

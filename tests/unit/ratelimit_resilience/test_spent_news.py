@@ -12,7 +12,7 @@ from ratelimit import Source, StoreUnavailable
 from ratelimit.guard import StoreGuard
 from ratelimit.last_spent import LastSpent
 from ratelimit.limits import Limits
-from ratelimit.spent_news import SpentNews
+from ratelimit.spent_news import MAX_BYTES, SpentNews
 from ratelimit.window import bucket_at
 from tests.unit.ratelimit_resilience.test_last_spent import BUCKET, LIMITS, SERVER_US, Clock, scope
 
@@ -115,3 +115,24 @@ async def test_it_goes_on_after_the_store_was_away(stream):
     assert other.spent.get("lgy") is not None
     for task in tasks:
         task.cancel()
+
+
+async def test_an_old_window_of_one_model_does_not_pass_for_a_new_one(stream):
+    one, other = Replica(stream, Clock()), Replica(stream, Clock())
+    one.spent.hear("lgy", LIMITS, SERVER_US + 1, {"": scope(1, ""), "m": scope(1, f"{BUCKET}:1")})
+    other.spent.hear("lgy", LIMITS, SERVER_US + 2, {"": scope(2, ""), "m": scope(2, f"{BUCKET}:2")})
+    one.spent.hear("lgy", LIMITS, SERVER_US + 3, {"": scope(3, "")})
+    await both(one, other)
+    heard = other.spent.get("lgy")
+    assert heard is not None
+    assert (heard.scopes[""].requests_used, heard.scopes["m"].requests_used) == (3, 2)
+
+
+async def test_more_than_one_entry_takes_is_told_as_far_as_it_goes(stream):
+    one, other = Replica(stream, Clock()), Replica(stream, Clock())
+    window = " ".join(f"{BUCKET - at}:1000" for at in reversed(range(61)))
+    for number in range(1000):
+        one.spent.hear(f"user {number}", LIMITS, SERVER_US + number, {"": scope(1, window, window)})
+    await both(one, other)
+    assert len(stream.entries[0]) <= MAX_BYTES
+    assert (other.spent.get("user 0"), other.spent.get("user 999") is None) == (None, False)
