@@ -126,6 +126,7 @@ class Exchange:
         self._plan: Plan | None = None
         self._forward: Forward | None = None
         self._admission: Decision | None = None
+        self._reached_a_pod = False
         self._busy_seconds = 0.0
         self._started_seconds = 0.0
         self._response: FollowedResponse | None = None
@@ -168,25 +169,23 @@ class Exchange:
 
     def end(self) -> Ending:
         """The HTTP exchange is over, whatever the cause. Safe to call again; what is left to do is told once."""
-        reached_a_pod = self.phase is HELD
         self._close()
         forward, response, self._response = self._forward, self._response, None
         if forward is None or (response is None and self._admission is None):
             return NOTHING_LEFT
-        tells = response is not None and reached_a_pod and self._services.follows_responses
+        tells = response is not None and self._reached_a_pod and self._services.follows_responses
         finished = response.finished(forward) if response is not None and tells else None
-        return Ending(self._give_back(forward, reached_a_pod=reached_a_pod), finished)
+        return Ending(self._give_back(forward), finished)
 
-    def _give_back(self, forward: Forward, *, reached_a_pod: bool) -> GiveBack | None:
+    def _give_back(self, forward: Forward) -> GiveBack | None:
         admission, self._admission = self._admission, None
         if admission is None or forward.subject is None:
             return None
         slot = admission.limits is not None and admission.limits.max_parallel > 0
-        if reached_a_pod and not slot:
+        if self._reached_a_pod and not slot:
             return None
-        return GiveBack(
-            forward.subject, forward.charge_id, forward.model, slot, not reached_a_pod, forward.reserved_tokens
-        )
+        refund = not self._reached_a_pod
+        return GiveBack(forward.subject, forward.charge_id, forward.model, slot, refund, forward.reserved_tokens)
 
     def _close(self) -> None:
         """Gives back the lease and leaves the gauge."""
@@ -523,7 +522,7 @@ class Exchange:
             )
         reply = forward.reply(to_body=self._asked_by_body, mode=_RESPONSE if services.follows_responses else _HOLD)
         logger.debug("routed request_id=%s %r", intent.request_id, self)
-        self.phase = HELD
+        self.phase, self._reached_a_pod = HELD, True
         self._body, self._prompt, forward.new_body = b"", None, None
         services.metrics.requests.labels(forward.model, plan.label).inc()
         services.metrics.model_in_flight.labels(forward.model).inc()

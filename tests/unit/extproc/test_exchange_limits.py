@@ -247,3 +247,15 @@ def test_a_large_body_is_held_twice_at_most():
     finally:
         tracemalloc.stop()
     assert peak < 3.1 * len(content), "beside the message: the body, what replaces it, and a key of at most 4 MiB"
+
+
+def test_what_fails_behind_a_pod_is_paid_for():
+    """The engine has worked, whatever went wrong here while its response passed."""
+    bench = Bench(default_strategy="random")
+    exchange = bench.exchange()
+    exchange.receive(headers(user="kim"))
+    assert isinstance(exchange.receive(body()), Admit)
+    exchange.admitted(ADMITTED)
+    exchange.failed()
+    assert exchange.end().back is None, "nothing is refunded"
+    assert bench.inflight() == 0
