@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.accounting.model_metrics import ModelMetrics
 from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
@@ -75,6 +77,8 @@ class Accountant:
             await self._settle(charges)
 
     def _book(self, entry: FinishedExchange, charges: list[Settlement]) -> None:
+        if entry.uncounted and entry.tokens:
+            entry = msgspec.structs.replace(entry, tokens={})
         # What it costs is charged even if what it teaches cannot be learned.
         for part in (self._charge, self._observe):
             try:
@@ -88,7 +92,7 @@ class Accountant:
         if subject:
             check_subject(subject)
             tokens = charged_tokens(entry, self._cut_off)
-            output = 0 if entry.uncounted else entry.tokens.get("completion_tokens", 0)
+            output = entry.tokens.get("completion_tokens", 0)
             charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model, output))
 
     async def _settle(self, charges: list[Settlement]) -> None:
@@ -184,7 +188,7 @@ def charged_tokens(entry: FinishedExchange, cut_off: CutOffTokens) -> int:
     The response's own total, else the sum of its parts. One that named none costs nothing when it is an error, or when
     no pod was reached. Otherwise its pod was asked to do it, whatever became of the client: it costs its prompt and
     what was generated, both estimated; a whole response without a byte yet, which was cut off, what was reserved at
-    most. Nothing generated is estimated where nothing was to be, as of embeddings.
+    most. Nothing generated is estimated where nothing was to be, as of embeddings, or of speech, however it streams.
     """
     tokens = {} if entry.uncounted else entry.tokens
     named = tokens.get("total_tokens") or tokens.get("prompt_tokens", 0) + tokens.get("completion_tokens", 0)
@@ -192,7 +196,8 @@ def charged_tokens(entry: FinishedExchange, cut_off: CutOffTokens) -> int:
         return named
     prompt, reserved_output = entry.prompt_tokens_estimate, entry.reserved_tokens - entry.prompt_tokens_estimate
     if entry.response_bytes:
-        return prompt + (cut_off.generated(entry) if reserved_output > 0 or entry.streamed else 0)
+        generates = not entry.uncounted and (reserved_output > 0 or entry.streamed)
+        return prompt + (cut_off.generated(entry) if generates else 0)
     return prompt + max(0, min(reserved_output, int(entry.duration_seconds * UNSEEN_TOKENS_PER_SECOND)))
 
 

@@ -395,6 +395,7 @@ class Exchange:
         )
         if model != target.asked and self._body:
             self._body = forward.new_body = intent.with_model(self._body, model)
+        forward.uncounted = not intent.names_usage
         if self._subject is None:
             return self._route()
         return Admit(self._admission_of(self._subject, intent, forward, target, plan))
@@ -405,7 +406,6 @@ class Exchange:
         self._ask_for_usage(intent, forward)
         forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt and intent.costs_tokens else 0
         self.phase = ADMITTING
-        forward.uncounted = not intent.names_usage
         names, rate = self._services.names.other_names(target), plan.resolved.requests_per_second
         certain, prompt = forward.prompt_tokens_estimate, self._prompt
         if prompt is None or not intent.generates_text:

@@ -99,6 +99,11 @@ async def test_a_model_not_served_here_is_no_new_label(office: Office):
     assert office.count("gateway_output_tokens_total", model="other") == 4
 
 
+async def test_tokens_of_an_earlier_response_are_not_counted_again(office: Office):
+    await office.accountant.finish([entry(), entry("c-2", uncounted=True)])
+    assert office.count("gateway_output_tokens_total", model="m") == 4
+
+
 async def test_a_limiter_that_is_away_loses_charges_and_says_so(office: Office, monkeypatch: pytest.MonkeyPatch):
     async def away(_: object) -> int:
         raise StoreUnavailable("redis:6379", "refused")
@@ -118,6 +123,7 @@ async def test_a_limiter_that_is_away_loses_charges_and_says_so(office: Office, 
         ({"tokens": {}}, 30 + 2),
         ({"tokens": {}, "reserved_tokens": 30, "response_bytes": 5000}, 30),
         ({"tokens": {"total_tokens": 9}, "uncounted": True, "reserved_tokens": 0, "prompt_tokens_estimate": 0}, 0),
+        ({"tokens": {}, "uncounted": True, "streamed": True, "reserved_tokens": 30, "response_bytes": 400_000}, 30),
         ({"tokens": {}, "client_aborted": True}, 30 + 2),
         ({"tokens": {}, "client_aborted": True, "streamed": True, "response_bytes": 4000}, 30 + 20),
         ({"tokens": {}, "client_aborted": True, "response_bytes": 0, "status": 0, "duration_seconds": 0.0}, 30),
