@@ -164,6 +164,9 @@ class LocalLimits:
                 self._sources_part = part
                 self._store.put_sources(share_of(record, self._defaults, part))
             return
+        if record.name != subject:
+            # Another program wrote it.
+            record = msgspec.structs.replace(record, name=subject)
         share = share_of(record, self._defaults, part)
         if self._users.get(subject) != share:
             self._store.put(share)
@@ -198,10 +201,11 @@ class LocalLimits:
             self._seeds.popitem(last=False)
 
     def _forget(self, subject: Subject) -> None:
-        if isinstance(subject, str) and self._users.pop(subject, None) is not None:
-            self._store.drop(subject)
-            for key in [key for key in self._seeds if key[0] == subject]:
-                del self._seeds[key]
+        share = self._users.pop(subject, None) if isinstance(subject, str) else None
+        if share is not None:
+            self._store.drop(share.name)
+            for model in ("", *share.overrides):
+                self._seeds.pop((subject, model), None)
 
 
 def share_of(record: UserRecord, defaults: LimitDefaults, part: Part) -> UserRecord:

@@ -154,3 +154,8 @@ def test_debt_counts_as_spent_now(clock, spent):
     spent.hear("lgy", LIMITS, SERVER_US, {"": scope(1, f"{BUCKET}:1", f"={BUCKET}/600 {BUCKET}:300")})
     limits = local(clock, spent, Part(), UserRecord("lgy", 10, 1000))
     assert admitted(limits, 3, tokens=60) == 1
+
+
+def test_a_record_holds_for_the_name_it_was_found_by(clock, spent):
+    limits = local(clock, spent, Part(), UserRecord("another program's", 10, 1000))
+    assert admitted(limits, 20) == 10
