@@ -91,6 +91,8 @@ class LastSpent:
         self._clock = clock
         self._max_subjects = max_subjects
         self._heard: OrderedDict[Subject, Heard] = OrderedDict()
+        self._gone: OrderedDict[Subject, float] = OrderedDict()
+        """When subjects were forgotten: others may still tell what was before, which would be restored."""
         self._changed: dict[Subject, None] = {}
         self._both_clocks: tuple[float, int] | None = None
         """When the server was heard last, by this process's clock and by its own."""
@@ -137,6 +139,8 @@ class LastSpent:
         told_at = at + (server_us - at_us) / 1e6
         if not -_MAX_LAG_SECONDS < told_at - self._clock() < _MAX_LEAD_SECONDS:
             return
+        if told_at <= self._gone.get(subject, float("-inf")):
+            return
         before = self._heard.get(subject)
         kept = before.scopes if before is not None else OrderedDict[str, Told]()
         for model, told in scopes.items():
@@ -161,6 +165,10 @@ class LastSpent:
     def forget(self, subject: Subject) -> None:
         """There is no such subject any more."""
         self._heard.pop(subject, None)
+        self._gone[subject] = self._clock()
+        self._gone.move_to_end(subject)
+        if len(self._gone) > self._max_subjects:
+            self._gone.popitem(last=False)
 
 
 def _pairs(text: Text) -> dict[int, int]:

@@ -136,3 +136,15 @@ async def test_more_than_one_entry_takes_is_told_as_far_as_it_goes(stream):
     await both(one, other)
     assert len(stream.entries[0]) <= MAX_BYTES
     assert (other.spent.get("user 0"), other.spent.get("user 999") is None) == (None, False)
+
+
+async def test_news_from_before_a_user_was_deleted_are_not_taken(stream):
+    one, other = Replica(stream, Clock()), Replica(stream, Clock())
+    one.spent.hear("lgy", LIMITS, SERVER_US, {"": scope(7, f"{BUCKET}:7")})
+    await one.news.turn()
+    other.spent.forget("lgy")
+    await other.news.turn()
+    assert (other.spent.get("lgy"), other.news.taken > 0) == (None, True)
+    one.spent.hear("lgy", LIMITS, SERVER_US + 500_000, {"": scope(1, f"{BUCKET}:1")})
+    await both(one, other)
+    assert other.spent.get("lgy") is not None, "made anew"
