@@ -50,7 +50,7 @@ CHAPTERS = (
     Chapter("scale", "Scale", 90),
     Chapter("soak", "Soak", 110),
 )
-_ELSEWHERE = {"bench": ("gateway_plugin.bench.section",)}
+_ELSEWHERE = {"bench": ("gateway_plugin.tools.bench.section",)}
 
 
 def find_section(name: str) -> Section | None:

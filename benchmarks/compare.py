@@ -1,6 +1,7 @@
 """`python -m benchmarks.compare OLD NEW`: what changed beyond noise; two results, or two folders of them.
 
-The rule is in gateway_plugin/bench/comparing.py. Exit code: 0 nothing got worse, 1 something did, 2 cannot compare.
+The rule is in gateway_plugin/tools/bench/comparing.py. Exit code: 0 nothing got worse, 1 something did, 2 cannot
+compare.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.results import read
-from gateway_plugin.bench.comparing import DEFAULT_THRESHOLD, Change, CompareError, Comparison, compare
-from gateway_plugin.bench.results import ResultError
+from gateway_plugin.tools.bench.comparing import DEFAULT_THRESHOLD, CompareError, Comparison, FigureChange, compare
+from gateway_plugin.tools.bench.results import ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +93,7 @@ def _list(what: str, texts: Sequence[str], style: str, console: Console) -> None
         console.print(f"  {what}: and {len(texts) - _MAX_NAMES} more", style=style)
 
 
-def _cells(change: Change) -> tuple[str, ...]:
+def _cells(change: FigureChange) -> tuple[str, ...]:
     ratio = "-" if math.isnan(change.ratio) else f"{change.ratio:.3f}"
     return (f"{change.path}, {change.unit}", _number(change.old), _number(change.new), ratio, change.verdict)
 

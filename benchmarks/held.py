@@ -22,7 +22,7 @@ from benchmarks.results import Figure, Line, Result, machine
 from benchmarks.rig import Rig
 from benchmarks.running import conclude, options, progress
 from benchmarks.variant import Variant
-from gateway_plugin.bench.plots import POINTS
+from gateway_plugin.tools.bench.plots import POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

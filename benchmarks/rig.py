@@ -13,11 +13,11 @@ from benchmarks.procfs import cpu_seconds, tree_cpu_seconds
 from benchmarks.upstream import HOST, Upstream, until_it_listens
 from benchmarks.valkey import Valkey
 from benchmarks.variant import adapted, filled
-from gateway_plugin.demo.ports import Ports
-from gateway_plugin.demo.processes import Process, script
-from gateway_plugin.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
-from gateway_plugin.envoy_config.process import envoy_binary
-from gateway_plugin.envoy_config.render import write
+from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.demo.processes import Process, script
+from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
+from gateway_plugin.tools.envoy_config.process import envoy_binary
+from gateway_plugin.tools.envoy_config.render import write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

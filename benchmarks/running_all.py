@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.chapters import is_there
 from benchmarks.report.reading import MEASURED
 from benchmarks.results import read
-from gateway_plugin.bench.results import ResultError
+from gateway_plugin.tools.bench.results import ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

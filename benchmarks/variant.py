@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway_plugin.envoy_config.model import Accounting
+    from gateway_plugin.tools.envoy_config.model import Accounting
 
 _LUA, _EXT_PROC = "envoy.filters.http.lua", "envoy.filters.http.ext_proc"
 _METADATA_FILTER = {

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gateway_plugin.cli import main
+from gateway_plugin.cli.application import main
 
 main()

@@ -8,14 +8,14 @@ is settled later, once per charge id (`charges`). `MemoryStore` and `RedisStore`
 
 from __future__ import annotations
 
-from ratelimit.api_keys import ApiKey, NewKey, NoSuchUser, TooManyKeys, secret_sha256
-from ratelimit.decision import Admission, Decision, Outcome, Settlement, Usage
-from ratelimit.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits, effective_limits
-from ratelimit.memory import MemoryStore
-from ratelimit.redis_store import RedisStore
-from ratelimit.store import BatchStore, ChangeFeed, KeyStore, LimitStore, StoreUnavailable, UserStore
-from ratelimit.subjects import Source, Subject, check_subject
-from ratelimit.users import CorruptUserRecord, InvalidUserName, UserRecord, check_user_name
+from ratelimit.store.limit_store import BatchStore, ChangeFeed, KeyStore, LimitStore, StoreUnavailable, UserStore
+from ratelimit.store.memory import MemoryStore
+from ratelimit.store.redis_store import RedisStore
+from ratelimit.users.api_keys import ApiKey, NewKey, NoSuchUser, TooManyKeys, secret_sha256
+from ratelimit.users.subjects import Source, Subject, check_subject
+from ratelimit.users.users import CorruptUserRecord, InvalidUserName, UserRecord, check_user_name
+from ratelimit.windows.decision import Admission, Decision, Outcome, Settlement, Usage
+from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits, effective_limits
 
 __all__ = [
     "AIBRIX_DEFAULTS",

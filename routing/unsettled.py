@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from routing.strategies.policy import Outcome
+from routing.strategies.policy import RequestOutcome
 
 if TYPE_CHECKING:
     from routing.pods.lease import Lease
@@ -93,7 +93,7 @@ class Unsettled:
         if settled.succeeded and settled.ttft_seconds is not None and row == pending.lease.row:
             pending.lease.first_token_after(settled.ttft_seconds)
         self._settle_prefix(pending.prefix, row if settled.succeeded else None)
-        pending.policy.settled(pending.request, Outcome(pod, settled.succeeded, prompt, cached, output))
+        pending.policy.settled(pending.request, RequestOutcome(pod, settled.succeeded, prompt, cached, output))
         return True
 
     def assume_success(self, charge_id: str) -> None:

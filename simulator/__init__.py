@@ -14,7 +14,7 @@ from simulator.config import EngineConfig, MetricsGeneration, SimulatedPod
 from simulator.engine import Engine
 from simulator.leaping import LeapingEngine
 from simulator.metrics_page import render as render_metrics
-from simulator.sequence import EngineRequest, FinishReason, Sequence, State, TokenEvent
+from simulator.sequence import EngineRequest, FinishReason, Sequence, SequenceState, TokenEvent
 from simulator.server import RunningPod, run, start
 from simulator.tokens import block_hashes
 
@@ -27,8 +27,8 @@ __all__ = [
     "MetricsGeneration",
     "RunningPod",
     "Sequence",
+    "SequenceState",
     "SimulatedPod",
-    "State",
     "TokenEvent",
     "block_hashes",
     "render_metrics",

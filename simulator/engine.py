@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from simulator.counters import EngineCounters
 from simulator.scheduler import Batch, Scheduler
-from simulator.sequence import EngineRequest, FinishReason, Sequence, State, TokenEvent
+from simulator.sequence import EngineRequest, FinishReason, Sequence, SequenceState, TokenEvent
 
 if TYPE_CHECKING:
     from simulator.config import EngineConfig
@@ -86,7 +86,7 @@ class Engine:
 
     def abort(self, sequence: Sequence) -> None:
         """Forget a sequence, wherever it is. A step under way keeps its duration: the card cannot be called back."""
-        if sequence.state is State.FINISHED:
+        if sequence.state is SequenceState.FINISHED:
             return
         if sequence in self.arriving:
             self.arriving.remove(sequence)
@@ -107,13 +107,13 @@ class Engine:
 
     def _complete(self, step: Step, events: list[TokenEvent]) -> None:
         # Sequences aborted during the step are no longer running.
-        decoded = [sequence for sequence in step.batch.decoding if sequence.state is State.RUNNING]
+        decoded = [sequence for sequence in step.batch.decoding if sequence.state is SequenceState.RUNNING]
         if decoded:
             self.counters.inter_token_latency_seconds.observe(step.ends_at - step.started_at, len(decoded))
         for sequence in decoded:
             self._emit(sequence, step.ends_at, events)
         for sequence in step.batch.prefilling:
-            if sequence.state is State.RUNNING and not sequence.is_prefilling:
+            if sequence.state is SequenceState.RUNNING and not sequence.is_prefilling:
                 self._complete_prefill(sequence, step.ends_at)
                 self._emit(sequence, step.ends_at, events)
 
@@ -152,5 +152,5 @@ class Engine:
         counters.request_generation_tokens.observe(sequence.generated_tokens)
 
     def _end(self, sequence: Sequence, reason: FinishReason) -> None:
-        sequence.state = State.FINISHED
+        sequence.state = SequenceState.FINISHED
         self.counters.finished[reason] += 1

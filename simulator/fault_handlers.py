@@ -15,7 +15,7 @@ from aiohttp import web
 
 from simulator.faults import Faults
 from simulator.generating import json_response
-from simulator.openai_requests import ApiError, decode_exactly
+from simulator.openai_requests import EngineError, decode_exactly
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -46,7 +46,7 @@ class FaultHandlers:
     async def sleep(self, request: web.Request) -> web.Response:
         level = request.query.get("level", "1")
         if level not in _STATE_BY_LEVEL:
-            raise ApiError(f"level is 1 or 2, not {level}")
+            raise EngineError(f"level is 1 or 2, not {level}")
         self._state.sleep_state = _STATE_BY_LEVEL[level]
         return web.Response()
 
@@ -72,11 +72,11 @@ def failing(state: PodState) -> Middleware:
         if not is_inference(request):
             return await handler(request)
         if state.sleep_state != "awake":
-            raise ApiError("the engine sleeps", status=503, kind="ServiceUnavailableError")
+            raise EngineError("the engine sleeps", status=503, kind="ServiceUnavailableError")
         if state.faults.hang:
             await asyncio.Event().wait()
         if status := state.faults.take_status():
-            raise ApiError("a fault was asked for", status=status, kind="Fault")
+            raise EngineError("a fault was asked for", status=status, kind="Fault")
         return await handler(request)
 
     return fail

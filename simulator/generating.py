@@ -10,14 +10,14 @@ from aiohttp import web
 
 from simulator.kept import KeptResponse
 from simulator.openai_requests import (
-    ApiError,
+    EngineError,
     Generation,
     parse_chat,
     parse_completion,
     parse_messages,
     parse_responses,
 )
-from simulator.openai_shapes import Answer, ChatShape, CompletionShape, Json, Shape, TranscriptionShape
+from simulator.openai_shapes import Answer, AnswerShape, ChatShape, CompletionShape, Json, TranscriptionShape
 from simulator.tokens import encode_media, encode_text
 from simulator.typed_shapes import MessagesShape, ResponsesShape
 
@@ -48,7 +48,7 @@ class GeneratingHandlers:
             web.post("/v1/audio/translations", self._audio),
         ]
 
-    def _json(self, parse: Callable[[bytes], Generation], make_shape: Callable[[], Shape]) -> Handler:
+    def _json(self, parse: Callable[[bytes], Generation], make_shape: Callable[[], AnswerShape]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             return await self._answer(request, parse(await request.read()), make_shape())
 
@@ -74,7 +74,7 @@ class GeneratingHandlers:
         kept.keep(str(queued["id"]), KeptResponse(queued, task=task))
         return json_response(queued)
 
-    async def _finish(self, answer: Answer, stream: TokenStream, words: list[list[str]], shape: Shape) -> None:
+    async def _finish(self, answer: Answer, stream: TokenStream, words: list[list[str]], shape: AnswerShape) -> None:
         """Answers nobody: the response is kept when it is complete."""
         try:
             await self._collect(answer, stream, words)
@@ -90,7 +90,7 @@ class GeneratingHandlers:
     async def _audio(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, await _audio_generation(request), TranscriptionShape())
 
-    async def _answer(self, request: web.Request, generation: Generation, shape: Shape) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, generation: Generation, shape: AnswerShape) -> web.StreamResponse:
         answer, stream, words = self._state.generate(generation)
         try:
             if generation.stream:
@@ -101,7 +101,7 @@ class GeneratingHandlers:
             stream.close()  # the client may be gone: its sequences must not go on
 
     async def _stream(
-        self, request: web.Request, answer: Answer, stream: TokenStream, words: list[list[str]], shape: Shape
+        self, request: web.Request, answer: Answer, stream: TokenStream, words: list[list[str]], shape: AnswerShape
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=SSE_HEADERS)
         await response.prepare(request)
@@ -125,14 +125,14 @@ class GeneratingHandlers:
 
 async def _audio_generation(request: web.Request) -> Generation:
     if request.content_type != "multipart/form-data":
-        raise ApiError("audio comes as multipart/form-data")
+        raise EngineError("audio comes as multipart/form-data")
     try:
         form = await request.post()
     except ValueError as error:
-        raise ApiError(f"cannot read the form: {error}") from error
+        raise EngineError(f"cannot read the form: {error}") from error
     file = form.get("file")
     if not isinstance(file, web.FileField):
-        raise ApiError("the form has no file", param="file")
+        raise EngineError("the form has no file", param="file")
     fields = {name: value for name, value in form.items() if isinstance(value, str)}
     return Generation(
         model=fields.get("model"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from simulator.generating import json_response
-from simulator.openai_requests import ApiError
+from simulator.openai_requests import EngineError
 
 if TYPE_CHECKING:
     from simulator.pod_state import PodState
@@ -38,7 +38,9 @@ class KeepingHandlers:
     async def _cancel(self, request: web.Request) -> web.Response:
         kept = self._kept.get(request.match_info["id"])
         if kept.response["status"] not in _CANCELLABLE:
-            raise ApiError("Cannot cancel a synchronous response.", kind="invalid_request_error", param="response_id")
+            raise EngineError(
+                "Cannot cancel a synchronous response.", kind="invalid_request_error", param="response_id"
+            )
         if kept.task is not None:
             kept.task.cancel()
         kept.response["status"] = "cancelled"

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from simulator.openai_requests import ApiError
+from simulator.openai_requests import EngineError
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,7 +39,7 @@ class KeptResponses:
         kept = self._by_id.get(response_id)
         if kept is None:
             message = f"Response with id '{response_id}' not found."
-            raise ApiError(message, status=404, kind="invalid_request_error", param="response_id")
+            raise EngineError(message, status=404, kind="invalid_request_error", param="response_id")
         return kept
 
     def forget(self, response_id: str) -> None:

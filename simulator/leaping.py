@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from simulator.engine import Engine, Step
-from simulator.sequence import State
+from simulator.sequence import SequenceState
 
 if TYPE_CHECKING:
     from simulator.config import EngineConfig
@@ -93,7 +93,7 @@ class LeapingEngine(Engine):
     def _complete(self, step: Step, events: list[TokenEvent]) -> None:
         started_at, further = step.started_at, len(self._ends) - 1
         if further:
-            decoded = [sequence for sequence in step.batch.decoding if sequence.state is State.RUNNING]
+            decoded = [sequence for sequence in step.batch.decoding if sequence.state is SequenceState.RUNNING]
             for end in self._ends[:-1]:
                 self.counters.inter_token_latency_seconds.observe(end - started_at, len(decoded))
                 started_at = end

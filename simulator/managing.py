@@ -9,7 +9,7 @@ from aiohttp import web
 
 from simulator.generating import json_response
 from simulator.metrics_page import render
-from simulator.openai_requests import ApiError, decode
+from simulator.openai_requests import EngineError, decode
 
 if TYPE_CHECKING:
     from simulator.openai_shapes import Json
@@ -65,21 +65,21 @@ class ManagingHandlers:
         body = decode(await request.read(), AdapterBody)
         adapters = self._state.adapters
         if not body.lora_name or not body.lora_path:
-            raise ApiError("Both 'lora_name' and 'lora_path' must be provided.", kind=_WRONG_ADAPTER)
+            raise EngineError("Both 'lora_name' and 'lora_path' must be provided.", kind=_WRONG_ADAPTER)
         if body.lora_name in adapters or body.lora_name == self._state.pod.model:
-            raise ApiError(f"The lora adapter '{body.lora_name}' has already been loaded.", kind=_WRONG_ADAPTER)
+            raise EngineError(f"The lora adapter '{body.lora_name}' has already been loaded.", kind=_WRONG_ADAPTER)
         if len(adapters) >= self._state.config.max_loaded_loras:
-            raise ApiError(f"{len(adapters)} adapters are loaded, and no more fit")
+            raise EngineError(f"{len(adapters)} adapters are loaded, and no more fit")
         adapters[body.lora_name] = body.lora_path
         return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
     async def unload_adapter(self, request: web.Request) -> web.Response:
         body = decode(await request.read(), AdapterBody)
         if not body.lora_name:
-            raise ApiError("'lora_name' needs to be provided to unload a LoRA adapter.", kind=_WRONG_ADAPTER)
+            raise EngineError("'lora_name' needs to be provided to unload a LoRA adapter.", kind=_WRONG_ADAPTER)
         if self._state.adapters.pop(body.lora_name, None) is None:
             message = f"The lora adapter '{body.lora_name}' cannot be found."
-            raise ApiError(message, status=404, kind="NotFoundError")
+            raise EngineError(message, status=404, kind="NotFoundError")
         return web.Response(text=f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
     async def last_headers(self, _request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_CHOICES = 128
 
 
-class ApiError(Exception):
+class EngineError(Exception):
     """An answer in vLLM's error form, other than success."""
 
     def __init__(
@@ -65,10 +65,10 @@ class GenerationBody(msgspec.Struct, kw_only=True):
 
     def generation(self, prompts: list[bytes], max_tokens: int | None) -> Generation:
         if max_tokens is not None and max_tokens < 1:
-            raise ApiError(f"max_tokens must be at least 1, not {max_tokens}", param="max_tokens")
+            raise EngineError(f"max_tokens must be at least 1, not {max_tokens}", param="max_tokens")
         choices = 1 if self.n is None else self.n
         if not 1 <= choices <= MAX_CHOICES:
-            raise ApiError(f"n must be 1 to {MAX_CHOICES}, not {choices}", param="n")
+            raise EngineError(f"n must be 1 to {MAX_CHOICES}, not {choices}", param="n")
         options = self.stream_options or StreamOptions()
         return Generation(
             model=self.model,
@@ -140,15 +140,15 @@ def decode_exactly(body: bytes, form: type[BodyT], *, strict: bool = True) -> Bo
         whole = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
         return msgspec.json.decode(whole, type=form, strict=strict)
     except UnicodeDecodeError as error:
-        raise ApiError("the request is not UTF-8") from error
+        raise EngineError("the request is not UTF-8") from error
     except (ValueError, RecursionError) as error:  # malformed JSON, and valid JSON of another form
-        raise ApiError(f"cannot read the request: {error}") from error
+        raise EngineError(f"cannot read the request: {error}") from error
 
 
 def parse_chat(body: bytes) -> Generation:
     chat = decode(body, ChatBody)
     if not chat.messages:
-        raise ApiError("messages must not be empty", param="messages")
+        raise EngineError("messages must not be empty", param="messages")
     prompt = _conversation(chat.tools, chat.system, chat.messages)
     limit = chat.max_tokens if chat.max_completion_tokens is None else chat.max_completion_tokens
     return chat.generation([prompt], limit)
@@ -164,7 +164,7 @@ def parse_messages(body: bytes) -> Generation:
 def parse_responses(body: bytes) -> Generation:
     responses = decode(body, ResponsesBody)
     if not responses.input:
-        raise ApiError("input must not be empty", param="input")
+        raise EngineError("input must not be empty", param="input")
     items = [Message(content=responses.input)] if isinstance(responses.input, str) else responses.input
     prompt = _conversation(responses.tools, responses.instructions, items)
     generation = responses.generation([prompt], responses.max_output_tokens)
@@ -184,12 +184,12 @@ def parse_completion(body: bytes) -> Generation:
 def encode_prompts(prompt: str | Sequence[str | int | list[int]], param: str) -> list[bytes]:
     """One text, several texts, one list of token ids, or several."""
     if not prompt or any(item in ("", []) for item in prompt):
-        raise ApiError(f"{param} must not be empty", param=param)
+        raise EngineError(f"{param} must not be empty", param=param)
     if isinstance(prompt, str):
         return [encode_text(prompt)]
     ids = [item for item in prompt if isinstance(item, int)]
     if ids and len(ids) != len(prompt):
-        raise ApiError(f"{param} must not mix token ids and texts", param=param)
+        raise EngineError(f"{param} must not mix token ids and texts", param=param)
     if ids:
         return [_token_ids(ids, param)]
     return [
@@ -201,7 +201,7 @@ def encode_prompts(prompt: str | Sequence[str | int | list[int]], param: str) ->
 
 def _token_ids(ids: list[int], param: str) -> bytes:
     if not all(0 <= token <= MAX_TOKEN_ID for token in ids):
-        raise ApiError(f"{param} has a token id out of range", param=param)
+        raise EngineError(f"{param} has a token id out of range", param=param)
     return encode_ids(ids)
 
 

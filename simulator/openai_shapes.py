@@ -13,14 +13,14 @@ import msgspec
 from simulator.tokens import count_tokens
 
 if TYPE_CHECKING:
-    from simulator.openai_requests import ApiError, Generation
+    from simulator.openai_requests import EngineError, Generation
     from simulator.sequence import FinishReason, Sequence
 
 Json = dict[str, object]
 
 
 @dataclass(slots=True)
-class Choice:
+class AnswerChoice:
     words: list[str] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 
@@ -38,7 +38,7 @@ class Answer:
     created: int  # Unix time, seconds
     generation: Generation
     sequences: list[Sequence]  # `generation.choices` for each prompt, prompt by prompt
-    choices: list[Choice]
+    choices: list[AnswerChoice]
 
     @property
     def prompt_tokens(self) -> int:
@@ -62,7 +62,7 @@ class Answer:
         }
 
 
-class Shape(Protocol):
+class AnswerShape(Protocol):
     def opening(self, answer: Answer) -> list[bytes]:
         """Written before the first token, when that token has come."""
 
@@ -80,7 +80,7 @@ def sse(data: Json, event: str | None = None) -> bytes:
     return prefix + b"data: " + msgspec.json.encode(data) + b"\n\n"
 
 
-def error_body(error: ApiError) -> Json:
+def error_body(error: EngineError) -> Json:
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.status}}
 
 

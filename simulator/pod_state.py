@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from simulator.faults import Faults
 from simulator.kept import KeptResponses
-from simulator.openai_requests import ApiError, Generation
-from simulator.openai_shapes import Answer, Choice
+from simulator.openai_requests import EngineError, Generation
+from simulator.openai_shapes import Answer, AnswerChoice
 from simulator.sequence import EngineRequest, FinishReason
 from simulator.tokens import WORDS, block_hashes, count_tokens
 
@@ -51,7 +51,7 @@ class PodState:
         if not model:
             return self.pod.model
         if model != self.pod.model and model not in self.adapters:
-            raise ApiError(f"The model `{model}` does not exist.", status=404, kind="NotFoundError", param="model")
+            raise EngineError(f"The model `{model}` does not exist.", status=404, kind="NotFoundError", param="model")
         return model
 
     def generate(self, generation: Generation) -> tuple[Answer, TokenStream, list[list[str]]]:
@@ -72,7 +72,7 @@ class PodState:
             created=int(self.wall_clock()),
             generation=generation,
             sequences=stream.sequences,
-            choices=[Choice() for _ in requests],
+            choices=[AnswerChoice() for _ in requests],
         )
         return answer, stream, words
 
@@ -86,7 +86,7 @@ class PodState:
     def check_length(self, prompt: bytes, max_tokens: int) -> None:
         tokens, limit = count_tokens(prompt), self.config.max_model_len
         if tokens >= limit or tokens + max_tokens > limit:
-            raise ApiError(
+            raise EngineError(
                 f"the context holds {limit} tokens: {tokens} of prompt and {max_tokens} of answer do not fit"
             )
 

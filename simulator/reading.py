@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from simulator.generating import json_response
-from simulator.openai_requests import ApiError, decode, encode_prompts, parse_chat
+from simulator.openai_requests import EngineError, decode, encode_prompts, parse_chat
 from simulator.tokens import count_tokens, encode_text
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ReadingHandlers:
         body = decode(content, EmbeddingsBody)
         dimensions = body.dimensions or DEFAULT_DIMENSIONS
         if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise ApiError(f"dimensions must be 1 to {MAX_DIMENSIONS}", param="dimensions")
+            raise EngineError(f"dimensions must be 1 to {MAX_DIMENSIONS}", param="dimensions")
         prompts = parse_chat(content).prompts if body.input is None else encode_prompts(body.input, "input")
         usage = await self._read(body.model, prompts)
         data: list[Json] = []
@@ -91,7 +91,7 @@ class ReadingHandlers:
     async def rerank(self, request: web.Request) -> web.Response:
         body = decode(await request.read(), RerankBody)
         if not body.documents:
-            raise ApiError("documents must not be empty", param="documents")
+            raise EngineError("documents must not be empty", param="documents")
         usage = await self._read(body.model, [encode_text(body.query + text) for text in body.documents])
         results: list[tuple[float, int]] = [
             (_unit(encode_text(body.query + text)), index) for index, text in enumerate(body.documents)
@@ -127,7 +127,7 @@ class ReadingHandlers:
         body = decode(await request.read(), ImagesBody)
         pictures = 1 if body.n is None else body.n
         if not 1 <= pictures <= MAX_IMAGES:
-            raise ApiError(f"n must be 1 to {MAX_IMAGES}", param="n")
+            raise EngineError(f"n must be 1 to {MAX_IMAGES}", param="n")
         prompts = encode_prompts(body.prompt, "prompt")
         read = await self._read(body.model, prompts)
         usage = {"input_tokens": read["prompt_tokens"], "output_tokens": 0, "total_tokens": read["total_tokens"]}
@@ -137,7 +137,7 @@ class ReadingHandlers:
     async def _read(self, model: str | None, prompts: list[bytes]) -> dict[str, int]:
         """Wait until the engine has read all prompts; the usage."""
         if not all(prompts):
-            raise ApiError("a text must not be empty")
+            raise EngineError("a text must not be empty")
         stream = self._state.prefill(model, prompts)
         try:
             async for _ in stream:
@@ -156,7 +156,7 @@ class ReadingHandlers:
 def _texts(value: str | list[str]) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not texts:
-        raise ApiError("the list of texts must not be empty")
+        raise EngineError("the list of texts must not be empty")
     return texts
 
 
@@ -165,7 +165,7 @@ def _pairs(left: list[str], right: list[str]) -> list[tuple[str, str]]:
     if len(left) == 1:
         left = left * len(right)
     if len(left) != len(right):
-        raise ApiError("text_1 must be one text, or as many as text_2")
+        raise EngineError("text_1 must be one text, or as many as text_2")
     return list(zip(left, right, strict=True))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.kv_cache import KvCache
-from simulator.sequence import Sequence, State
+from simulator.sequence import Sequence, SequenceState
 
 if TYPE_CHECKING:
     from simulator.config import EngineConfig
@@ -47,7 +47,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Take out a running or waiting sequence; its blocks are free from now on."""
-        queue = self.running if sequence.state is State.RUNNING else self.waiting
+        queue = self.running if sequence.state is SequenceState.RUNNING else self.waiting
         queue.remove(sequence)
         self.cache.release(sequence.allocation)
 
@@ -55,7 +55,7 @@ class Scheduler:
         block_tokens = self._config.block_tokens
         decoding: list[Sequence] = []
         for sequence in tuple(self.running):
-            if sequence.state is not State.RUNNING or sequence.is_prefilling:
+            if sequence.state is not SequenceState.RUNNING or sequence.is_prefilling:
                 continue
             if sequence.computed_tokens % block_tokens == 0 and not self._grow(sequence):
                 continue
@@ -76,7 +76,7 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.cache.release(sequence.allocation)
-        sequence.state = State.WAITING
+        sequence.state = SequenceState.WAITING
         sequence.computed_tokens = 0
         sequence.preemptions += 1
         self._counters.preemptions += 1
@@ -125,7 +125,7 @@ class Scheduler:
         allocation = self.cache.admit(sequence.request.block_hashes, -(-target // block_tokens), reusable)
         if allocation is None:
             return False
-        sequence.allocation, sequence.prefill_target, sequence.state = allocation, target, State.RUNNING
+        sequence.allocation, sequence.prefill_target, sequence.state = allocation, target, SequenceState.RUNNING
         sequence.computed_tokens = len(allocation.hashes) * block_tokens
         if sequence.scheduled_at is None:
             sequence.scheduled_at = now

@@ -22,7 +22,7 @@ class EngineRequest:
     adapter: str | None = None
 
 
-class State(Enum):
+class SequenceState(Enum):
     WAITING = "waiting"  # also while on its way to the engine, and after preemption
     RUNNING = "running"
     FINISHED = "finished"
@@ -35,7 +35,7 @@ class Sequence:
     request: EngineRequest
     arrived_at: float
     ready_at: float
-    state: State = State.WAITING
+    state: SequenceState = SequenceState.WAITING
     allocation: Allocation = field(default_factory=Allocation)
     computed_tokens: int = 0  # with KV in memory by the end of the current step
     prefill_target: int = 0  # prompt, and after a preemption also what had been generated

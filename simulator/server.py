@@ -18,7 +18,7 @@ from simulator.fault_handlers import FaultHandlers, failing, is_inference
 from simulator.generating import GeneratingHandlers, json_response
 from simulator.keeping import KeepingHandlers
 from simulator.managing import ManagingHandlers
-from simulator.openai_requests import ApiError
+from simulator.openai_requests import EngineError
 from simulator.openai_shapes import error_body
 from simulator.pod_state import PodState
 from simulator.reading import ReadingHandlers
@@ -109,7 +109,7 @@ def _name_pod(name: str) -> Callable[[web.Request, web.StreamResponse], Awaitabl
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except ApiError as error:
+    except EngineError as error:
         body = messages_error_body(error) if request.path.startswith("/v1/messages") else error_body(error)
         return json_response(body, error.status)
     except web.HTTPException as error:
@@ -120,7 +120,7 @@ def _only_when_ready(state: PodState) -> Middleware:
     @web.middleware
     async def refuse_while_loading(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not state.is_ready and not request.path.startswith("/debug/"):
-            raise ApiError("the model is loading", status=503, kind="ServiceUnavailableError")
+            raise EngineError("the model is loading", status=503, kind="ServiceUnavailableError")
         return await handler(request)
 
     return refuse_while_loading

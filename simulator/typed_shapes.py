@@ -12,11 +12,11 @@ from simulator.openai_shapes import sse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulator.openai_requests import ApiError
+    from simulator.openai_requests import EngineError
     from simulator.openai_shapes import Answer, Json
 
 
-def messages_error_body(error: ApiError) -> Json:
+def messages_error_body(error: EngineError) -> Json:
     """Errors of `/v1/messages`, as vLLM translates them for Anthropic's clients."""
     return {"type": "error", "error": {"type": error.kind, "message": error.message}}
 

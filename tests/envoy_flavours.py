@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_plugin.envoy_config.process import envoy_binary
+from gateway_plugin.tools.envoy_config.process import envoy_binary
 
 TEMPLATES: dict[str, Path | None] = {
     "standalone": None,

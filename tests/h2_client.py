@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import hpack
 
-from gateway_plugin.wire import frames
-from gateway_plugin.wire.frames import END_HEADERS, END_STREAM, FRAME_HEADER, HEADER_BYTES
+from gateway_plugin.grpc.http2 import frames
+from gateway_plugin.grpc.http2.frames import END_HEADERS, END_STREAM, FRAME_HEADER, HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

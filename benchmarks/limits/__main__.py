@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.limits import accuracy, outage, rates
 from benchmarks.limits.asking import USERS
-from benchmarks.results import Figure, Line, Result, Spread, machine
+from benchmarks.results import Figure, FigureSpread, Line, Result, machine
 from benchmarks.running import conclude, options, progress
 from benchmarks.valkey import Valkey
 
@@ -168,10 +168,17 @@ def promises(measured: Measured) -> list[Line]:
     )
     recovered = max(seconds for timeline in measured.timelines for seconds in timeline.recovered_seconds)
     return [
-        Line("memory: CPU for an admission", Spread.of([one.cpu_us for one in memory]).median, 10, "us"),
-        Line("Valkey: time for an admission", 1e6 / Spread.of([one.per_second for one in batching]).median, 125, "us"),
-        Line("Valkey: p99 of an admission", Spread.of([one.p99_ms for one in batching]).median, 10, "ms"),
-        Line("Valkey: client's CPU for an admission", Spread.of([one.cpu_us for one in batching]).median, 120, "us"),
+        Line("memory: CPU for an admission", FigureSpread.of([one.cpu_us for one in memory]).median, 10, "us"),
+        Line(
+            "Valkey: time for an admission",
+            1e6 / FigureSpread.of([one.per_second for one in batching]).median,
+            125,
+            "us",
+        ),
+        Line("Valkey: p99 of an admission", FigureSpread.of([one.p99_ms for one in batching]).median, 10, "ms"),
+        Line(
+            "Valkey: client's CPU for an admission", FigureSpread.of([one.cpu_us for one in batching]).median, 120, "us"
+        ),
         Line("admissions above a limit, under contention", max(above, 0), 0),
         Line("outage: admissions that failed", failed, 0),
         Line("outage: not decided, with local or open", turned_away, 0),
@@ -184,7 +191,7 @@ def tables(measured: Measured) -> Iterator[Table]:
     table = Table("store", "admissions/s", "p50 ms", "p99 ms", "CPU us each", show_edge=False)
     for store, several in measured.rates.items():
         spreads = [
-            Spread.of([getattr(one, name) for one in several]).show(digits)
+            FigureSpread.of([getattr(one, name) for one in several]).show(digits)
             for name, digits in zip(UNITS, (0, 3, 3, 1), strict=True)
         ]
         table.add_row(store, *spreads)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.limits.asking import ENDLESS_REQUESTS, ENDLESS_TOKENS, TOKENS
 from ratelimit import Admission, MemoryStore, Outcome, RedisStore, UserRecord
-from ratelimit.batching import BatchingLimits
+from ratelimit.store.batching import BatchingLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.limits.asking import TOKENS, USERS, admission, endless_user
 from ratelimit import Admission, Outcome, RedisStore, StoreUnavailable, UserRecord
-from ratelimit.batching import BatchingLimits
-from ratelimit.breaker import State
-from ratelimit.guard import StoreGuard
-from ratelimit.known_users import KnownUsers
-from ratelimit.local_limits import LocalLimits, Part
-from ratelimit.resilience import ResilientLimits, StoreDown
+from ratelimit.outage.breaker import BreakerState
+from ratelimit.outage.local_limits import LocalLimits, Part
+from ratelimit.outage.resilience import ResilientLimits, StoreDown
+from ratelimit.outage.store_guard import StoreGuard
+from ratelimit.store.batching import BatchingLimits
+from ratelimit.users.known_users import KnownUsers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ class Mode:
     async def closed_again(self, since: float) -> None:
         """Notes when the store is asked again."""
         loop = asyncio.get_running_loop()
-        while self.limits.state is not State.CLOSED:  # noqa: ASYNC110 - what an observer would do
+        while self.limits.state is not BreakerState.CLOSED:  # noqa: ASYNC110 - what an observer would do
             await asyncio.sleep(0.005)
         self.timeline.recovered_seconds.append(loop.time() - since)
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks.valkey import Valkey
 from ratelimit import Admission, Outcome, RedisStore, StoreUnavailable, UserRecord
-from ratelimit.batching import BatchingLimits
-from ratelimit.guard import StoreGuard
-from ratelimit.known_users import KnownUsers
-from ratelimit.last_spent import LastSpent
-from ratelimit.local_limits import LocalLimits, Part
-from ratelimit.resilience import ResilientLimits
-from ratelimit.spent_news import SpentNews
-from ratelimit.urls import connect
+from ratelimit.outage.last_spent import LastSpent
+from ratelimit.outage.local_limits import LocalLimits, Part
+from ratelimit.outage.resilience import ResilientLimits
+from ratelimit.outage.spent_news import SpentNews
+from ratelimit.outage.store_guard import StoreGuard
+from ratelimit.store.batching import BatchingLimits
+from ratelimit.store.urls import connect
+from ratelimit.users.known_users import KnownUsers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

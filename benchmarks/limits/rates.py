@@ -14,7 +14,7 @@ import uvloop
 
 from benchmarks.limits.asking import USERS, Rate, admission, endless_user, rate, rate_of
 from ratelimit import MemoryStore, RedisStore
-from ratelimit.batching import BatchingLimits
+from ratelimit.store.batching import BatchingLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

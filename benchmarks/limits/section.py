@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.limits import accuracy, outage
 from benchmarks.limits.rates import BATCHING, CALLERS, MEMORY, ONE, SINGLE
 from benchmarks.markdown import how, show, table
-from gateway_plugin.bench import plots
+from gateway_plugin.tools.bench import plots
 
 if TYPE_CHECKING:
     from pathlib import Path

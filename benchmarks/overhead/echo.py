@@ -25,10 +25,10 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 )
 
 from benchmarks.procfs import raise_open_files
-from gateway_plugin.wire.listener import WireListener
+from gateway_plugin.grpc.http2.listener import WireListener
 
 if TYPE_CHECKING:
-    from gateway_plugin.calls import Call
+    from gateway_plugin.grpc.calls import Call
 
     Context = grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]
 

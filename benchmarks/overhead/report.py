@@ -9,14 +9,14 @@ from rich.table import Table
 
 from benchmarks.overhead.promises import promises
 from benchmarks.overhead.variants import ALONE
-from benchmarks.results import Figure, Result, Spread, machine
-from gateway_plugin.bench.plots import distribution
+from benchmarks.results import Figure, FigureSpread, Result, machine
+from gateway_plugin.tools.bench.plots import distribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from benchmarks.overhead.measuring import Measured, Round
-    from gateway_plugin.bench.results import Better
+    from gateway_plugin.tools.bench.results import Better
 
 PER_SECOND, ENVOY, PLUGIN, CLIENT = "requests per second", "Envoy CPU", "plugin CPU", "client CPU"
 P50, P99 = "TTFB p50", "TTFB p99"
@@ -89,12 +89,12 @@ def tables(measured: Measured) -> Iterable[Table]:
         table = Table(*head, title=path, show_edge=False)
         for subject, rounds in subjects.items():
             spreads = (
-                (Spread.of([one.per_second for one in rounds]), 0),
-                (Spread.of(added([one.ttfb_p50_ms for one in rounds], alone, 50)), 2),
-                (Spread.of(added([one.ttfb_p99_ms for one in rounds], alone, 99)), 2),
-                (Spread.of([one.envoy_us for one in rounds]), 0),
-                (Spread.of([one.plugin_us for one in rounds]), 0),
-                (Spread.of([one.client_us for one in rounds]), 0),
+                (FigureSpread.of([one.per_second for one in rounds]), 0),
+                (FigureSpread.of(added([one.ttfb_p50_ms for one in rounds], alone, 50)), 2),
+                (FigureSpread.of(added([one.ttfb_p99_ms for one in rounds], alone, 99)), 2),
+                (FigureSpread.of([one.envoy_us for one in rounds]), 0),
+                (FigureSpread.of([one.plugin_us for one in rounds]), 0),
+                (FigureSpread.of([one.client_us for one in rounds]), 0),
             )
             table.add_row(subject, *(spread.show(digits) for spread, digits in spreads))
         yield table

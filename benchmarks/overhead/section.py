@@ -47,7 +47,7 @@ from benchmarks.overhead.variants import (
     NATIVE_ECHO,
 )
 from benchmarks.rig import ENVOY_WORKERS
-from gateway_plugin.bench import plots
+from gateway_plugin.tools.bench import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from benchmarks.report.page import compose
 from benchmarks.report.reading import newest, read_folder
 from benchmarks.report.readme import ReadmeError, filled, images_of, part
 from benchmarks.results import ROOT
-from gateway_plugin.bench.results import ResultError
+from gateway_plugin.tools.bench.results import ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

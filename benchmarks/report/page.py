@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.chapters import CHAPTERS, find_section
 from benchmarks.report.reading import MEASURED
-from gateway_plugin.bench.section import markdown_table
+from gateway_plugin.tools.bench.section import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

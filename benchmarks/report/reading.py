@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.results import RESULTS, Result, read
-from gateway_plugin.bench.results import ResultError
+from gateway_plugin.tools.bench.results import ResultError
 
 if TYPE_CHECKING:
     from pathlib import Path

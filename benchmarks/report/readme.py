@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from benchmarks.chapters import CHAPTERS
-from gateway_plugin.bench.section import markdown_table
+from gateway_plugin.tools.bench.section import markdown_table
 
 if TYPE_CHECKING:
     from benchmarks.report.reading import Folder

@@ -19,7 +19,7 @@ from benchmarks.routing.promises import promises
 from benchmarks.routing.scenarios import all_scenarios, rising_load
 from benchmarks.routing.section import show
 from benchmarks.table import promise_table
-from gateway_plugin.bench.traces import TraceError, read_trace
+from gateway_plugin.tools.bench.traces import TraceError, read_trace
 from routing.strategies.every import all_policies
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from simulator import EngineConfig, EngineRequest, LeapingEngine
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway_plugin.engines.readings import Readings
+    from gateway_plugin.pods.engines.readings import Readings
     from routing.pods.lease import Lease
     from simulator import Sequence as EngineSequence
 

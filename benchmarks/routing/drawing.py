@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.routing.scenarios import MOONCAKE
-from gateway_plugin.bench.plots import COLOURS, MARKERS, canvas, finish, save
+from gateway_plugin.tools.bench.plots import COLOURS, MARKERS, canvas, finish, save
 
 if TYPE_CHECKING:
     from pathlib import Path

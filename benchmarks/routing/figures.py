@@ -11,7 +11,7 @@ from benchmarks.routing.fairness import user_fairness
 
 if TYPE_CHECKING:
     from benchmarks.routing.report import Report, Served
-    from gateway_plugin.bench.results import Better
+    from gateway_plugin.tools.bench.results import Better
 
 SLO_TTFT_SECONDS = 2.0
 SLO_TPOT_SECONDS = 0.05

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.routing.cluster import run
 from benchmarks.routing.figures import Figures, figures
-from gateway_plugin.bench.plots import distribution
+from gateway_plugin.tools.bench.plots import distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

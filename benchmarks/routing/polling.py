@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_plugin.engines.names import engine_named
-from gateway_plugin.engines.readings import Readings
+from gateway_plugin.pods.engines.metric_names import engine_named
+from gateway_plugin.pods.engines.readings import Readings
 
 if TYPE_CHECKING:
-    from gateway_plugin.engines.page import Samples
+    from gateway_plugin.pods.engines.page import Samples
     from simulator import Engine
 
 

@@ -1,7 +1,7 @@
 """Recorded traffic as arrivals, and a stand-in for where the record is missing.
 
 Mooncake's traces name the blocks of every prompt, so that what is shared is known. Azure's tell lengths only: nothing
-is shared (`gateway_plugin.bench.traces` reads both).
+is shared (`gateway_plugin.tools.bench.traces` reads both).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.routing.workloads import BLOCK_TOKENS, Arrival, chained, named
-from gateway_plugin.bench.traces import read_trace
+from gateway_plugin.tools.bench.traces import read_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway_plugin.bench.asks import Ask
+    from gateway_plugin.tools.bench.asks import Ask
 
 
 def recorded(path: Path, speed: float = 1.0, most: int | None = None) -> list[Arrival]:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gateway_plugin.endpoints import BodyKind
-from gateway_plugin.extproc.exchange import Exchange, Services
-from gateway_plugin.extproc.steps import Reply
-from gateway_plugin.intent.headers import Rules
-from gateway_plugin.metrics import Metrics
+from gateway_plugin.endpoints.endpoint_table import BodyKind
+from gateway_plugin.exchange.exchange import Exchange, Services
+from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.steps import Reply
+from gateway_plugin.metrics.families import Metrics
 from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Admission, LimitDefaults, MemoryStore, UserRecord

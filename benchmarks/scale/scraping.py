@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from gateway_plugin.engines.names import engine_named
-from gateway_plugin.engines.page import read_page
-from gateway_plugin.engines.readings import Readings
-from gateway_plugin.engines.scraper import Scraper
+from gateway_plugin.pods.engines.metric_names import engine_named
+from gateway_plugin.pods.engines.page import read_page
+from gateway_plugin.pods.engines.readings import Readings
+from gateway_plugin.pods.engines.scraper import Scraper
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 

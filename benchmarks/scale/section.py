@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.markdown import figures, how, show, table
 from benchmarks.scale import decisions, index, lag, scraping, watching
-from gateway_plugin.bench import plots
+from gateway_plugin.tools.bench import plots
 from routing.prefix.prefix_index import MAX_BLOCKS
 
 if TYPE_CHECKING:

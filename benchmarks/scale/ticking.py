@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway_plugin import app
-from gateway_plugin.settings import load
+from gateway_plugin.app import process as app
+from gateway_plugin.settings.settings import load
 
 if TYPE_CHECKING:
-    from gateway_plugin.app import _Part
+    from gateway_plugin.app.process import _Part
 
 TICK_SECONDS = 0.01
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes.aio.client import V1Pod
 
-from gateway_plugin.discovery.kubernetes.book import Book
-from gateway_plugin.discovery.kubernetes.feeds import pod_feed
-from gateway_plugin.discovery.kubernetes.keys import Keys
-from gateway_plugin.discovery.kubernetes.objects import decode_event
-from gateway_plugin.discovery.kubernetes.pod_reader import PodReader
+from gateway_plugin.pods.kubernetes.book import Book
+from gateway_plugin.pods.kubernetes.feeds import pod_feed
+from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
+from gateway_plugin.pods.kubernetes.pod_objects import decode_event
+from gateway_plugin.pods.kubernetes.pod_reader import PodReader
 from routing.pods.pod_table import PodTable
 from routing.profiles import ProfileCache
 
@@ -61,7 +61,7 @@ def lines(*, ready: bool) -> list[bytes]:
 def cases() -> Iterator[tuple[str, Callable[[], object]]]:
     """Each call is one of what its name says."""
     book, pod_table = Book(), PodTable(time.monotonic)
-    feed = pod_feed(PodReader(Keys(), ProfileCache()), book.pods, "")
+    feed = pod_feed(PodReader(LabelKeys(), ProfileCache()), book.pods, "")
 
     def read(line: bytes) -> None:
         found = feed.read(decode_event(line).object)

@@ -25,7 +25,7 @@ from benchmarks.running import conclude, options, progress
 from benchmarks.soak.plan import ABORT_SHARE, CHUNKS, CONCURRENCY, STREAM_SHARE, Plan, variant
 from benchmarks.soak.series import series
 from benchmarks.soak.soaking import soak
-from ratelimit.store import SETTLED_SECONDS
+from ratelimit.store.limit_store import SETTLED_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

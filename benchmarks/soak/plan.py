@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.load import Load
 from benchmarks.variant import Variant
-from ratelimit.store import SETTLED_SECONDS
+from ratelimit.store.limit_store import SETTLED_SECONDS
 
 if TYPE_CHECKING:
     from benchmarks.rig import Rig

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gateway_plugin.bench.plots import POINTS
+from gateway_plugin.tools.bench.plots import POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,14 +20,14 @@ import uvloop
 from rich.table import Table
 
 from benchmarks.procfs import cpu_seconds, raise_open_files
-from benchmarks.results import Figure, Line, Result, Spread, machine
+from benchmarks.results import Figure, FigureSpread, Line, Result, machine
 from benchmarks.running import conclude, options, progress
 from benchmarks.transport import keeping
 from benchmarks.transport.client import Load
 from benchmarks.transport.envoy import envoy_config
 from benchmarks.transport.serving import BODIES_BYTES, GRPCIO, NATIVE, TRANSPORTS, echo_command, process
-from gateway_plugin.demo.ports import Ports
-from gateway_plugin.envoy_config.process import envoy_binary
+from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.envoy_config.process import envoy_binary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def table(runs: Runs) -> Table:
     table = Table("body", "transport", "requests/s", "p50 ms", "plugin us/request", "Envoy us/request", show_edge=False)
     for (body_bytes, name), several in runs.items():
         digits = zip(UNITS, (0, 2, 1, 1), strict=True)
-        cells = [Spread.of([getattr(one, what) for one in several]).show(count) for what, count in digits]
+        cells = [FigureSpread.of([getattr(one, what) for one in several]).show(count) for what, count in digits]
         table.add_row(f"{body_bytes} B", name, *cells)
     return table
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.markdown import figures, how, show, table
 from benchmarks.transport.serving import BODIES_BYTES, GRPCIO, TRANSPORTS
-from gateway_plugin.bench import plots
+from gateway_plugin.tools.bench import plots
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,15 +12,15 @@ import grpc
 import uvloop
 
 from benchmarks.procfs import raise_open_files
-from gateway_plugin.grpcio_server import GrpcioMethods
-from gateway_plugin.wire.listener import WireListener
+from gateway_plugin.grpc.grpcio_server import GrpcioMethods
+from gateway_plugin.grpc.http2.listener import WireListener
 from protos import ext_proc
 from protos.ext_proc import ProcessingRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway_plugin.calls import Call
+    from gateway_plugin.grpc.calls import Call
 
 NATIVE, GRPCIO = "native", "grpcio"
 TRANSPORTS = (GRPCIO, NATIVE)

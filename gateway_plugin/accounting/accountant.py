@@ -21,9 +21,9 @@ from routing.pods.circuit import Failure
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway_plugin.catalogue.windows import LatencyWindows
-    from gateway_plugin.limiting import Limiting
-    from gateway_plugin.metrics import Metrics
+    from gateway_plugin.accounting.limiting import Limiting
+    from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.models.catalogue.usage_windows import LatencyWindows
     from protos.access_log import FinishedExchange
 
     LogEntry = FinishedExchange | UnreadableEntry | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway_plugin.metrics import Metrics
+    from gateway_plugin.metrics.families import Metrics
 
 
 class ModelMetrics:

@@ -10,10 +10,10 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from gateway_plugin.controller.client import KubeClient, KubeError
 from gateway_plugin.controller.kinds import BY_NAME, EVENT
-from gateway_plugin.controller.objects import Ref
 from gateway_plugin.controller.ownership import MANAGER
+from gateway_plugin.controller.route_client import KubeClient, KubeError
+from gateway_plugin.controller.workloads import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ _MAX_NAME = 200
 _MAX_MESSAGE = 1000
 
 
-class Announcer:
+class RouteAnnouncer:
     """Remembers what was said; holds no more than the findings of now."""
 
     def __init__(self, client: KubeClient, now: Callable[[], datetime]) -> None:

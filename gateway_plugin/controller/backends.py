@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.controller.findings import Finding
 from gateway_plugin.controller.kinds import BY_NAME
-from gateway_plugin.controller.names import service_name, workload_service_name
-from gateway_plugin.controller.objects import Raw, Ref, texts
+from gateway_plugin.controller.object_names import service_name, workload_service_name
 from gateway_plugin.controller.ownership import is_ours
+from gateway_plugin.controller.workloads import Raw, Ref, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gateway_plugin.controller.keys import Keys
+    from gateway_plugin.controller.route_keys import RouteKeys
     from gateway_plugin.controller.served import Served
 
 
@@ -52,7 +52,7 @@ class ServicePlan:
 
 
 def services_of(
-    model: str, workloads: Sequence[Served], services: Mapping[Ref, Raw], keys: Keys, *, may_make: bool = True
+    model: str, workloads: Sequence[Served], services: Mapping[Ref, Raw], keys: RouteKeys, *, may_make: bool = True
 ) -> Iterator[ServicePlan]:
     """The Services of a model's workloads, one a namespace as a rule."""
     groups: dict[tuple[str, str], list[Served]] = {}
@@ -67,7 +67,7 @@ def services_of(
             yield from _made(model, namespace, members, keys)
 
 
-def _made(model: str, namespace: str, members: Sequence[Served], keys: Keys) -> Iterator[ServicePlan]:
+def _made(model: str, namespace: str, members: Sequence[Served], keys: RouteKeys) -> Iterator[ServicePlan]:
     labelled = [served for served in members if served.is_labelled(keys) or not served.workload.templates]
     if labelled:
         selector = {keys.name: model, **_leaders(labelled)}

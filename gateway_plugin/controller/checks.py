@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from gateway_plugin.controller.desired import Desired, RouteRules, desired
 from gateway_plugin.controller.findings import Finding, in_order
 from gateway_plugin.controller.kinds import BY_NAME
-from gateway_plugin.controller.names import route_name
-from gateway_plugin.controller.objects import Raw, Ref, Snapshot, ref_of, texts
+from gateway_plugin.controller.object_names import route_name
 from gateway_plugin.controller.policies import about_policies
 from gateway_plugin.controller.routes import Parent, is_parent, models_of
+from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, Ref, ref_of, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ ROUTE_PATIENCE_SECONDS = 60.0
 _CONDITIONS = ("Accepted", "ResolvedRefs")
 
 
-def check(snapshot: Snapshot, rules: RouteRules, now: datetime) -> tuple[Finding, ...]:
+def check(snapshot: ClusterSnapshot, rules: RouteRules, now: datetime) -> tuple[Finding, ...]:
     """Everything that a person should know."""
     wanted = desired(snapshot, rules)
     found = [*wanted.findings, *_similar_models(wanted), *_gateway(snapshot, wanted, rules.parent)]
@@ -47,7 +47,7 @@ def _similar_models(wanted: Desired) -> Iterator[Finding]:
             yield Finding(wanted.models[model].workloads[0].ref, "SimilarModelNames", message, fix)
 
 
-def _gateway(snapshot: Snapshot, wanted: Desired, parent: Parent) -> Iterator[Finding]:
+def _gateway(snapshot: ClusterSnapshot, wanted: Desired, parent: Parent) -> Iterator[Finding]:
     if not wanted.routes:
         return
     gateway = snapshot.gateways.get(parent.ref)
@@ -77,7 +77,7 @@ def _no_route(ref: Ref, model: str) -> Finding:
     return Finding(ref, "RouteMissing", message, "check that `gateway-plugin controller` runs, and its log")
 
 
-def _rival_routes(snapshot: Snapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
+def _rival_routes(snapshot: ClusterSnapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
     for ref, route in snapshot.routes.items():
         parents = (route.get("spec") or {}).get("parentRefs") or []
         if ref in wanted.routes or not any(is_parent(item, rules.parent, ref.namespace) for item in parents):
@@ -89,7 +89,7 @@ def _rival_routes(snapshot: Snapshot, wanted: Desired, rules: RouteRules) -> Ite
                 yield Finding(ref, "RivalRoute", message, "delete one of them")
 
 
-def _pods(snapshot: Snapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
+def _pods(snapshot: ClusterSnapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
     strangers: dict[tuple[str, str], list[Raw]] = {}
     for pod in snapshot.pods or ():
         model = texts(pod, "metadata", "labels").get(rules.keys.name, "").strip()

@@ -14,7 +14,7 @@ from gateway_plugin.controller.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.controller.objects import Ref
+    from gateway_plugin.controller.workloads import Ref
 
 MAX_CHANGES = 10
 WINDOW_SECONDS = 60.0

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.controller.backends import Backend, ServicePlan, backends_of, misses_pods, services_of
 from gateway_plugin.controller.findings import Finding, in_order
-from gateway_plugin.controller.names import route_name
-from gateway_plugin.controller.objects import Ref, Snapshot
+from gateway_plugin.controller.model_services import new_grant, new_service
+from gateway_plugin.controller.object_names import route_name
 from gateway_plugin.controller.routes import MAX_BACKENDS, Parent, RouteWish, may_adopt
 from gateway_plugin.controller.served import Served, interpret
-from gateway_plugin.controller.services import new_grant, new_service
-from gateway_plugin.endpoints import EndpointTable
+from gateway_plugin.controller.workloads import ClusterSnapshot, Ref
+from gateway_plugin.endpoints.endpoint_table import EndpointTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gateway_plugin.controller.keys import Keys
+    from gateway_plugin.controller.route_keys import RouteKeys
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRules:
     """The settings that shape routes."""
 
-    keys: Keys
+    keys: RouteKeys
     route_namespace: str
     parent: Parent
     create_services: bool = True
@@ -54,7 +54,7 @@ class Desired:
     findings: tuple[Finding, ...] = ()
 
 
-def desired(snapshot: Snapshot, rules: RouteRules) -> Desired:
+def desired(snapshot: ClusterSnapshot, rules: RouteRules) -> Desired:
     """All of it, with what is wrong in the workloads."""
     wanted = Desired(rules.route_namespace)
     findings: list[Finding] = []
@@ -71,7 +71,7 @@ def desired(snapshot: Snapshot, rules: RouteRules) -> Desired:
 
 
 def _served(
-    snapshot: Snapshot, rules: RouteRules, findings: list[Finding]
+    snapshot: ClusterSnapshot, rules: RouteRules, findings: list[Finding]
 ) -> tuple[dict[str, list[Served]], dict[str, list[Served]]]:
     by_model: dict[str, list[Served]] = {}
     adapters: dict[str, list[Served]] = {}
@@ -84,7 +84,7 @@ def _served(
 
 
 def _model_state(
-    model: str, workloads: Sequence[Served], snapshot: Snapshot, rules: RouteRules, findings: list[Finding]
+    model: str, workloads: Sequence[Served], snapshot: ClusterSnapshot, rules: RouteRules, findings: list[Finding]
 ) -> ModelState:
     plans = []
     backends: dict[Backend, None] = {}
@@ -111,7 +111,7 @@ def _adapter_state(
     model: str,
     adapters: Sequence[Served],
     models: Mapping[str, ModelState],
-    snapshot: Snapshot,
+    snapshot: ClusterSnapshot,
     findings: list[Finding],
 ) -> ModelState:
     """An adapter is served by the pods of its base; AIBrix's own Service of the adapter is the second choice."""
@@ -130,7 +130,7 @@ def _adapter_state(
 
 
 def _add_objects(
-    wanted: Desired, state: ModelState, snapshot: Snapshot, rules: RouteRules, findings: list[Finding]
+    wanted: Desired, state: ModelState, snapshot: ClusterSnapshot, rules: RouteRules, findings: list[Finding]
 ) -> None:
     ref = Ref("HTTPRoute", rules.route_namespace, route_name(state.model))
     existing, about = snapshot.routes.get(ref), state.workloads[0].ref
@@ -152,7 +152,7 @@ def _add_objects(
 
 
 def _add_services(
-    wanted: Desired, state: ModelState, snapshot: Snapshot, rules: RouteRules, findings: list[Finding]
+    wanted: Desired, state: ModelState, snapshot: ClusterSnapshot, rules: RouteRules, findings: list[Finding]
 ) -> None:
     for plan in state.plans:
         if plan.selector is not None:

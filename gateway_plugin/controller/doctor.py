@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway_plugin.controller.checks import by_object, check
-from gateway_plugin.controller.client import connected
 from gateway_plugin.controller.desired import Desired, desired
-from gateway_plugin.controller.store import Store
+from gateway_plugin.controller.object_store import Store
+from gateway_plugin.controller.route_client import connected
 from gateway_plugin.controller.survey import survey, survey_policies
 
 if TYPE_CHECKING:
+    from gateway_plugin.controller.controller_settings import ControllerSettings
     from gateway_plugin.controller.findings import Finding
-    from gateway_plugin.controller.settings import ControllerSettings
 
 
 # No object of the cluster tells it: the plugin's own settings do, and its log at the start.

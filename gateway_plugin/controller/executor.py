@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gateway_plugin.controller.client import KubeClient, KubeError
+from gateway_plugin.controller.change_plan import Action, Create, Delete, Patch
 from gateway_plugin.controller.findings import Finding
 from gateway_plugin.controller.kinds import BY_NAME
-from gateway_plugin.controller.plan import Action, Create, Delete, Patch
+from gateway_plugin.controller.route_client import KubeClient, KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway_plugin.controller.objects import Ref
-    from gateway_plugin.controller.store import Store
+    from gateway_plugin.controller.object_store import Store
+    from gateway_plugin.controller.workloads import Ref
 
 logger = logging.getLogger(__name__)
 

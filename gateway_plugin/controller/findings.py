@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway_plugin.controller.objects import Ref
+    from gateway_plugin.controller.workloads import Ref
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObjectKind:
     """One kind in the API. `templates` are paths to pod templates; `*` stands for every item of a list."""
 
     name: str
@@ -31,9 +31,9 @@ class Kind:
         )
 
 
-DEPLOYMENT = Kind("Deployment", "apps", "v1", "deployments", ("spec.template",))
-STATEFUL_SET = Kind("StatefulSet", "apps", "v1", "statefulsets", ("spec.template",))
-LEADER_WORKER_SET = Kind(
+DEPLOYMENT = ObjectKind("Deployment", "apps", "v1", "deployments", ("spec.template",))
+STATEFUL_SET = ObjectKind("StatefulSet", "apps", "v1", "statefulsets", ("spec.template",))
+LEADER_WORKER_SET = ObjectKind(
     "LeaderWorkerSet",
     "leaderworkerset.x-k8s.io",
     "v1",
@@ -42,7 +42,7 @@ LEADER_WORKER_SET = Kind(
     ("spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"),
     (("leaderworkerset.sigs.k8s.io/worker-index", "0"),),
 )
-RAY_CLUSTER_FLEET = Kind(
+RAY_CLUSTER_FLEET = ObjectKind(
     "RayClusterFleet",
     "orchestration.aibrix.ai",
     "v1alpha1",
@@ -50,23 +50,27 @@ RAY_CLUSTER_FLEET = Kind(
     ("spec.template.spec.headGroupSpec.template",),
     (("ray.io/node-type", "head"),),
 )
-STORM_SERVICE = Kind(
+STORM_SERVICE = ObjectKind(
     "StormService",
     "orchestration.aibrix.ai",
     "v1alpha1",
     "stormservices",
     ("spec.template.spec.roles.*.template",),
 )
-MODEL_ADAPTER = Kind("ModelAdapter", "model.aibrix.ai", "v1alpha1", "modeladapters")
+MODEL_ADAPTER = ObjectKind("ModelAdapter", "model.aibrix.ai", "v1alpha1", "modeladapters")
 
-SERVICE = Kind("Service", "", "v1", "services")
-HTTP_ROUTE = Kind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes")
-REFERENCE_GRANT = Kind("ReferenceGrant", "gateway.networking.k8s.io", "v1beta1", "referencegrants")
-GATEWAY = Kind("Gateway", "gateway.networking.k8s.io", "v1", "gateways")
-POD = Kind("Pod", "", "v1", "pods")
-ENVOY_EXTENSION_POLICY = Kind("EnvoyExtensionPolicy", "gateway.envoyproxy.io", "v1alpha1", "envoyextensionpolicies")
-BACKEND_TRAFFIC_POLICY = Kind("BackendTrafficPolicy", "gateway.envoyproxy.io", "v1alpha1", "backendtrafficpolicies")
-EVENT = Kind("Event", "", "v1", "events")
+SERVICE = ObjectKind("Service", "", "v1", "services")
+HTTP_ROUTE = ObjectKind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes")
+REFERENCE_GRANT = ObjectKind("ReferenceGrant", "gateway.networking.k8s.io", "v1beta1", "referencegrants")
+GATEWAY = ObjectKind("Gateway", "gateway.networking.k8s.io", "v1", "gateways")
+POD = ObjectKind("Pod", "", "v1", "pods")
+ENVOY_EXTENSION_POLICY = ObjectKind(
+    "EnvoyExtensionPolicy", "gateway.envoyproxy.io", "v1alpha1", "envoyextensionpolicies"
+)
+BACKEND_TRAFFIC_POLICY = ObjectKind(
+    "BackendTrafficPolicy", "gateway.envoyproxy.io", "v1alpha1", "backendtrafficpolicies"
+)
+EVENT = ObjectKind("Event", "", "v1", "events")
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, LEADER_WORKER_SET, RAY_CLUSTER_FLEET, STORM_SERVICE, MODEL_ADAPTER)
 WRITTEN = (SERVICE, REFERENCE_GRANT, HTTP_ROUTE)

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway_plugin.controller.findings import Finding
-from gateway_plugin.controller.names import is_header_value
+from gateway_plugin.controller.object_names import is_header_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway_plugin.controller.keys import Keys
-    from gateway_plugin.controller.objects import Workload
+    from gateway_plugin.controller.route_keys import RouteKeys
+    from gateway_plugin.controller.workloads import Workload
 
 _SHOWN_CHARACTERS = 100
 
 
-def models_of_workload(workload: Workload, keys: Keys) -> tuple[list[str], list[Finding]]:
+def models_of_workload(workload: Workload, keys: RouteKeys) -> tuple[list[str], list[Finding]]:
     """All names that a route can match, and what is wrong with any."""
     own = _names(workload.labels, workload.annotations, keys)
     if workload.is_adapter:
@@ -31,11 +31,11 @@ def models_of_workload(workload: Workload, keys: Keys) -> tuple[list[str], list[
     return [name for name in written if is_header_value(name)], findings
 
 
-def _names(labels: Mapping[str, str], annotations: Mapping[str, str], keys: Keys) -> list[str]:
+def _names(labels: Mapping[str, str], annotations: Mapping[str, str], keys: RouteKeys) -> list[str]:
     return [place[keys.name].strip() for place in (labels, annotations) if keys.name in place]
 
 
-def _unusable(workload: Workload, written: Mapping[str, object], keys: Keys) -> Iterator[Finding]:
+def _unusable(workload: Workload, written: Mapping[str, object], keys: RouteKeys) -> Iterator[Finding]:
     for name in written:
         if not name:
             yield Finding(workload.ref, "EmptyModelName", f"{keys.name} is empty", "write a name, or remove it")
@@ -45,7 +45,7 @@ def _unusable(workload: Workload, written: Mapping[str, object], keys: Keys) -> 
             yield Finding(workload.ref, "UnroutableModelName", message, fix)
 
 
-def _about_pods(workload: Workload, own: list[str], of_pods: list[str], keys: Keys) -> Iterator[Finding]:
+def _about_pods(workload: Workload, own: list[str], of_pods: list[str], keys: RouteKeys) -> Iterator[Finding]:
     missing = [name for name in own if is_header_value(name) and name not in of_pods]
     if not workload.templates or not missing:
         return
@@ -58,7 +58,7 @@ def _about_pods(workload: Workload, own: list[str], of_pods: list[str], keys: Ke
         yield Finding(workload.ref, "PodsWithoutModel", message, f"add `{keys.name}: {missing[0]}` to the pod template")
 
 
-def _about_adapter(workload: Workload, own: list[str], keys: Keys) -> Iterator[Finding]:
+def _about_adapter(workload: Workload, own: list[str], keys: RouteKeys) -> Iterator[Finding]:
     for name in own:
         if name and name != workload.ref.name:
             message = f"its label {keys.name} is {name!r}, but engines and the gateway know it as {workload.ref.name!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway_plugin.controller.objects import Raw, texts
+from gateway_plugin.controller.workloads import Raw, texts
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "gateway-plugin"

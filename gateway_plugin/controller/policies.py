@@ -10,18 +10,18 @@ from gateway_plugin.controller.kinds import (
     ENVOY_EXTENSION_POLICY,
     GATEWAY,
 )
-from gateway_plugin.controller.objects import Raw, Snapshot, ref_of, texts
+from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, ref_of, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway_plugin.controller.kinds import Kind
+    from gateway_plugin.controller.kinds import ObjectKind
     from gateway_plugin.controller.routes import Parent
 
 _TARGET_HEADER = "target-pod"
 
 
-def about_policies(snapshot: Snapshot, parent: Parent) -> Iterator[Finding]:
+def about_policies(snapshot: ClusterSnapshot, parent: Parent) -> Iterator[Finding]:
     """Nothing where nobody looked, or where the Gateway itself is missing."""
     gateway = snapshot.gateways.get(parent.ref)
     if snapshot.policies is None or gateway is None:
@@ -35,7 +35,7 @@ def about_policies(snapshot: Snapshot, parent: Parent) -> Iterator[Finding]:
             yield from _not_accepted(kind, policy)
 
 
-def _targeting(policies: tuple[Raw, ...], kind: Kind, parent: Parent, gateway: Raw) -> Iterator[Raw]:
+def _targeting(policies: tuple[Raw, ...], kind: ObjectKind, parent: Parent, gateway: Raw) -> Iterator[Raw]:
     for policy in policies:
         same_place = (policy.get("metadata") or {}).get("namespace") == parent.namespace
         if policy.get("kind") == kind.name and same_place and _targets(policy.get("spec") or {}, parent, gateway):
@@ -61,7 +61,7 @@ def _heeds_the_choice(policy: Raw) -> bool:
     return any(str(source.get("header", "")).lower() == _TARGET_HEADER for source in sources)
 
 
-def _not_accepted(kind: Kind, policy: Raw) -> Iterator[Finding]:
+def _not_accepted(kind: ObjectKind, policy: Raw) -> Iterator[Finding]:
     ancestors = (policy.get("status") or {}).get("ancestors") or []
     for condition in (condition for state in ancestors for condition in state.get("conditions") or []):
         if condition.get("type") == "Accepted" and condition.get("status") == "False":

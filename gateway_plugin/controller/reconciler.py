@@ -10,15 +10,15 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from gateway_plugin.controller.announcing import Announcer
+from gateway_plugin.controller.announcing import RouteAnnouncer
+from gateway_plugin.controller.change_plan import is_removal, plan
 from gateway_plugin.controller.checks import check
-from gateway_plugin.controller.client import KubeClient, KubeError
 from gateway_plugin.controller.contests import Contests, contested
 from gateway_plugin.controller.desired import RouteRules, desired
 from gateway_plugin.controller.executor import Executor
 from gateway_plugin.controller.findings import Finding, in_order
-from gateway_plugin.controller.plan import is_removal, plan
-from gateway_plugin.controller.store import Store
+from gateway_plugin.controller.object_store import Store
+from gateway_plugin.controller.route_client import KubeClient, KubeError
 from gateway_plugin.controller.survey import survey
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from gateway_plugin.controller.objects import Ref, Snapshot
-    from gateway_plugin.controller.plan import Action
+    from gateway_plugin.controller.change_plan import Action
+    from gateway_plugin.controller.workloads import ClusterSnapshot, Ref
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Reconciler:
         self.findings: tuple[Finding, ...] = ()
         self._client, self.namespaces = client, tuple(namespaces)
         self._resync_seconds, self._now, self._rng = resync_seconds, now, rng
-        self._announcer = Announcer(client, now)
+        self._announcer = RouteAnnouncer(client, now)
         self._contests = Contests(asyncio.get_running_loop().time)
         self._awake = asyncio.Event()
         self._survey_due = True
@@ -82,7 +82,7 @@ class Reconciler:
         silent = asyncio.get_running_loop().time() - self._last_round
         return silent > self._resync_seconds + _LAST_RETRY_SECONDS + _STUCK_SECONDS
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> ClusterSnapshot:
         """What is known now."""
         return self.store.snapshot()
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.controller.kinds import GATEWAY, HTTP_ROUTE
-from gateway_plugin.controller.names import is_label_value
-from gateway_plugin.controller.objects import Raw, Ref, texts
+from gateway_plugin.controller.object_names import is_label_value
 from gateway_plugin.controller.ownership import MANAGED_BY, MANAGER, covers, is_ours, metadata
-from gateway_plugin.endpoints import EndpointTable
+from gateway_plugin.controller.workloads import Raw, Ref, texts
+from gateway_plugin.endpoints.endpoint_table import EndpointTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

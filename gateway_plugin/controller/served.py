@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_plugin.controller.findings import Finding
+from gateway_plugin.controller.label_reading import rank_count
 from gateway_plugin.controller.model_names import models_of_workload
-from gateway_plugin.controller.names import is_service_name
-from gateway_plugin.controller.objects import Ref, Template, Workload
-from gateway_plugin.controller.reading import rank_count
+from gateway_plugin.controller.object_names import is_service_name
+from gateway_plugin.controller.workloads import Ref, Template, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway_plugin.controller.keys import Keys
-    from gateway_plugin.endpoints import EndpointTable
+    from gateway_plugin.controller.route_keys import RouteKeys
+    from gateway_plugin.endpoints.endpoint_table import EndpointTable
 
 DEFAULT_PORT = 8000
 _MAX_PORT = 65535
@@ -38,12 +38,12 @@ class Served:
         """The workload."""
         return self.workload.ref
 
-    def is_labelled(self, keys: Keys) -> bool:
+    def is_labelled(self, keys: RouteKeys) -> bool:
         """Whether the model label selects its pods."""
         return any(template.labels.get(keys.name) == self.model for template in self.workload.templates)
 
 
-def interpret(workload: Workload, keys: Keys, endpoints: EndpointTable) -> tuple[list[Served], list[Finding]]:
+def interpret(workload: Workload, keys: RouteKeys, endpoints: EndpointTable) -> tuple[list[Served], list[Finding]]:
     """What a workload serves, and what is wrong with its labels."""
     models, findings = models_of_workload(workload, keys)
     if not models:
@@ -58,7 +58,7 @@ def interpret(workload: Workload, keys: Keys, endpoints: EndpointTable) -> tuple
     return [Served(workload, model, ports, service) for model in models], findings
 
 
-def _ports(workload: Workload, keys: Keys) -> tuple[int, ...]:
+def _ports(workload: Workload, keys: RouteKeys) -> tuple[int, ...]:
     own = _port(workload.labels.get(keys.port)) or DEFAULT_PORT
     ports: set[int] = set()
     for template in workload.templates or (Template(),):
@@ -67,7 +67,7 @@ def _ports(workload: Workload, keys: Keys) -> tuple[int, ...]:
     return tuple(sorted(ports))
 
 
-def _ranks(template: Template, keys: Keys) -> int:
+def _ranks(template: Template, keys: RouteKeys) -> int:
     return rank_count(template.labels.get(keys.ranks, "")) or template.ranks
 
 
@@ -77,7 +77,7 @@ def _port(text: str | None) -> int | None:
     return int(text) if 1 <= int(text) <= _MAX_PORT else None
 
 
-def _about_paths(workload: Workload, keys: Keys, endpoints: EndpointTable) -> Iterator[Finding]:
+def _about_paths(workload: Workload, keys: RouteKeys, endpoints: EndpointTable) -> Iterator[Finding]:
     """Paths are the operator's to publish: the plugin asks who sends to them, and counts."""
     written = workload.annotations.get(keys.custom_paths, "")
     paths = [path.strip() for path in written.split(",") if path.strip()]
@@ -87,7 +87,7 @@ def _about_paths(workload: Workload, keys: Keys, endpoints: EndpointTable) -> It
         yield Finding(workload.ref, "UnpublishedPath", message, "add them to extra_paths of plugin and controller")
 
 
-def _about_ports(workload: Workload, keys: Keys) -> Iterator[Finding]:
+def _about_ports(workload: Workload, keys: RouteKeys) -> Iterator[Finding]:
     places = [workload.labels, *(template.labels for template in workload.templates)]
     for text in sorted({place[keys.port] for place in places if keys.port in place}):
         if _port(text) is None:
@@ -104,10 +104,10 @@ def _about_ports(workload: Workload, keys: Keys) -> Iterator[Finding]:
         )
 
 
-def _seen_port(labels: Mapping[str, str], keys: Keys) -> int:
+def _seen_port(labels: Mapping[str, str], keys: RouteKeys) -> int:
     return _port(labels.get(keys.port)) or DEFAULT_PORT
 
 
-def _bad_service_name(workload: Workload, service: str, keys: Keys) -> Finding:
+def _bad_service_name(workload: Workload, service: str, keys: RouteKeys) -> Finding:
     message = f"annotation {keys.service_name} is {service[:100]!r}, which cannot be the name of a Service"
     return Finding(workload.ref, "BadServiceName", message, "write the name of a Service of the same namespace")

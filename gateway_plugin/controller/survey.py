@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_plugin.controller.client import KubeClient, KubeError
-from gateway_plugin.controller.kinds import POD, POLICIES, WATCHED, Kind
+from gateway_plugin.controller.kinds import POD, POLICIES, WATCHED, ObjectKind
+from gateway_plugin.controller.route_client import KubeClient, KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway_plugin.controller.objects import Raw
-    from gateway_plugin.controller.store import Store
+    from gateway_plugin.controller.object_store import Store
+    from gateway_plugin.controller.workloads import Raw
 
 _FORBIDDEN = 403
 
@@ -47,7 +47,9 @@ async def survey_policies(client: KubeClient, store: Store, namespace: str) -> N
     store.policies = tuple(found)
 
 
-async def _list(client: KubeClient, kind: Kind, namespaces: Sequence[str], selector: str = "") -> list[Raw] | None:
+async def _list(
+    client: KubeClient, kind: ObjectKind, namespaces: Sequence[str], selector: str = ""
+) -> list[Raw] | None:
     """None: it may not be read. A kind that does not exist has no objects."""
     found: list[Raw] = []
     for namespace in namespaces or ("",):

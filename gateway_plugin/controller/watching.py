@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import kopf
 
-from gateway_plugin.controller.kinds import WATCHED, Kind
-from gateway_plugin.controller.objects import ref_of
-from gateway_plugin.listeners import StartError
+from gateway_plugin.controller.kinds import WATCHED, ObjectKind
+from gateway_plugin.controller.workloads import ref_of
+from gateway_plugin.settings.start_error import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from gateway_plugin.controller.client import KubeClient
     from gateway_plugin.controller.reconciler import Reconciler
+    from gateway_plugin.controller.route_client import KubeClient
 
 # The server ends a watch after this long, and the next one begins where it ended.
 _WATCH_SECONDS = 300
@@ -99,7 +99,9 @@ def _login(client: KubeClient) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:
     return login
 
 
-def _handler(reconciler: Reconciler, kind: Kind, loop: asyncio.AbstractEventLoop) -> Callable[..., Awaitable[None]]:
+def _handler(
+    reconciler: Reconciler, kind: ObjectKind, loop: asyncio.AbstractEventLoop
+) -> Callable[..., Awaitable[None]]:
     def apply(event: kopf.RawEvent) -> None:
         raw, store = event["object"], reconciler.store
         changed = store.drop(ref_of(kind, raw)) if event["type"] == "DELETED" else store.put(kind, raw)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway_plugin.endpoints import Family
+from gateway_plugin.endpoints.endpoint_table import ApiFamily
 from gateway_plugin.openai.errors import error_object
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ _ANTHROPIC_TYPES = {
 }
 
 
-def error_in_form(error: ApiError, family: Family, request_id: str) -> bytes:
+def error_in_form(error: ApiError, family: ApiFamily, request_id: str) -> bytes:
     """The JSON document."""
-    if family is Family.ANTHROPIC:
+    if family is ApiFamily.ANTHROPIC:
         said = {"type": anthropic_type(error.status), "message": error.message}
         return msgspec.json.encode({"type": "error", "error": said, "request_id": request_id})
-    if family is Family.RERANK:
+    if family is ApiFamily.RERANK:
         inner = error_object(error.status, error.message, code=error.code, param=error.param)
         return msgspec.json.encode({"message": error.message, "error": inner})
     return error.body

@@ -32,7 +32,7 @@ _UNCODED = (b"", b"7bit", b"8bit", b"binary")
 _CHARSETS = (b"", b"utf-8", b"utf8", b"us-ascii")
 
 
-class Part(NamedTuple):
+class FormPart(NamedTuple):
     """One value of a form, and where it stands in the body."""
 
     name: bytes
@@ -57,7 +57,7 @@ def boundary_of(content_type: str) -> bytes:
     return boundary
 
 
-def parts(body: bytes, boundary: bytes) -> Iterator[Part]:
+def parts(body: bytes, boundary: bytes) -> Iterator[FormPart]:
     """The parts of a form in their order; raises ApiError 400, at the latest after the last one."""
     mark = b"--" + boundary
     at = len(_LINE) if body.startswith(_LINE) else 0
@@ -87,7 +87,7 @@ def _unreadable(why: str) -> ApiError:
     return bad_form(f"failed to parse multipart form: {why}")
 
 
-def _part(body: bytes, at: int, mark: bytes) -> Part:
+def _part(body: bytes, at: int, mark: bytes) -> FormPart:
     start = body.find(_LINE + _LINE, at, at + _MAX_HEADER_BYTES)
     if start < 0:
         raise _unreadable("the headers of a part do not end")
@@ -96,7 +96,7 @@ def _part(body: bytes, at: int, mark: bytes) -> Part:
     end = body.find(_LINE + mark, start)
     if end < 0:
         raise _unreadable("it ends before its last boundary")
-    return Part(name, start, end, is_plain)
+    return FormPart(name, start, end, is_plain)
 
 
 def _headers(lines: list[bytes]) -> tuple[bytes, bool]:

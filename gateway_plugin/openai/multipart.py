@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_plugin.openai.form_parts import Part, bad_form, boundary_of, parts
+from gateway_plugin.openai.form_parts import FormPart, bad_form, boundary_of, parts
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.values import MAX_MODEL_BYTES, missing_model, truth
 
@@ -27,9 +27,9 @@ def multipart_with_model(content_type: str, body: bytes, model: str) -> bytes:
     return b"".join((text[: part.start], model.encode(), text[part.end :]))
 
 
-def _deciding_parts(content_type: str, body: bytes) -> dict[bytes, Part]:
+def _deciding_parts(content_type: str, body: bytes) -> dict[bytes, FormPart]:
     """Engines take the last part of a name, others the first: of these there must be one."""
-    found: dict[bytes, Part] = {}
+    found: dict[bytes, FormPart] = {}
     for part in parts(body, boundary_of(content_type)):
         if part.name in _WANTED:
             if part.name in found:
@@ -38,7 +38,7 @@ def _deciding_parts(content_type: str, body: bytes) -> dict[bytes, Part]:
     return found
 
 
-def _text(body: bytes, part: Part) -> str:
+def _text(body: bytes, part: FormPart) -> str:
     name = part.name.decode()
     if part.end - part.start > MAX_MODEL_BYTES:
         raise bad_form(f"form field '{name}' is longer than {MAX_MODEL_BYTES} bytes")

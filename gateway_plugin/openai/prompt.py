@@ -7,9 +7,9 @@ import re
 import msgspec
 from msgspec import Raw
 
-from gateway_plugin.endpoints import BodyKind
+from gateway_plugin.endpoints.endpoint_table import BodyKind
+from gateway_plugin.openai.body_fields import ABSENT, Fields, Span, read_fields
 from gateway_plugin.openai.errors import bad_body
-from gateway_plugin.openai.fields import ABSENT, Fields, Span, read_fields
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt_key import MAX_SHORT_BYTES, long_key, short_key
 from routing.prefix.prefix_keys import BYTES_PER_TOKEN

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from gateway_plugin.openai.fields import Span
+    from gateway_plugin.openai.body_fields import Span
 
 _MEDIA_BYTES = 4096
 # Any string longer than _MEDIA_BYTES covers at least one whole probe.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway_plugin.peers.wire import MalformedError, read_report
+from gateway_plugin.peers.wire import MalformedNewsError, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ class Inbox:
     def _read(self, model: str, replica: str, value: bytes) -> None:
         try:
             self._elsewhere.hear(model, replica, read_report(value))
-        except MalformedError:
+        except MalformedNewsError:
             self.skipped["malformed"] += 1
 
     def _keep(self, model: str, before: Mapping[str, _Field], now: dict[str, _Field]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from gateway_plugin.peers.wire import MAX_VALUE_BYTES, MalformedError
+from gateway_plugin.peers.wire import MAX_VALUE_BYTES, MalformedNewsError
 from protos import replica_state_pb2 as pb
 from routing.pods.pod_work import uid_hash
 from routing.prefix.prefix_keys import keys_of
@@ -61,7 +61,7 @@ class News:
         """What another replica has told."""
         try:
             message = _read(value)
-        except MalformedError:
+        except MalformedNewsError:
             self.counts["malformed"] += 1
             return
         room = MAX_PROMPTS
@@ -95,8 +95,8 @@ class News:
 
 def _read(value: bytes) -> pb.PromptNews:
     if len(value) > MAX_VALUE_BYTES:
-        raise MalformedError(f"{len(value)} bytes, more than {MAX_VALUE_BYTES}")
+        raise MalformedNewsError(f"{len(value)} bytes, more than {MAX_VALUE_BYTES}")
     try:
         return pb.PromptNews.FromString(value)
     except DecodeError:
-        raise MalformedError("not a PromptNews") from None
+        raise MalformedNewsError("not a PromptNews") from None

@@ -10,7 +10,7 @@ import secrets
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gateway_plugin.peers.wire import MalformedError, read_settled, settled_bytes
+from gateway_plugin.peers.wire import MalformedNewsError, read_settled, settled_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -75,7 +75,7 @@ class Post:
         for value in values:
             try:
                 settled = read_settled(value)
-            except MalformedError:
+            except MalformedNewsError:
                 self.counts["malformed"] += 1
                 continue
             self.counts["received"] += 1

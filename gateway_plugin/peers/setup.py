@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from gateway_plugin.peers.collector import ReplicaCollector
 from gateway_plugin.peers.news import News
+from gateway_plugin.peers.peer_metrics import ReplicaCollector
+from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post
 from gateway_plugin.peers.sharing import Sharing
-from gateway_plugin.peers.store import PeerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prometheus_client import CollectorRegistry
 
-    from gateway_plugin.settings import Settings
+    from gateway_plugin.settings.settings import Settings
     from routing.pods.pod_table import PodTable
     from routing.router import Router
 

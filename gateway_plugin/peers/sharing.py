@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.peers.announcer import Announcer
 from gateway_plugin.peers.inbox import Inbox
-from gateway_plugin.peers.store import OLDEST_NEWS, Turn
+from gateway_plugin.peers.peer_store import OLDEST_NEWS, Turn
 from ratelimit import StoreUnavailable
 from routing.pods.elsewhere import Elsewhere
 from routing.pods.pod_work import own_work
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from gateway_plugin.peers.news import News
+    from gateway_plugin.peers.peer_store import Answers
     from gateway_plugin.peers.post import Post
-    from gateway_plugin.peers.store import Answers
     from routing.pods.pod_table import PodTable
 
     class Store(Protocol):

@@ -17,7 +17,7 @@ _MAX_COUNT = 2**53
 _MAX_SECONDS = 86_400.0
 
 
-class MalformedError(ValueError):
+class MalformedNewsError(ValueError):
     """Bytes that no replica of ours has written."""
 
 
@@ -28,11 +28,11 @@ def report_bytes(report: Report) -> bytes:
 def read_report(value: bytes) -> Report:
     """Raises MalformedError."""
     if len(value) > MAX_VALUE_BYTES:
-        raise MalformedError(f"{len(value)} bytes, more than {MAX_VALUE_BYTES}")
+        raise MalformedNewsError(f"{len(value)} bytes, more than {MAX_VALUE_BYTES}")
     try:
         message = pb.ReplicaState.FromString(value)
     except DecodeError:
-        raise MalformedError("not a ReplicaState") from None
+        raise MalformedNewsError("not a ReplicaState") from None
     return Report(message.sequence, tuple(map(_read_pod, message.pods)))
 
 
@@ -54,13 +54,13 @@ def read_settled(value: bytes) -> Settled:
     try:
         message = pb.ForwardedOutcome.FromString(value)
     except DecodeError:
-        raise MalformedError("not a ForwardedOutcome") from None
+        raise MalformedNewsError("not a ForwardedOutcome") from None
     tokens = message.prompt_tokens, message.cached_tokens, message.output_tokens
     if max(tokens) > _MAX_COUNT:
-        raise MalformedError("more tokens than anybody counts")
+        raise MalformedNewsError("more tokens than anybody counts")
     ttft_seconds = message.ttft_seconds if message.HasField("ttft_seconds") else None
     if ttft_seconds is not None and not 0.0 <= ttft_seconds <= _MAX_SECONDS:
-        raise MalformedError("a time to first token that nobody waits")
+        raise MalformedNewsError("a time to first token that nobody waits")
     return Settled(message.charge_id, message.model, message.pod_address, message.succeeded, *tokens, ttft_seconds)
 
 
@@ -81,9 +81,9 @@ def _read_pod(message: pb.PodWork) -> PodWork:
     counts = message.inflight_requests, message.requests_total
     tokens = message.inflight_prompt_tokens, message.inflight_output_tokens, message.prefill_backlog_tokens
     if max(counts) > _MAX_COUNT or not all(0.0 <= value <= _MAX_COUNT for value in tokens):
-        raise MalformedError("a count that no pod has")
+        raise MalformedNewsError("a count that no pod has")
     if not math.isfinite(message.prefill_booked_tokens):
-        raise MalformedError("a count that is no number")
+        raise MalformedNewsError("a count that is no number")
     return PodWork(
         message.address,
         message.uid_hash,

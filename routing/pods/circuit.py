@@ -55,7 +55,7 @@ class Failure(StrEnum):
     """It did not pass the light check that precedes the probe."""
 
 
-class State(Enum):
+class CircuitState(Enum):
     CLOSED = "closed"
     HALF_OPEN = "half_open"
     OPEN = "open"
@@ -112,7 +112,7 @@ class Circuit:
         changed: Callable[[Circuit], None],
         settings: CircuitSettings = DEFAULT_CIRCUIT,
     ) -> None:
-        self.state = State.CLOSED
+        self.state = CircuitState.CLOSED
         self.reason: Failure | None = None
         """What opened it, until it is closed."""
         self.failures: Counter[Failure] = Counter()
@@ -138,7 +138,7 @@ class Circuit:
         self.failures[failure] += 1
         if charge_id in self._probes:
             self._open(failure)
-        elif self.state is State.CLOSED:
+        elif self.state is CircuitState.CLOSED:
             self._count(failure)
             if max(self._requests, self._scrapes) >= _FULL:
                 self._open(failure)
@@ -146,9 +146,11 @@ class Circuit:
     def succeeded(self, charge_id: str = "", took_seconds: float = math.inf) -> None:
         """A request was answered well; it took so long, and its log some seconds more."""
         began_seconds = self._clock() - took_seconds - self._settings.told_within_seconds
-        if charge_id in self._probes or (self.state is State.HALF_OPEN and began_seconds > self._entered_at_seconds):
+        if charge_id in self._probes or (
+            self.state is CircuitState.HALF_OPEN and began_seconds > self._entered_at_seconds
+        ):
             self._close()
-        elif self.state is State.CLOSED:
+        elif self.state is CircuitState.CLOSED:
             self._requests = self._scrapes = 0
 
     def unclear(self, charge_id: str) -> None:
@@ -163,7 +165,7 @@ class Circuit:
     @property
     def is_due(self) -> bool:
         """Whether it is time for the light check."""
-        return self.state is State.OPEN and self._clock() >= self.retry_at_seconds
+        return self.state is CircuitState.OPEN and self._clock() >= self.retry_at_seconds
 
     def checked(self, *, passed: bool) -> None:
         """The light check's result; passed over when none was due."""
@@ -171,7 +173,7 @@ class Circuit:
             return
         if passed:
             self._next_probe_at_seconds = self._clock()
-            self._enter(State.HALF_OPEN)
+            self._enter(CircuitState.HALF_OPEN)
         else:
             self.failures[Failure.CHECK] += 1
             self._delay(Failure.CHECK)
@@ -179,7 +181,7 @@ class Circuit:
     @property
     def wants_probe(self) -> bool:
         """Whether the next request should be the probe."""
-        return self.state is State.HALF_OPEN and self._clock() >= self._next_probe_at_seconds
+        return self.state is CircuitState.HALF_OPEN and self._clock() >= self._next_probe_at_seconds
 
     def probe(self, charge_id: str, is_over: Callable[[], bool]) -> None:
         """The request of that charge id is the probe; `is_over` says when its lease has ended."""
@@ -209,16 +211,16 @@ class Circuit:
             self._requests += _FULL // IN_A_ROW[failure]
 
     def _open(self, failure: Failure) -> None:
-        if self._clock() - self._closed_at_seconds >= self._settings.calm_seconds and self.state is State.CLOSED:
+        if self._clock() - self._closed_at_seconds >= self._settings.calm_seconds and self.state is CircuitState.CLOSED:
             self.attempts = 0
         self.reason = failure
         self._delay(failure)
-        self._enter(State.OPEN)
+        self._enter(CircuitState.OPEN)
 
     def _close(self) -> None:
         self.reason = None
         self._closed_at_seconds = self._clock()
-        self._enter(State.CLOSED)
+        self._enter(CircuitState.CLOSED)
 
     def _delay(self, failure: Failure) -> None:
         settings = self._settings
@@ -227,7 +229,7 @@ class Circuit:
         self.attempts += failure not in _NOT_NOW
         self.retry_at_seconds = self._clock() + delay * (1 - self._rng.random() / 2)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: CircuitState) -> None:
         self.state = state
         self._entered_at_seconds = self._clock()
         self._requests = self._scrapes = self._probes_begun = 0

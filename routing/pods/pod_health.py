@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from routing.pods.circuit import DEFAULT_CIRCUIT, Circuit, State
+from routing.pods.circuit import DEFAULT_CIRCUIT, Circuit, CircuitState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class PodHealth:
         max_sick_share: float = MAX_SICK_SHARE,
         settings: CircuitSettings = DEFAULT_CIRCUIT,
     ) -> None:
-        self.transitions: Counter[tuple[State, Failure | None]] = Counter()
+        self.transitions: Counter[tuple[CircuitState, Failure | None]] = Counter()
         """Since the start, by the state entered and what caused it."""
         self.version = 0
         """Grows with every change of a pod's health."""
@@ -124,10 +124,10 @@ class PodHealth:
         """The circuit of a pod that has ever failed."""
         return self._circuits.get(row)
 
-    def state(self, row: int) -> State:
+    def state(self, row: int) -> CircuitState:
         """The circuit's state."""
         circuit = self._circuits.get(row)
-        return State.CLOSED if circuit is None else circuit.state
+        return CircuitState.CLOSED if circuit is None else circuit.state
 
     def describe(self, row: int) -> str:
         """One word for people: "asleep", or the circuit's state."""
@@ -171,14 +171,14 @@ class PodHealth:
 
     def _badness(self, row: int) -> tuple[bool, int, float]:
         circuit = self._circuits[row]
-        return circuit.state is State.OPEN, circuit.attempts, circuit.retry_at_seconds
+        return circuit.state is CircuitState.OPEN, circuit.attempts, circuit.retry_at_seconds
 
     def _changed(self, row: int, circuit: Circuit) -> None:
         # A check of a pod that has gone may still come back; its circuit is nobody's.
         if self._circuits.get(row) is not circuit:
             return
         self.transitions[circuit.state, circuit.reason] += 1
-        if circuit.state is State.CLOSED:
+        if circuit.state is CircuitState.CLOSED:
             self._sick.discard(row)
         else:
             self._sick.add(row)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from routing.pods.columns import FloatColumn
     from routing.pods.pod_view import PodView
     from routing.spec import PodSpec
-    from routing.strategies.policy import Outcome, RoutingRequest
+    from routing.strategies.policy import RequestOutcome, RoutingRequest
 
 
 class Combined(Policy):
@@ -74,7 +74,7 @@ class Combined(Policy):
         for policy in self._weights:
             policy.booked(pod, request)
 
-    def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
+    def settled(self, request: RoutingRequest, outcome: RequestOutcome) -> None:
         """All parts learn of it."""
         for policy in self._weights:
             policy.settled(request, outcome)

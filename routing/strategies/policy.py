@@ -40,7 +40,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """`routingConfig` of the request's profile."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class RequestOutcome(msgspec.Struct, frozen=True, gc=False):
     """How a booked request ended, as Envoy's access log tells it."""
 
     pod: PodSpec | None
@@ -88,5 +88,5 @@ class Policy:
     def booked(self, pod: PodSpec, request: RoutingRequest) -> None:
         """A request was sent to a pod."""
 
-    def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
+    def settled(self, request: RoutingRequest, outcome: RequestOutcome) -> None:
         """A booked request ended, and Envoy said how."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from routing.candidates import Candidates
     from routing.spec import PodSpec
-    from routing.strategies.policy import Outcome, RoutingRequest
+    from routing.strategies.policy import RequestOutcome, RoutingRequest
 
 # A burst of a few dozen requests tells nothing of who floods.
 LIGHT_TOKENS = 64_000.0
@@ -65,7 +65,7 @@ class VtcBasic(Policy):
         if request.user:
             self._served.add(request.user, _weighted(request, request.prompt_tokens, request.output_tokens))
 
-    def settled(self, request: RoutingRequest, outcome: Outcome) -> None:
+    def settled(self, request: RoutingRequest, outcome: RequestOutcome) -> None:
         """Puts the real tokens in place of the expected ones; a failed request took nothing."""
         if request.user:
             real = _weighted(request, outcome.prompt_tokens, outcome.output_tokens)

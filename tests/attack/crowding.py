@@ -20,7 +20,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.procfs import cpu_seconds, raise_open_files, rss_bytes
-from gateway_plugin.demo.stack import Stack, StackOptions
+from gateway_plugin.tools.demo.stack import Stack, StackOptions
 from tests.attack.crowd import ATTACKS
 from tests.envoy_flavours import TEMPLATES
 

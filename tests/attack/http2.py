@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import hpack
 
-from gateway_plugin.wire import frames
+from gateway_plugin.grpc.http2 import frames
 from tests.attack.engine import MARK
 from tests.attack.http1 import Answer, Heard
 

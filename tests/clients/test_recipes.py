@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from gateway_plugin.demo.ports import Ports
-from gateway_plugin.demo.stack import StackOptions
-from gateway_plugin.settings import Settings
+from gateway_plugin.settings.settings import Settings
+from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.demo.stack import StackOptions
 
 if TYPE_CHECKING:
     from tests.integration.chain.conftest import Gateway, OpenGateway

@@ -12,7 +12,7 @@ import sys
 import venv
 from pathlib import Path
 
-from gateway_plugin.envoy_config.process import BINARY_VARIABLE
+from gateway_plugin.tools.envoy_config.process import BINARY_VARIABLE
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.exchange_cost import messages_of
-from gateway_plugin.app import App
-from gateway_plugin.settings import Settings
+from gateway_plugin.app.process import App
+from gateway_plugin.settings.settings import Settings
 from ratelimit import UserRecord
 from routing.spec import ClusterState, PodSpec
 from tests.house.plan import PACKAGES, ROOT, room_of

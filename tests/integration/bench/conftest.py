@@ -10,12 +10,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway_plugin.bench.asks import Ask
-from gateway_plugin.bench.client import Client, open_session
-from gateway_plugin.bench.generator import Generator
-from gateway_plugin.bench.prompts import Texts
-from gateway_plugin.bench.tally import Tally
-from gateway_plugin.bench.target import CHAT, Target
+from gateway_plugin.tools.bench.asks import Ask
+from gateway_plugin.tools.bench.generator import Generator
+from gateway_plugin.tools.bench.load_client import Client, open_session
+from gateway_plugin.tools.bench.prompts import Texts
+from gateway_plugin.tools.bench.tally import Tally
+from gateway_plugin.tools.bench.target import CHAT, BenchTarget
 from simulator import EngineConfig, RunningPod, SimulatedPod, start
 
 
@@ -25,7 +25,7 @@ class Bench:
 
     pod: RunningPod
     session: aiohttp.ClientSession
-    target: Target
+    target: BenchTarget
 
     def change(self, **fields: Any) -> None:
         self.target = replace(self.target, **fields)
@@ -48,6 +48,6 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     pod = await start(SimulatedPod(name="pod-1", model="m", speed=100), EngineConfig(), "127.0.0.1", 0)
     async with open_session() as session:
-        target = Target(f"http://127.0.0.1:{pod.port}", CHAT, "m", timeout_seconds=20.0)
+        target = BenchTarget(f"http://127.0.0.1:{pod.port}", CHAT, "m", timeout_seconds=20.0)
         yield Bench(pod, session, target)
     await pod.stop()

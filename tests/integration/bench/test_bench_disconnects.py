@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway_plugin.bench.answers import BAD_ANSWER, CUT_OFF, ERROR_IN_STREAM
-from gateway_plugin.bench.asks import Ask
-from gateway_plugin.bench.client import CANNOT_CONNECT, CONNECTION_LOST
-from gateway_plugin.bench.generator import HOPELESS
-from gateway_plugin.bench.probe import BenchError, probe
-from gateway_plugin.bench.sample import TIMEOUT, UNFINISHED
-from gateway_plugin.bench.tally import HOPELESS_AFTER
-from gateway_plugin.demo.ports import free_port
+from gateway_plugin.tools.bench.answers import BAD_ANSWER, CUT_OFF, ERROR_IN_STREAM
+from gateway_plugin.tools.bench.asks import Ask
+from gateway_plugin.tools.bench.generator import HOPELESS
+from gateway_plugin.tools.bench.load_client import CANNOT_CONNECT, CONNECTION_LOST
+from gateway_plugin.tools.bench.probe import BenchError, probe
+from gateway_plugin.tools.bench.sample import TIMEOUT, UNFINISHED
+from gateway_plugin.tools.bench.tally import HOPELESS_AFTER
+from gateway_plugin.tools.demo.ports import free_port
 from tests.integration.bench.conftest import Bench
 
 ONE = [Ask(0.0, 10, 20)]

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway_plugin.bench.asks import Ask
-from gateway_plugin.bench.outcome import result_of
-from gateway_plugin.bench.summary import Objective
-from gateway_plugin.bench.target import COMPLETIONS
+from gateway_plugin.tools.bench.asks import Ask
+from gateway_plugin.tools.bench.outcome import result_of
+from gateway_plugin.tools.bench.summary import Objective
+from gateway_plugin.tools.bench.target import COMPLETIONS
 from tests.integration.bench.conftest import Bench
 
 ASKS = [Ask(0.01 * number, 40, 10) for number in range(20)]

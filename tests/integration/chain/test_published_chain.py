@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from gateway_plugin.demo.stack import StackOptions
-from gateway_plugin.endpoints import ENDPOINTS, Answerer, BodyKind
+from gateway_plugin.endpoints.endpoint_table import ENDPOINTS, Answerer, BodyKind
+from gateway_plugin.tools.demo.stack import StackOptions
 from tests.integration.chain.conftest import BODY
 from tests.raw_http import Answer, request, send
 

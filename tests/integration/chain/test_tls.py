@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from gateway_plugin.demo.stack import StackOptions
-from gateway_plugin.envoy_config.model import PluginTls
+from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.envoy_config.model import PluginTls
 
 if TYPE_CHECKING:
     from tests.integration.chain.conftest import OpenGateway

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_kubernetes import FakeServer, running
 from tests.integration.controller.controller_harness import ROUTES
-from tests.unit.controller.gateway_schemas import CRDS, admit
+from tests.unit.gateway_plugin.controller.gateway_schemas import CRDS, admit
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway_plugin.controller.announcing import Announcer
-from gateway_plugin.controller.client import connected
+from gateway_plugin.controller.announcing import RouteAnnouncer
 from gateway_plugin.controller.findings import Finding
-from gateway_plugin.controller.objects import Ref
+from gateway_plugin.controller.route_client import connected
+from gateway_plugin.controller.workloads import Ref
 from tests.fake_kubernetes import FakeServer
 
 _START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -31,9 +31,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def announcer(server: FakeServer, tmp_path: Path, clock: Clock) -> AsyncIterator[Announcer]:
+async def announcer(server: FakeServer, tmp_path: Path, clock: Clock) -> AsyncIterator[RouteAnnouncer]:
     async with connected(server.kubeconfig(tmp_path)) as client:
-        yield Announcer(client, lambda: clock.now)
+        yield RouteAnnouncer(client, lambda: clock.now)
 
 
 def uid(ref: Ref) -> str:
@@ -41,7 +41,7 @@ def uid(ref: Ref) -> str:
 
 
 async def test_once_then_hourly_then_over(
-    server: FakeServer, announcer: Announcer, clock: Clock, caplog: pytest.LogCaptureFixture
+    server: FakeServer, announcer: RouteAnnouncer, clock: Clock, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO", "gateway_plugin")
     for minutes in (0, 10, 50):
@@ -62,14 +62,14 @@ async def test_once_then_hourly_then_over(
     assert lines == [told, "BadPort of Deployment default/a is over", told]
 
 
-async def test_events_that_nobody_may_write_stop_nothing(server: FakeServer, announcer: Announcer):
+async def test_events_that_nobody_may_write_stop_nothing(server: FakeServer, announcer: RouteAnnouncer):
     server.faults.refuse_events = True
     other = Finding(Ref("Deployment", "nowhere", "b"), "BadPort", "port 0", "use another")
     await announcer.announce([_FINDING, other], uid)
     assert server.requests.count("create events") == 2
 
 
-async def test_many_findings_come_in_portions(server: FakeServer, announcer: Announcer):
+async def test_many_findings_come_in_portions(server: FakeServer, announcer: RouteAnnouncer):
     findings = [Finding(Ref("Deployment", "default", f"d-{n}"), "BadPort", "port 0", "fix") for n in range(120)]
     for expected in (50, 100, 120, 120):
         await announcer.announce(findings, uid)

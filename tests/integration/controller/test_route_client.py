@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway_plugin.controller.client import KubeClient, KubeError, connected
 from gateway_plugin.controller.kinds import DEPLOYMENT, LEADER_WORKER_SET, SERVICE
-from gateway_plugin.controller.objects import Ref
+from gateway_plugin.controller.route_client import KubeClient, KubeError, connected
+from gateway_plugin.controller.workloads import Ref
 from tests.fake_kubernetes import FakeServer
 from tests.integration.controller.controller_harness import deployment
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from gateway_plugin.cli import cli
+from gateway_plugin.cli.application import cli
 from tests.fake_kubernetes import FakeServer
 from tests.integration.controller.controller_harness import ROUTES, controller, deployment, eventually, workload
 

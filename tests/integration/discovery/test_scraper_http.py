@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from gateway_plugin.engines.scraper import Scraper
+from gateway_plugin.pods.engines.scraper import Scraper
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 

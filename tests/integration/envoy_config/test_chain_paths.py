@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_plugin.endpoints import ENDPOINTS, Answerer
+from gateway_plugin.endpoints.endpoint_table import ENDPOINTS, Answerer
 from tests.integration.envoy_config.conftest import MODEL
 from tests.raw_http import Answer, request, send
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_plugin.envoy_config.model import Model
-from gateway_plugin.envoy_config.process import EnvoyError, start_envoy
+from gateway_plugin.tools.envoy_config.model import Model
+from gateway_plugin.tools.envoy_config.process import EnvoyError, start_envoy
 
 if TYPE_CHECKING:
     from tests.integration.envoy_config.conftest import Chain

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway_plugin.envoy_config.model import EnvoyConfig, Model
-from gateway_plugin.envoy_config.process import envoy_binary
-from gateway_plugin.envoy_config.render import write
+from gateway_plugin.tools.envoy_config.model import EnvoyConfig, Model
+from gateway_plugin.tools.envoy_config.process import envoy_binary
+from gateway_plugin.tools.envoy_config.render import write
 from tests.envoy_flavours import templates_of
 
 pytestmark = pytest.mark.envoy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway_plugin.discovery.kubernetes.discovery import KubernetesDiscovery, Options
-from gateway_plugin.discovery.kubernetes.keys import Keys
+from gateway_plugin.pods.kubernetes.discovery import KubernetesDiscovery, Options
+from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
 from routing.pods.pod_table import PodTable
 from tests.fake_kubernetes import FakeServer, running
 
@@ -38,7 +38,7 @@ class Following:
         self.table = PodTable(lambda: 0.0)
         self.states: list[ClusterState] = []
         kubeconfig = server.kubeconfig(directory)
-        self.discovery = KubernetesDiscovery(Options(Keys(), kubeconfig=kubeconfig, **options), self._hear)
+        self.discovery = KubernetesDiscovery(Options(LabelKeys(), kubeconfig=kubeconfig, **options), self._hear)
 
     def _hear(self, state: ClusterState) -> None:
         self.states.append(state)

@@ -10,9 +10,9 @@ import pytest
 import trustme
 from kubernetes.aio.config import incluster_config
 
-from gateway_plugin.discovery.discovery_error import DiscoveryError
-from gateway_plugin.discovery.kubernetes.api import Api, ApiRefusedError, ApiUnreachableError
-from gateway_plugin.discovery.kubernetes.objects import decode_page
+from gateway_plugin.pods.discovery_error import DiscoveryError
+from gateway_plugin.pods.kubernetes.api_client import Api, ApiRefusedError, ApiUnreachableError
+from gateway_plugin.pods.kubernetes.pod_objects import decode_page
 from tests.fake_kubernetes import FakeServer, pod, running
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway_plugin.demo.ports import Ports
-from gateway_plugin.demo.processes import Process, script
-from gateway_plugin.demo.stack import HOST, Stack, StackOptions
-from gateway_plugin.settings import load
+from gateway_plugin.settings.settings import load
+from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.demo.processes import Process, script
+from gateway_plugin.tools.demo.stack import HOST, Stack, StackOptions
 from tests.fake_kubernetes import pod, readiness
 from tests.integration.kubernetes.conftest import PATIENCE_SECONDS
 
@@ -163,8 +163,8 @@ def test_the_client_is_loaded_only_when_it_is_used(missing: bool, tmp_path: Path
     code = """
 import sys
 if {missing}: sys.modules["kubernetes"] = None
-from gateway_plugin.app import App, StartError
-from gateway_plugin.settings import load
+from gateway_plugin.app.process import App, StartError
+from gateway_plugin.settings.settings import load
 assert not any(name.startswith(("kubernetes", "kopf")) and sys.modules[name] for name in sys.modules)
 try:
     App(load(environ={{"GATEWAY_DISCOVERY": "kubernetes"}}).settings)

@@ -21,8 +21,8 @@ from ratelimit import (
     StoreUnavailable,
     UserRecord,
 )
-from ratelimit.keys import counter_prefix, record_key
-from ratelimit.store import ItemRefused
+from ratelimit.store.limit_store import ItemRefused
+from ratelimit.store.redis_keys import counter_prefix, record_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratelimit import RedisStore, StoreUnavailable
-from ratelimit.replicas import GONE_SECONDS, Replicas
+from ratelimit.outage.replicas import GONE_SECONDS, Replicas
 
 
 async def test_replicas_are_counted_and_forgotten(server):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ratelimit import redis_store as scripts_of_limits
-from ratelimit import redis_users as scripts_of_users
-from ratelimit.scripts import Script
+from ratelimit.store import redis_store as scripts_of_limits
+from ratelimit.store import redis_users as scripts_of_users
+from ratelimit.store.scripts import Script
 
 if TYPE_CHECKING:
     import pytest

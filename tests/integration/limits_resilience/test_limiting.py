@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_plugin.api.announced import AnnouncedStore
-from gateway_plugin.limiting import Limiting
-from gateway_plugin.settings import Settings
+from gateway_plugin.accounting.limiting import Limiting
+from gateway_plugin.http.announced import AnnouncedStore
+from gateway_plugin.settings.settings import Settings
 from ratelimit import (
     Admission,
     Decision,
@@ -91,7 +91,7 @@ async def test_sources_are_counted_for_all_replicas_together(valkey: Valkey):
 async def test_a_revoked_key_stops_working_in_every_replica_that_hears_of_it(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("ratelimit.key_owners.FRESH_SECONDS", 3600)
+    monkeypatch.setattr("ratelimit.users.key_owners.FRESH_SECONDS", 3600)
     async with opened(valkey.url) as one, opened(valkey.url) as other:
         assert isinstance(one.store, RedisStore)
         users = AnnouncedStore(one.store, one.store, one.store)

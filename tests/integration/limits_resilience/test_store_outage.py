@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ratelimit import Admission, Outcome, RedisStore, Settlement, UserRecord
-from ratelimit.batching import BatchingLimits
-from ratelimit.breaker import State
-from ratelimit.guard import StoreGuard
-from ratelimit.known_users import KnownUsers
-from ratelimit.last_spent import LastSpent
-from ratelimit.local_limits import LocalLimits, Part
-from ratelimit.resilience import ResilientLimits
-from ratelimit.user_cache import UserCache
-from ratelimit.user_changes import UserChanges
+from ratelimit.outage.breaker import BreakerState
+from ratelimit.outage.last_spent import LastSpent
+from ratelimit.outage.local_limits import LocalLimits, Part
+from ratelimit.outage.resilience import ResilientLimits
+from ratelimit.outage.store_guard import StoreGuard
+from ratelimit.store.batching import BatchingLimits
+from ratelimit.users.known_users import KnownUsers
+from ratelimit.users.user_cache import UserCache
+from ratelimit.users.user_changes import UserChanges
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -115,7 +115,7 @@ async def all_told(replicas: list[Replica]) -> None:
 
 async def closed_again(replicas: list[Replica]) -> float:
     began = time.monotonic()
-    while any(replica.limits.state is not State.CLOSED for replica in replicas):
+    while any(replica.limits.state is not BreakerState.CLOSED for replica in replicas):
         await asyncio.sleep(0.01)
         assert time.monotonic() - began < 10, "the store is back, and nobody noticed"
     return time.monotonic() - began
@@ -133,7 +133,7 @@ async def test_an_outage_under_load(valkey, outage):
 
         (valkey.freeze if outage == "frozen" else valkey.kill)()
         await asyncio.sleep(0.7)
-        assert all(replica.limits.state is not State.CLOSED for replica in replicas)
+        assert all(replica.limits.state is not BreakerState.CLOSED for replica in replicas)
         # Two were admitted before; one replica knows of both, the other may know of its own only.
         assert await admitted(replicas, "lgy", 40) in (38, 39)
         assert await replicas[1].limits.settle_many([Settlement("lgy", "spent", 77)]) == 1

@@ -10,9 +10,9 @@ import time
 import numpy as np
 
 from gateway_plugin.peers.news import News
+from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
-from gateway_plugin.peers.store import PeerStore
 from routing.pods.lease import Work
 from routing.pods.pod_table import PodTable
 from routing.router import Router

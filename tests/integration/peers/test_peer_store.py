@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from gateway_plugin.peers.inbox import Abandoned
+from gateway_plugin.peers.peer_store import INFLIGHT_KEY_MS, NEWS_KEPT, OLDEST_NEWS, PeerStore, Turn
 from gateway_plugin.peers.post import new_charge_id
-from gateway_plugin.peers.store import INFLIGHT_KEY_MS, NEWS_KEPT, OLDEST_NEWS, PeerStore, Turn
 from ratelimit import StoreUnavailable
 from tests.integration.limits.conftest import SERVERS, run_cluster, run_server
 from tests.integration.peers import replica_process

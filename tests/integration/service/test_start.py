@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway_plugin.demo.ports import Ports
-from gateway_plugin.demo.processes import Process, script
+from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.demo.processes import Process, script
 
 ENDPOINTS = "models: [{name: m, endpoints: ['127.0.0.1:9']}]"
 

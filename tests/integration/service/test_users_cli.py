@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 import pytest
 from typer.testing import CliRunner
 
-from gateway_plugin.api.errors import new_app
-from gateway_plugin.api.users import users_router
-from gateway_plugin.api.users_rest import users_rest_router
-from gateway_plugin.listeners import HttpListener
-from gateway_plugin.users_cli import users_cli
+from gateway_plugin.cli.users_command import users_cli
+from gateway_plugin.grpc.listeners import HttpListener
+from gateway_plugin.http.error_responses import new_app
+from gateway_plugin.http.users_aibrix import users_router
+from gateway_plugin.http.users_rest import users_rest_router
 from ratelimit import Admission, CorruptUserRecord, MemoryStore, StoreUnavailable, UserRecord, secret_sha256
 
 TOKEN = "admin-token"

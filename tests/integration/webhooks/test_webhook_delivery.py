@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from gateway_plugin.webhooks.records import Webhook, new_secret, secret_key
-from gateway_plugin.webhooks.sending import DeliveryError, Send, http_sender
+from gateway_plugin.models.webhooks.delivery import DeliveryError, Send, http_sender
+from gateway_plugin.models.webhooks.records import Webhook, new_secret, secret_key
 
 
 class Receiver:

@@ -13,14 +13,14 @@ from collections import defaultdict
 
 from aiohttp import web
 
-from gateway_plugin.catalogue.catalogue import Catalogue
-from gateway_plugin.catalogue_store.local import MemoryCatalogueStore
-from gateway_plugin.engines.known_models import KnownModels
-from gateway_plugin.live.live_catalogue import LiveCatalogue, Sources
-from gateway_plugin.webhooks.dead_letters import DeadLetters
-from gateway_plugin.webhooks.dispatcher import Dispatcher, Patience
-from gateway_plugin.webhooks.records import Webhook, encode, new_secret, secret_key
-from gateway_plugin.webhooks.sending import http_sender
+from gateway_plugin.models.catalogue.catalogue import Catalogue
+from gateway_plugin.models.live.live_catalogue import LiveCatalogue, Sources
+from gateway_plugin.models.store.registry_in_file import MemoryCatalogueStore
+from gateway_plugin.models.webhooks.dead_letters import DeadLetters
+from gateway_plugin.models.webhooks.delivery import http_sender
+from gateway_plugin.models.webhooks.dispatcher import Dispatcher, Patience
+from gateway_plugin.models.webhooks.records import Webhook, encode, new_secret, secret_key
+from gateway_plugin.pods.engines.known_models import KnownModels
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gateway_plugin.calls import Call
-from gateway_plugin.grpc_health import GrpcHealth
-from gateway_plugin.tls import TlsFiles
-from gateway_plugin.wire.bounds import Bounds
-from gateway_plugin.wire.listener import WireListener
+from gateway_plugin.grpc.calls import Call
+from gateway_plugin.grpc.grpc_health import GrpcHealth
+from gateway_plugin.grpc.http2.bounds import Bounds
+from gateway_plugin.grpc.http2.listener import WireListener
+from gateway_plugin.grpc.tls import TlsFiles
 
 LARGE_BYTES = 16 * 1024 * 1024
 

@@ -9,9 +9,9 @@ import sys
 
 import uvloop
 
-from gateway_plugin.grpc_health import GrpcHealth
-from gateway_plugin.wire.bounds import KIB, Bounds
-from gateway_plugin.wire.listener import WireListener
+from gateway_plugin.grpc.grpc_health import GrpcHealth
+from gateway_plugin.grpc.http2.bounds import KIB, Bounds
+from gateway_plugin.grpc.http2.listener import WireListener
 
 
 async def main(port: int) -> None:

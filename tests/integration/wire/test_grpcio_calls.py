@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from gateway_plugin.calls import UNAVAILABLE
-from gateway_plugin.listeners import grpc_listener
-from gateway_plugin.wire.bounds import Bounds
+from gateway_plugin.grpc.calls import UNAVAILABLE
+from gateway_plugin.grpc.http2.bounds import Bounds
+from gateway_plugin.grpc.listeners import grpc_listener
 
 if TYPE_CHECKING:
-    from gateway_plugin.calls import Call
-    from gateway_plugin.settings import Transport
+    from gateway_plugin.grpc.calls import Call
+    from gateway_plugin.settings.settings import Transport
 
 METHOD = "/test.Service/Method"
 

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from gateway_plugin.wire.bounds import Bounds
+from gateway_plugin.grpc.http2.bounds import Bounds
 from tests.integration.wire.conftest import LARGE_BYTES, Echo, Serve
 
 LARGE_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

@@ -12,8 +12,8 @@ import grpc
 import pytest
 import trustme
 
-from gateway_plugin.tls import TlsError, TlsFiles
-from gateway_plugin.wire.tls import ReloadingContext
+from gateway_plugin.grpc.http2.tls_protocol import ReloadingContext
+from gateway_plugin.grpc.tls import TlsError, TlsFiles
 from tests.integration.wire.conftest import Serve
 
 

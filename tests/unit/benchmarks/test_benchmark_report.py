@@ -18,7 +18,7 @@ from benchmarks.report.reading import newest, read_folder
 from benchmarks.report.readme import BEGIN, END, ReadmeError, filled, images_of, part
 from benchmarks.results import RESULTS, ROOT, Figure, Line, Result, write
 from benchmarks.running_all import Outcome
-from gateway_plugin.bench.results import ResultError
+from gateway_plugin.tools.bench.results import ResultError
 
 MACHINE = {"cpu": "a CPU", "cpus": 2, "kernel": "6", "python": "3.13", "commit": "abc", "load_average_before": 0.5}
 

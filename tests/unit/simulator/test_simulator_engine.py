@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from simulator import Engine, EngineConfig, EngineRequest, Sequence, State, TokenEvent
+from simulator import Engine, EngineConfig, EngineRequest, Sequence, SequenceState, TokenEvent
 
 STEADY = EngineConfig(jitter=0.0)
 
@@ -115,7 +115,11 @@ def test_requests_wait_for_blocks_and_are_served_in_order():
     engine = Engine(EngineConfig(jitter=0.0, num_blocks=64, max_model_len=1024))
     first, second, third = (engine.submit(request(400, 100), now=0.0) for _ in range(3))
     engine.advance(0.2)
-    assert [s.state for s in (first, second, third)] == [State.RUNNING, State.RUNNING, State.WAITING]
+    assert [s.state for s in (first, second, third)] == [
+        SequenceState.RUNNING,
+        SequenceState.RUNNING,
+        SequenceState.WAITING,
+    ]
     assert repr(engine) == "<Engine arriving=0 waiting=1 running=2 blocks=52/64>"
     run_until_idle(engine)
     assert third.scheduled_at == first.last_token_at
@@ -170,7 +174,11 @@ def test_adapters_beyond_max_loras_wait_and_others_pass_them():
     second = engine.submit(request(16, 5, adapter="b"), now=0.0)
     base = engine.submit(request(16, 5), now=0.0)
     engine.advance(0.035)
-    assert [s.state for s in (first, second, base)] == [State.RUNNING, State.WAITING, State.RUNNING]
+    assert [s.state for s in (first, second, base)] == [
+        SequenceState.RUNNING,
+        SequenceState.WAITING,
+        SequenceState.RUNNING,
+    ]
     run_until_idle(engine)
     assert second.scheduled_at == first.last_token_at
 

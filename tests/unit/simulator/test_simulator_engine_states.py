@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from simulator import Engine, EngineConfig, EngineRequest, Sequence, State
+from simulator import Engine, EngineConfig, EngineRequest, Sequence, SequenceState
 
 # Small enough that waiting, eviction, preemption and full batches are common.
 CONFIG = EngineConfig(
@@ -45,7 +45,7 @@ class EngineMachine(RuleBasedStateMachine):
     def abort(self, choice: int):
         if self.sequences:
             sequence = self.sequences[choice % len(self.sequences)]
-            if sequence.state is not State.FINISHED:
+            if sequence.state is not SequenceState.FINISHED:
                 self.aborted.add(sequence)
             self.engine.abort(sequence)
 
@@ -69,8 +69,8 @@ class EngineMachine(RuleBasedStateMachine):
     def every_sequence_is_in_one_place(self):
         engine = self.engine
         places = Counter([*engine.arriving, *engine.waiting, *engine.running])
-        assert places == Counter(s for s in self.sequences if s.state is not State.FINISHED)
-        assert all(sequence.state is State.RUNNING for sequence in engine.running)
+        assert places == Counter(s for s in self.sequences if s.state is not SequenceState.FINISHED)
+        assert all(sequence.state is SequenceState.RUNNING for sequence in engine.running)
         assert not any(sequence.is_prefilling for sequence in engine.running[:-1])
         assert len({s.request.adapter for s in engine.running} - {None}) <= CONFIG.max_loras
         assert engine.next_event_time() is not None or not places
@@ -80,7 +80,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.take(at)
         assert self.engine.cache.held_blocks == 0
         for sequence in self.sequences:
-            assert sequence.state is State.FINISHED
+            assert sequence.state is SequenceState.FINISHED
             if sequence not in self.aborted:
                 assert self.tokens[sequence] == sequence.request.output_tokens
         assert sum(self.engine.counters.finished.values()) == len(self.sequences)

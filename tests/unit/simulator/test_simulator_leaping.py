@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator import Engine, EngineConfig, EngineRequest, LeapingEngine, Sequence, State
+from simulator import Engine, EngineConfig, EngineRequest, LeapingEngine, Sequence, SequenceState
 
 # Small enough that waiting, eviction, preemption and full batches are common.
 CRAMPED = EngineConfig(
@@ -49,7 +49,7 @@ def outcome(engine: Engine, drawn: Drawn, abort_every: int = 0) -> tuple[list[An
         if abort_every and number % abort_every == 0:
             engine.abort(sequences[number // 2])
     run_until(float("inf"))
-    assert all(sequence.state is State.FINISHED for sequence in sequences)
+    assert all(sequence.state is SequenceState.FINISHED for sequence in sequences)
     times = [
         (s.scheduled_at, s.first_token_at, s.last_token_at, s.generated_tokens, s.cached_tokens, s.preemptions)
         for s in sequences

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from simulator.openai_requests import ApiError, parse_chat, parse_completion, parse_messages, parse_responses
+from simulator.openai_requests import EngineError, parse_chat, parse_completion, parse_messages, parse_responses
 from simulator.tokens import MEDIA_TOKENS, WORDS, block_hashes, count_tokens, encode_media, encode_text
 
 
@@ -74,7 +74,7 @@ def test_forms_of_a_completion_prompt(prompt: object, tokens: list[int]):
 
 @pytest.mark.parametrize("prompt", ["", [], [""], [[]], [1, "a"], [-1], [2**32], {"a": 1}, None])
 def test_bad_completion_prompts(prompt: object):
-    with pytest.raises(ApiError):
+    with pytest.raises(EngineError):
         parse_completion(json.dumps({"prompt": prompt}).encode())
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from routing.pods.circuit import DEFAULT_CIRCUIT, IN_A_ROW, Circuit, Failure, State
+from routing.pods.circuit import DEFAULT_CIRCUIT, IN_A_ROW, Circuit, CircuitState, Failure
 
 LONGEST_SECONDS = DEFAULT_CIRCUIT.longest_delay_seconds
 
@@ -17,23 +17,23 @@ LONGEST_SECONDS = DEFAULT_CIRCUIT.longest_delay_seconds
 class World:
     def __init__(self, seed: int = 1) -> None:
         self.now = 1000.0
-        self.states: list[State] = []
+        self.states: list[CircuitState] = []
         self.circuit = Circuit(lambda: self.now, random.Random(seed), lambda circuit: self.states.append(circuit.state))
 
-    def state(self) -> State:
+    def state(self) -> CircuitState:
         return self.circuit.state
 
     def opened(self, failure: Failure = Failure.SERVER_ERROR) -> Circuit:
         for _ in range(IN_A_ROW[failure]):
             self.circuit.failed(failure)
-        assert self.state() is State.OPEN
+        assert self.state() is CircuitState.OPEN
         return self.circuit
 
     def half_opened(self, failure: Failure = Failure.SERVER_ERROR) -> Circuit:
         circuit = self.opened(failure)
         self.now = circuit.retry_at_seconds
         circuit.checked(passed=True)
-        assert self.state() is State.HALF_OPEN
+        assert self.state() is CircuitState.HALF_OPEN
         return circuit
 
 
@@ -46,9 +46,9 @@ def world() -> World:
 def test_n_failures_of_a_kind_in_a_row_open_it(world: World, failure: Failure, in_a_row: int):
     for _ in range(in_a_row - 1):
         world.circuit.failed(failure)
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
     world.circuit.failed(failure)
-    assert (world.state(), world.circuit.reason) == (State.OPEN, failure)
+    assert (world.state(), world.circuit.reason) == (CircuitState.OPEN, failure)
     assert world.circuit.failures == {failure: in_a_row}
     attempts = 0 if failure in (Failure.UNAVAILABLE, Failure.PASSED_OVER) else 1
     assert repr(world.circuit) == f"<Circuit open after {failure}, {attempts} attempts>"
@@ -56,9 +56,9 @@ def test_n_failures_of_a_kind_in_a_row_open_it(world: World, failure: Failure, i
 
 def test_kinds_that_mix_add_up(world: World):
     for failure in (Failure.CONNECTION, Failure.RESET, Failure.SERVER_ERROR):  # 1/2 + 1/3 + 1/5 > 1
-        assert world.state() is State.CLOSED
+        assert world.state() is CircuitState.CLOSED
         world.circuit.failed(failure)
-    assert world.state() is State.OPEN
+    assert world.state() is CircuitState.OPEN
 
 
 def test_a_good_answer_clears_the_streak(world: World):
@@ -66,7 +66,7 @@ def test_a_good_answer_clears_the_streak(world: World):
         for _ in range(4):
             world.circuit.failed(Failure.SERVER_ERROR)
         world.circuit.succeeded()
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
 
 
 def test_a_good_scrape_clears_only_what_scrapes_said(world: World):
@@ -74,16 +74,16 @@ def test_a_good_scrape_clears_only_what_scrapes_said(world: World):
         world.circuit.failed(Failure.SERVER_ERROR)
         world.circuit.failed(Failure.SCRAPE_REFUSED)
         world.circuit.scraped()
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
     world.circuit.failed(Failure.SERVER_ERROR)
-    assert world.state() is State.OPEN
+    assert world.state() is CircuitState.OPEN
 
 
 def test_old_evidence_is_forgotten(world: World):
     world.circuit.failed(Failure.CONNECTION)
     world.now += DEFAULT_CIRCUIT.forget_seconds + 1
     world.circuit.failed(Failure.CONNECTION)
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
 
 
 def test_the_delay_grows_with_jitter_and_is_bounded(world: World):
@@ -124,7 +124,7 @@ def test_nothing_is_looked_at_before_its_time(world: World):
     circuit = world.opened()
     assert not circuit.is_due
     circuit.checked(passed=True)
-    assert world.state() is State.OPEN
+    assert world.state() is CircuitState.OPEN
     assert not circuit.wants_probe
 
 
@@ -135,26 +135,26 @@ def test_one_probe_and_no_second_while_it_runs(world: World):
     assert not circuit.wants_probe
     circuit.succeeded("another")
     circuit.failed(Failure.RESET, "another")
-    assert world.state() is State.HALF_OPEN, "only the probe decides"
+    assert world.state() is CircuitState.HALF_OPEN, "only the probe decides"
     circuit.succeeded("p")
-    assert (world.state(), circuit.reason) == (State.CLOSED, None)
-    assert world.states == [State.OPEN, State.HALF_OPEN, State.CLOSED]
+    assert (world.state(), circuit.reason) == (CircuitState.CLOSED, None)
+    assert world.states == [CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED]
 
 
 def test_a_request_that_surely_began_half_open_closes_it_too(world: World):
     world.half_opened()
     world.now += 8.0
     world.circuit.succeeded("begun before", took_seconds=3.0)
-    assert world.state() is State.HALF_OPEN, "the log may have kept it for 5 s"
+    assert world.state() is CircuitState.HALF_OPEN, "the log may have kept it for 5 s"
     world.circuit.succeeded("begun since", took_seconds=2.9)
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
 
 
 def test_a_failed_probe_opens_with_the_next_delay(world: World):
     circuit = world.half_opened()
     circuit.probe("p", lambda: False)
     circuit.failed(Failure.SERVER_ERROR, "p")
-    assert (world.state(), circuit.reason) == (State.OPEN, Failure.SERVER_ERROR)
+    assert (world.state(), circuit.reason) == (CircuitState.OPEN, Failure.SERVER_ERROR)
     assert 1.0 <= circuit.retry_at_seconds - world.now <= 2.0
     circuit.failed(Failure.SERVER_ERROR, "p")
     assert circuit.attempts == 2, "it is told once"
@@ -166,7 +166,7 @@ def test_a_probe_without_a_verdict_makes_room_for_the_next(world: World):
     circuit.unclear("p")
     assert circuit.wants_probe
     circuit.succeeded("p")
-    assert world.state() is State.HALF_OPEN
+    assert world.state() is CircuitState.HALF_OPEN
 
 
 def test_a_long_probe_lets_others_out_ever_more_rarely_and_still_counts(world: World):
@@ -178,7 +178,7 @@ def test_a_long_probe_lets_others_out_ever_more_rarely_and_still_counts(world: W
         circuit.probe(f"p{number}", lambda: False)
     assert world.now - begun == pytest.approx(10 + 20 + 40, abs=3)
     circuit.succeeded("p0")
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
 
 
 def test_a_probe_that_ended_in_silence_counts_as_a_success(world: World):
@@ -191,10 +191,10 @@ def test_a_probe_that_ended_in_silence_counts_as_a_success(world: World):
     circuit.tick()
     world.now += DEFAULT_CIRCUIT.told_within_seconds - 0.1
     circuit.tick()
-    assert world.state() is State.HALF_OPEN
+    assert world.state() is CircuitState.HALF_OPEN
     world.now += 0.1
     circuit.tick()
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
 
 
 @pytest.mark.parametrize("failure", [Failure.UNAVAILABLE, Failure.PASSED_OVER, Failure.CONNECTION])
@@ -203,10 +203,10 @@ def test_what_fails_at_once_is_trusted_while_its_probe_runs(world: World, failur
     circuit.probe("p", lambda: False)
     world.now += DEFAULT_CIRCUIT.told_within_seconds - 0.1
     circuit.tick()
-    assert world.state() is State.HALF_OPEN
+    assert world.state() is CircuitState.HALF_OPEN
     world.now += 0.1
     circuit.tick()
-    assert world.state() is State.CLOSED
+    assert world.state() is CircuitState.CLOSED
 
 
 def test_soon_after_closing_the_delays_go_on_growing(world: World):
@@ -226,7 +226,7 @@ class CircuitMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.circuit = self.world.circuit
-        self.before = State.CLOSED
+        self.before = CircuitState.CLOSED
         self.live_probes: dict[str, float] = {}
         self.number = 0
 
@@ -238,7 +238,7 @@ class CircuitMachine(RuleBasedStateMachine):
     def fail(self, failure: Failure) -> None:
         before = self.circuit.state
         self.circuit.failed(failure, "somebody")
-        assert before is State.CLOSED or self.circuit.state is before
+        assert before is CircuitState.CLOSED or self.circuit.state is before
 
     @rule()
     def succeed(self) -> None:
@@ -250,7 +250,7 @@ class CircuitMachine(RuleBasedStateMachine):
     def check(self, passed: bool) -> None:
         due, before = self.circuit.is_due, self.circuit.state
         self.circuit.checked(passed=passed)
-        expected = State.HALF_OPEN if due and passed else before
+        expected = CircuitState.HALF_OPEN if due and passed else before
         assert self.circuit.state is expected
 
     @rule()
@@ -258,7 +258,7 @@ class CircuitMachine(RuleBasedStateMachine):
         before = self.circuit.state
         self.circuit.tick()
         if self.circuit.state is not before:
-            assert (before, self.circuit.state) == (State.HALF_OPEN, State.CLOSED)
+            assert (before, self.circuit.state) == (CircuitState.HALF_OPEN, CircuitState.CLOSED)
             self.live_probes.clear()
 
     @precondition(lambda self: self.circuit.wants_probe)
@@ -277,21 +277,21 @@ class CircuitMachine(RuleBasedStateMachine):
         del self.live_probes[name]
         if how == "succeeded":
             self.circuit.succeeded(name)
-            assert self.circuit.state is State.CLOSED
+            assert self.circuit.state is CircuitState.CLOSED
         elif how == "failed":
             self.circuit.failed(Failure.RESET, name)
-            assert self.circuit.state is State.OPEN
+            assert self.circuit.state is CircuitState.OPEN
         else:
             self.circuit.unclear(name)
-            assert self.circuit.state is State.HALF_OPEN
+            assert self.circuit.state is CircuitState.HALF_OPEN
         if how != "unclear":
             self.live_probes.clear()
 
     @invariant()
     def bounded(self) -> None:
         assert self.circuit.retry_at_seconds - self.world.now <= LONGEST_SECONDS
-        assert self.circuit.wants_probe <= (self.circuit.state is State.HALF_OPEN)
-        assert (self.circuit.reason is None) == (self.circuit.state is State.CLOSED)
+        assert self.circuit.wants_probe <= (self.circuit.state is CircuitState.HALF_OPEN)
+        assert (self.circuit.reason is None) == (self.circuit.state is CircuitState.CLOSED)
 
 
 TestCircuitStates = CircuitMachine.TestCase

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from routing.pods.circuit import Circuit, Failure, State
+from routing.pods.circuit import Circuit, CircuitState, Failure
 from routing.pods.lease import Lease
 from routing.pods.pod_health import PodHealth
 from routing.pods.pod_table import PodTable
@@ -175,9 +175,9 @@ def test_the_only_pod_is_its_own_probe():
     _, second = site.book()
     assert second.pods[0].name == "pod-0"
     site.health.failed(site.row(0), Failure.RESET, "c2")
-    assert site.health.state(site.row(0)) is State.HALF_OPEN, "the second is no probe"
+    assert site.health.state(site.row(0)) is CircuitState.HALF_OPEN, "the second is no probe"
     site.health.succeeded(site.row(0), charge)
-    assert site.health.state(site.row(0)) is State.CLOSED
+    assert site.health.state(site.row(0)) is CircuitState.CLOSED
 
 
 def test_a_released_probe_of_which_nobody_tells_closes_the_circuit():
@@ -220,12 +220,12 @@ def test_a_successor_starts_well_and_hears_nothing_of_its_predecessor():
     site.break_pods(0)
     old = site.health.circuit(site.row(0))
     site.serve(0, 1, uid="new")
-    assert site.health.state(site.row(0)) is State.CLOSED
+    assert site.health.state(site.row(0)) is CircuitState.CLOSED
     assert old is not None
     site.now += 60
     old.checked(passed=True)
     assert site.offered() == {"pod-0", "pod-1"}
-    assert not site.health.transitions[State.HALF_OPEN, Failure.UNAVAILABLE]
+    assert not site.health.transitions[CircuitState.HALF_OPEN, Failure.UNAVAILABLE]
     assert site.health.lived(site.row(0), 60)
     assert not site.health.lived(site.row(0), 61), "what took longer was begun by the predecessor"
 
@@ -240,7 +240,7 @@ def test_changes_are_told_and_counted():
     site.health.on_change = note
     site.break_pods(1)
     assert told == [(site.row(1), "<Circuit open after unavailable, 0 attempts>")]
-    assert site.health.transitions == {(State.OPEN, Failure.UNAVAILABLE): 1}
+    assert site.health.transitions == {(CircuitState.OPEN, Failure.UNAVAILABLE): 1}
     assert repr(site.health) == "<PodHealth 1 sick, 0 asleep>"
 
 
@@ -300,7 +300,7 @@ class Life(RuleBasedStateMachine):
         charge, booking = self.site.book()
         if booking.branch == "probe":
             row = booking.lease.row
-            assert self.site.health.state(row) is State.HALF_OPEN
+            assert self.site.health.state(row) is CircuitState.HALF_OPEN
             assert self.site.health.offer(self.site.pods.view("m").rows).probe != row
             self.probes[charge] = (booking.pods[0].address, booking.pods[0].uid, booking.lease)
 
@@ -325,7 +325,7 @@ class Life(RuleBasedStateMachine):
         rows = {row for row, _ in self.site.pods.items()}
         health = self.site.health
         assert health._circuits.keys() <= rows
-        assert health._sick == {row for row, c in health._circuits.items() if c.state is not State.CLOSED}
+        assert health._sick == {row for row, c in health._circuits.items() if c.state is not CircuitState.CLOSED}
         assert health._since_seconds.keys() == rows
         if rows:
             assert self.site.offered()

@@ -15,7 +15,7 @@ from routing.chooser import Chooser
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.combined import Combined
-from routing.strategies.policy import Outcome, Policy, RoutingRequest
+from routing.strategies.policy import Policy, RequestOutcome, RoutingRequest
 
 REQUEST = RoutingRequest(model="m")
 NAN, INF = float("nan"), float("inf")
@@ -107,7 +107,7 @@ def test_all_parts_hear_of_bookings_and_outcomes():
     parts = [Fixed(0.0), Fixed(0.0)]
     combined = Combined(dict.fromkeys(parts, 1))
     pod = PodSpec("pod", "10.0.0.1:8000", ("m",))
-    outcome = Outcome(pod=pod, succeeded=True, prompt_tokens=1, cached_tokens=0, output_tokens=1)
+    outcome = RequestOutcome(pod=pod, succeeded=True, prompt_tokens=1, cached_tokens=0, output_tokens=1)
     combined.booked(pod, REQUEST)
     combined.settled(REQUEST, outcome)
     assert [part.heard for part in parts] == [[(pod, REQUEST), (REQUEST, outcome)]] * 2

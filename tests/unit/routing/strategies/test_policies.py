@@ -17,7 +17,7 @@ from routing.pods.pod_view import PodView
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.every import all_policies
-from routing.strategies.policy import Outcome, Policy, RoutingRequest
+from routing.strategies.policy import Policy, RequestOutcome, RoutingRequest
 from routing.strategies.session_affinity import token_of
 
 NAN = float("nan")
@@ -253,7 +253,7 @@ def test_vtc_sets_users_apart_by_what_they_took():
     assert cluster.costs("vtc-basic") == [0, 0, 0]
     vtc.settled(
         RoutingRequest("m", user="flood", prompt_tokens=40_000, output_tokens=20_000),
-        Outcome(pod, True, 10_000, 0, 5000),
+        RequestOutcome(pod, True, 10_000, 0, 5000),
     )
     # Real tokens: 20,000 of at least 64,000.
     cluster.now += 1.0

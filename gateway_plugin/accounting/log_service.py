@@ -1,0 +1,92 @@
+"""The access log service: Envoy streams finished exchanges here, in batches, off the path of any request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from gateway_plugin.grpc.calls import INTERNAL
+from protos import access_log
+from protos.access_log import DecodeError, FinishedExchange, StreamAccessLogsResponse, entries_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway_plugin.accounting.accountant import Accountant, LogEntry
+    from gateway_plugin.grpc.calls import Call, Methods
+
+logger = logging.getLogger(__name__)
+
+
+class AccessLogService:
+    """`envoy.service.accesslog.v3.AccessLogService`: one endless call per Envoy worker."""
+
+    def __init__(self, accountant: Accountant) -> None:
+        self._accountant = accountant
+        self.on_finished: Callable[[str], None] = lambda charge_id: None
+        """Called with the charge id of each exchange that is over, ours or another replica's."""
+        self._batches: set[asyncio.Task[None]] = set()
+        self._finished: list[FinishedExchange] = []
+
+    def methods(self) -> Methods:
+        """What a transport serves."""
+        return {f"/{access_log.METHOD_SERVICE}/{access_log.METHOD_NAME}": lambda call: AccessLogCall(call, self)}
+
+    def book(self, entries: Iterable[LogEntry]) -> asyncio.Task[None]:
+        """Books a batch, in a task that outlives the call it came by."""
+        task = asyncio.get_running_loop().create_task(self._book(entries))
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+        return task
+
+    def book_soon(self, exchange: FinishedExchange) -> None:
+        """Books an exchange of which no log tells, together with all others of this turn of the loop."""
+        if not self._finished:
+            asyncio.get_running_loop().call_soon(self._book_finished)
+        self._finished.append(exchange)
+
+    def _book_finished(self) -> None:
+        finished, self._finished = self._finished, []
+        self.book(finished)
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """Waits for batches that are being booked."""
+        if self._batches:
+            await asyncio.wait(self._batches, timeout=timeout_seconds)
+
+    async def _book(self, entries: Iterable[LogEntry]) -> None:
+        try:
+            batch = list(entries)
+            for entry in batch:
+                if isinstance(entry, FinishedExchange):
+                    self.on_finished(entry.charge_id)
+            await self._accountant.finish(batch)
+        except Exception:
+            # A bad batch must not end the stream: Envoy would drop what it has buffered.
+            logger.exception("a batch of access log entries was dropped")
+
+
+class AccessLogCall:
+    """One stream of batches; the next one is taken when the last is booked."""
+
+    def __init__(self, call: Call, service: AccessLogService) -> None:
+        self._call = call
+        self._service = service
+
+    def received(self, message: bytes) -> asyncio.Future[None] | None:
+        """Books a batch."""
+        try:
+            batch = entries_of(message)
+        except DecodeError:
+            self._call.finish(INTERNAL, "not a StreamAccessLogsMessage")
+            return None
+        return self._service.book(batch)
+
+    def half_closed(self) -> None:
+        """Envoy goes; the answer is empty by contract."""
+        self._call.send(StreamAccessLogsResponse().SerializeToString())
+        self._call.finish()
+
+    def ended(self) -> None:
+        """Batches under way are booked all the same."""

@@ -1,1 +1,0 @@
-"""HTTP for people and probes: users, models, health, metrics, debugging."""

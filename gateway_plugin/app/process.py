@@ -1,0 +1,422 @@
+"""The composition root: build the parts, start, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import uvloop
+
+from gateway_plugin.accounting.accountant import Accountant
+from gateway_plugin.accounting.limiting import Limiting
+from gateway_plugin.accounting.log_service import AccessLogService
+from gateway_plugin.app.model_service import ModelService
+from gateway_plugin.endpoints.endpoint_table import EndpointTable
+from gateway_plugin.endpoints.extra_paths import parse_extra_paths
+from gateway_plugin.endpoints.web_pages import WebPages, parse_origins
+from gateway_plugin.exchange.exchange import Services
+from gateway_plugin.exchange.intent.identity import IdentityRules
+from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.processor import ExternalProcessor, ProcessorBounds
+from gateway_plugin.exchange.uploads import UploadBounds
+from gateway_plugin.grpc.grpc_health import GrpcHealth
+from gateway_plugin.grpc.http2 import bounds as wire_bounds
+from gateway_plugin.grpc.listeners import GrpcListener, HttpListener, address, grpc_listener
+from gateway_plugin.grpc.tls import TlsFiles
+from gateway_plugin.http.admin import is_beyond_loopback
+from gateway_plugin.http.announced import AnnouncedStore
+from gateway_plugin.http.error_responses import new_app
+from gateway_plugin.http.explain import explain_router
+from gateway_plugin.http.ops import ops_router
+from gateway_plugin.http.readable import ReadableByPages
+from gateway_plugin.http.users_aibrix import users_router
+from gateway_plugin.http.users_rest import users_rest_router
+from gateway_plugin.metrics.families import (
+    Exchanges,
+    ExchangesCollector,
+    LimiterCollector,
+    Metrics,
+    PrefixIndexCollector,
+    WaitingCollector,
+)
+from gateway_plugin.peers.post import new_charge_id, new_replica_id
+from gateway_plugin.peers.setup import new_sharing
+from gateway_plugin.pods.discovery_error import DiscoveryError
+from gateway_plugin.pods.engines.engine_metrics import EngineCollector
+from gateway_plugin.pods.engines.health_checks import HealthChecks
+from gateway_plugin.pods.engines.health_collector import HealthCollector
+from gateway_plugin.pods.engines.scraper import Scraper
+from gateway_plugin.pods.node import EndpointsError
+from gateway_plugin.pods.source import new_discovery
+from gateway_plugin.settings.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
+from gateway_plugin.settings.settings import API_KEY, HEADER
+from gateway_plugin.settings.start_error import StartError
+from ratelimit import RedisStore, StoreUnavailable
+from ratelimit.outage.breaker import BreakerState
+from routing.pods.circuit import CircuitSettings
+from routing.pods.pod_health import PodHealth
+from routing.pods.pod_table import PodTable
+from routing.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from fastapi import FastAPI
+
+    from gateway_plugin.pods.source import Discovery
+    from gateway_plugin.settings.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Envoy sends its log every second; what it has not sent when we go is lost.
+_LOG_SECONDS = 1.2
+_FLUSH_SECONDS = 2.0
+_GRACE_SECONDS = 1.0
+_HEALTH_NAMES = ("", "gateway-plugin")
+
+
+class _Part(Protocol):
+    """Something that runs as long as the process does."""
+
+    async def run(self) -> None: ...
+
+
+class App:
+    """One plugin process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.replica_id = new_replica_id()
+        self.pods = PodTable(time.monotonic, health=_pod_health(settings))
+        self.router = Router(
+            self.pods, np.random.default_rng(), settings.target_candidates, settings.max_inflight_per_pod
+        )
+        self.rules = _rules(settings)
+        self.limiter = _limiter(settings)
+        self.engine_keys = _engine_keys(settings)
+        self.models = self._new_models()
+        self.sharing = new_sharing(
+            settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
+        )
+        accountant = Accountant(self.limiter, self.pods, self.router, self.metrics, self.models.windows)
+        self.access_log = AccessLogService(accountant)
+        self.processor = ExternalProcessor(self._services(), self.limiter, self.access_log.book_soon, _bounds(settings))
+        self.access_log.on_finished = self.processor.parked.release
+        if self.sharing is not None:
+            self.sharing.post.on_received = self.processor.parked.release
+        self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.scrape_interval_seconds)
+        self.health_checks = HealthChecks(self.pods)
+        self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
+        self.metrics.registry.register(HealthCollector(self.pods, self.health_checks.outcomes))
+        self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
+        self.metrics.registry.register(ExchangesCollector(self._open_exchanges))
+        if settings.queue_length:
+            self.metrics.registry.register(WaitingCollector(self.processor.waiting.lengths, self.pods.models))
+        resilient = self.limiter.resilient
+        if resilient is not None:
+            self.metrics.registry.register(
+                LimiterCollector(
+                    lambda: resilient.counts,
+                    lambda: resilient.state is not BreakerState.CLOSED,
+                    lambda: self.limiter.refused_items,
+                )
+            )
+        self.draining = False
+        self._discovery = self._new_discovery()
+        for collector in self._discovery.collectors():
+            self.metrics.registry.register(collector)
+        self._health = GrpcHealth(_HEALTH_NAMES)
+
+    async def run(self, stopping: asyncio.Event, hurrying: asyncio.Event) -> None:
+        """Serves until `stopping` is set, then drains, until `hurrying` is; raises StartError when it cannot start."""
+        try:
+            await self._prepare()
+            grpc, http_listeners = self._listen()
+            await grpc.start()
+            self._health.set_serving(False)
+            self._announce()
+            # What stands now stays: 100,000 objects that a full collection would look at for a tenth of a second.
+            gc.collect()
+            gc.freeze()
+            # A part that fails for good ends the process: a supervisor restarts it, and nothing limps on unseen.
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(part.run()) for part in self._parts()]
+                background.append(group.create_task(self._become_ready()))
+                for listener in http_listeners:
+                    group.create_task(listener.run())
+                await stopping.wait()
+                await _first(self._drain(), hurrying.wait())
+                await grpc.stop(_GRACE_SECONDS)
+                await self.access_log.flush(timeout_seconds=_FLUSH_SECONDS)
+                self.models.stop_streams()
+                for listener in http_listeners:
+                    listener.stop()
+                for task in background:
+                    task.cancel()
+        finally:
+            await self.models.close()
+            await self.limiter.close()
+
+    async def _prepare(self) -> None:
+        """Everything that can be wrong with the configuration shows here, before any port is open."""
+        strategy = self.settings.default_strategy
+        if strategy and self.router.policy(strategy) is None:
+            known = ", ".join(self.router.strategies())
+            raise StartError(f"default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
+        try:
+            self.models.known.discovered(await self._discovery.load())
+        except (EndpointsError, DiscoveryError) as error:
+            raise StartError(str(error)) from None
+        try:
+            await self.limiter.store.ping()
+        except StoreUnavailable as error:
+            message = f"redis cannot be reached: {error}; start it, or correct GATEWAY_REDIS_URL"
+            if self.settings.store_down == "closed":
+                raise StartError(message) from None
+            logger.warning("%s; until it answers, limits are decided here (store_down)", message)
+        await self.models.load()
+
+    def _listen(self) -> tuple[GrpcListener, list[HttpListener]]:
+        settings, host = self.settings, self.settings.bind_host
+        methods = {**self.processor.methods(), **self._health.methods()}
+        if settings.accounting == "access_log":
+            methods |= self.access_log.methods()
+        bounds = wire_bounds.Bounds(
+            max_message_bytes=settings.grpc_max_message_bytes, memory_bytes=settings.request_memory_bytes
+        )
+        grpc = grpc_listener(settings.transport, host, settings.grpc_port, methods, bounds, _tls(settings))
+        http_listeners = [
+            HttpListener(self._ops_api(), host, settings.ops_port, "ops_port"),
+            HttpListener(self._public_api(), host, settings.api_port, "api_port"),
+        ]
+        return grpc, http_listeners
+
+    def _parts(self) -> list[_Part]:
+        parts: list[_Part] = [
+            self._discovery,
+            self.scraper,
+            self.health_checks,
+            self.limiter,
+            self.processor,
+            self.models,
+        ]
+        return [*parts, self.sharing] if self.sharing is not None else parts
+
+    async def _become_ready(self) -> None:
+        await self._discovery.first_state()
+        if not self.draining:
+            self._health.set_serving(True)
+
+    async def _drain(self) -> None:
+        """Withdraws readiness and goes on as before, until Envoy has noticed; then refuses new calls, waits for open
+        ones, and for what the access log still has to say of them."""
+        settings, processor = self.settings, self.processor
+        self.draining = True
+        self._health.set_serving(False)
+        logger.info("draining: %d requests in flight", processor.open_exchanges)
+        await asyncio.sleep(min(settings.drain_grace_seconds, settings.drain_seconds))
+        processor.refuses_calls = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(processor.idle.wait(), settings.drain_seconds)
+        if settings.accounting == "access_log":
+            await asyncio.sleep(max(0.0, processor.last_end_seconds + _LOG_SECONDS - time.perf_counter()))
+
+    def _open_exchanges(self) -> list[Exchanges]:
+        processor, settings = self.processor, self.settings
+        return [
+            Exchanges("working", processor.working, settings.max_inflight_exchanges),
+            Exchanges("uploading", len(processor.uploads), settings.max_uploads),
+        ]
+
+    def _services(self) -> Services:
+        return Services(
+            self.router,
+            self.rules,
+            self.metrics,
+            partial(new_charge_id, self.replica_id),
+            time.perf_counter,
+            self.limiter.refusal,
+            may_wait=self.settings.queue_length > 0,
+            outcomes_are_told=self.settings.accounting != "none",
+            follows_responses=self.settings.accounting == "ext_proc",
+            names=self.models.live,
+            engine_keys=self.engine_keys,
+        )
+
+    def _new_discovery(self) -> Discovery:
+        try:
+            return new_discovery(self.settings, on_state=self.models.known.discovered)
+        except DiscoveryError as error:
+            raise StartError(str(error)) from None
+
+    def _new_models(self) -> ModelService:
+        try:
+            return ModelService(
+                self.settings,
+                self.pods,
+                self.metrics,
+                lambda: not self._discovery.problem,
+                self.engine_keys,
+            )
+        except ValueError as error:
+            raise StartError(f"models_file: {error}") from None
+
+    def _ops_api(self) -> FastAPI:
+        api = new_app(
+            "gateway-plugin operations",
+            "Metrics, health and the state of routing.",
+            # /debug/route takes whole requests.
+            max_body_bytes=self.settings.grpc_max_message_bytes,
+        )
+        api.include_router(
+            ops_router(
+                self.pods, self.limiter.health, self.metrics, lambda: self.draining, lambda: self._discovery.problem
+            )
+        )
+        for router in self.models.operators_routers():
+            api.include_router(router)
+        api.include_router(explain_router(self.router, self.rules, self.models.live))
+        return api
+
+    def _public_api(self) -> FastAPI:
+        store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
+        api = new_app("gateway-plugin", "Users and models.", admin_token=token)
+        if self.rules.web_pages is not None:
+            api.add_middleware(ReadableByPages, pages=self.rules.web_pages)
+        for router in self.models.public_routers(self.rules, self.limiter):
+            api.include_router(router)
+        # Other replicas, and this one, remember something of users: changes are announced where there is a Redis.
+        users = AnnouncedStore(store, store, store) if isinstance(store, RedisStore) else store
+        api.include_router(users_router(users, token))
+        api.include_router(users_rest_router(users, self.limiter.limits, users, token))
+        return api
+
+    def _announce(self) -> None:
+        settings = self.settings
+        logger.info(
+            "serving ext_proc on %s, operations on :%d, users and models on :%d; limits in %s; default strategy %s",
+            address(settings.bind_host, settings.grpc_port),
+            settings.ops_port,
+            settings.api_port,
+            "redis" if settings.effective_redis_url else "this process's memory",
+            settings.default_strategy or "none (Envoy balances)",
+        )
+        logger.info(
+            "who asks is proven by: %s; requests in nobody's name: %s",
+            ", ".join(sorted(settings.proofs)),
+            "401" if settings.proofs == {API_KEY} else settings.anonymous,
+        )
+        if HEADER in settings.proofs:
+            logger.warning(
+                "a `user` header is believed, as in AIBrix: only for networks where all who reach Envoy are trusted;"
+                " elsewhere set GATEWAY_IDENTITY_PROOFS=api-key"
+            )
+        if is_beyond_loopback(settings.bind_host) and not settings.admin_token.get_secret_value():
+            logger.warning(
+                "users, registry and webhooks on :%d are open to everybody; set GATEWAY_ADMIN_TOKEN", settings.api_port
+            )
+
+
+def serve(settings: Settings) -> None:
+    """Runs the service until SIGTERM or SIGINT; a second one ends the draining. Raises StartError."""
+
+    async def main() -> None:
+        stopping, hurrying = asyncio.Event(), asyncio.Event()
+
+        def stop() -> None:
+            (hurrying if stopping.is_set() else stopping).set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        await App(settings).run(stopping, hurrying)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _rules(settings: Settings) -> Rules:
+    filter_keys = frozenset(key.strip() for key in settings.external_filter_keys.split(",") if key.strip())
+    identity = IdentityRules(
+        proofs=settings.proofs,
+        bearer_token=settings.auth_bearer_token.get_secret_value(),
+        forward_api_keys=settings.forward_api_keys,
+        anonymous=settings.anonymous,
+        trusted_hops=settings.trusted_hops,
+    )
+    limited = settings.limits == "on"
+    origins = parse_origins(settings.cors_origins)
+    endpoints = EndpointTable(parse_extra_paths(settings.extra_paths))
+    return Rules(
+        settings.default_strategy,
+        identity,
+        limited,
+        settings.stream_usage,
+        filter_keys,
+        settings.expose_pod,
+        endpoints=endpoints,
+        web_pages=WebPages(origins) if origins else None,
+        max_body_bytes=settings.grpc_max_message_bytes,
+    )
+
+
+async def _first(*parts: Coroutine[Any, Any, object]) -> None:
+    """Until one of them is done; the others are cancelled."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    chain, key = settings.grpc_tls_cert_file, settings.grpc_tls_key_file
+    return TlsFiles(chain, key, settings.grpc_tls_client_ca_file) if chain is not None and key is not None else None
+
+
+def _bounds(settings: Settings) -> ProcessorBounds:
+    return ProcessorBounds(
+        max_exchanges=settings.max_inflight_exchanges,
+        unpacked_bytes=settings.request_memory_bytes,
+        uploads=_upload_bounds(settings),
+        max_queue_length=settings.queue_length,
+        max_wait_seconds=settings.queue_seconds,
+        ends_calls=settings.release == "access_log",
+    )
+
+
+def _upload_bounds(settings: Settings) -> UploadBounds:
+    large_bytes = settings.upload_bytes
+    if settings.transport == "grpcio":
+        # The library takes whatever Envoy sends: only what was never asked for does not come.
+        large_bytes = min(large_bytes or settings.request_memory_bytes, settings.request_memory_bytes)
+    return UploadBounds(
+        settings.max_uploads, settings.max_uploads_per_source, settings.upload_seconds, total_bytes=large_bytes
+    )
+
+
+def _pod_health(settings: Settings) -> PodHealth:
+    circuit = CircuitSettings(longest_delay_seconds=settings.sick_retry_seconds)
+    return PodHealth(time.monotonic, random.Random(), settings.max_sick_share, circuit)
+
+
+def _engine_keys(settings: Settings) -> EngineKeys:
+    try:
+        return read_engine_keys(settings.engine_api_key.get_secret_value(), settings.engine_api_keys_file)
+    except EngineKeysError as error:
+        raise StartError(str(error)) from None
+
+
+def _limiter(settings: Settings) -> Limiting:
+    try:
+        return Limiting(settings)
+    except ValueError as error:
+        raise StartError(f"redis_url: {error}") from None

@@ -1,0 +1,272 @@
+"""`gateway-plugin`: serve, controller, doctor, config, simulate, envoy-config, explain, demo, bench."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from gateway_plugin.cli.users_command import users_cli
+from gateway_plugin.tools.bench.command import bench
+
+if TYPE_CHECKING:
+    from gateway_plugin.controller.controller_settings import ControllerSettings
+    from gateway_plugin.settings.settings import Loaded
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
+
+cli.add_typer(users_cli, name="users")
+cli.command()(bench)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="YAML file; its keys are the setting names."),
+]
+
+
+@cli.command()
+def serve(config: ConfigFile = None) -> None:
+    """Run the plugin: ext_proc for Envoy, and the HTTP APIs."""
+    from gateway_plugin.app import process as app
+    from gateway_plugin.settings.start_error import StartError
+
+    loaded = _load(config)
+    logging.basicConfig(
+        level=loaded.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for warning in loaded.warnings:
+        logging.getLogger(__name__).warning(warning)
+    try:
+        app.serve(loaded.settings)
+    except StartError as error:
+        _fail(str(error))
+
+
+@cli.command()
+def controller(config: ConfigFile = None) -> None:
+    """On Kubernetes: keep one HTTPRoute per model, with the Services and grants it needs."""
+    _need_kubernetes()
+    from gateway_plugin.controller import process as controller_main
+    from gateway_plugin.settings.start_error import StartError
+
+    settings = _load_controller(config)
+    try:
+        controller_main.serve(settings)
+    except StartError as error:
+        _fail(str(error))
+
+
+@cli.command()
+def doctor(
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Without it: $KUBECONFIG, the pod's account, or ~/.kube/config.")
+    ] = None,
+    context: Annotated[str, typer.Option(help="Of the kubeconfig; empty: the current one.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """On Kubernetes: look for mistakes in workloads, Services and routes. Exit code: 1 mistakes, 2 no answer."""
+    _need_kubernetes()
+    from rich.console import Console
+
+    from gateway_plugin.controller.doctor import diagnose, report
+    from gateway_plugin.controller.route_client import KubeError
+
+    settings = _load_controller(config)
+    if kubeconfig is not None:
+        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    try:
+        diagnosis = diagnose(settings, context)
+    except KubeError as error:
+        _fail(f"the cluster cannot be read: {error}", code=2)
+    Console().print(report(diagnosis))
+    raise typer.Exit(1 if diagnosis.findings else 0)
+
+
+@cli.command("config")
+def show_config(
+    config: ConfigFile = None,
+    markdown: Annotated[bool, typer.Option(help="Print docs/configuration.md instead.")] = False,
+) -> None:
+    """Print every setting, its value, and where the value comes from."""
+    from rich.console import Console
+
+    from gateway_plugin.cli import configuration_page, settings_table
+
+    if markdown:
+        typer.echo(configuration_page.page(), nl=False)
+        return
+    loaded = _load(config)
+    Console().print(settings_table.terminal_table(loaded))
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@cli.command()
+def simulate(
+    model: Annotated[str, typer.Argument(help="The model that all of these pods serve.")],
+    port: Annotated[list[int], typer.Option(min=1, max=65535, help="One pod per port; repeat it.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    speed: Annotated[float, typer.Option(min=0.01, help="10 is ten times faster than a real engine.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same texts and lengths.")] = 0,
+    number: Annotated[int, typer.Option(help="Pods are called MODEL-NUMBER; of the first.")] = 0,
+) -> None:
+    """Run simulated vLLM pods: batching, prefix cache and metrics of an engine, without a GPU."""
+    from simulator import EngineConfig, SimulatedPod, run
+
+    pods = [(SimulatedPod(name=f"{model}-{i}", model=model, speed=speed), p) for i, p in enumerate(port, number)]
+    try:
+        run(pods, EngineConfig(seed=seed), host)
+    except OSError as error:
+        _fail(str(error))
+
+
+@cli.command("envoy-config")
+def envoy_config(
+    endpoints: Annotated[Path, typer.Argument(help="The endpoints file that the plugin reads, too.")],
+    directory: Annotated[Path, typer.Argument(help="Where to put envoy.yaml, clusters.yaml and routes.yaml.")],
+    listener_port: Annotated[int, typer.Option(min=1, max=65535, help="Where clients connect.")] = 10080,
+    admin_port: Annotated[int, typer.Option(min=1, max=65535, help="Envoy's admin page, on loopback.")] = 9901,
+    plugin_host: Annotated[
+        list[str] | None, typer.Option(help="Where the plugin runs; repeat it for replicas.")
+    ] = None,
+    plugin_ca: Annotated[
+        str, typer.Option(help="PEM file: who signed the plugin's certificate; with it Envoy speaks TLS.")
+    ] = "",
+    plugin_name: Annotated[str, typer.Option(help="The DNS name in the plugin's certificate.")] = "gateway-plugin",
+    client_cert: Annotated[
+        str, typer.Option(help="PEM file: what Envoy shows the plugin, where that wants to see it.")
+    ] = "",
+    client_key: Annotated[str, typer.Option(help="PEM file: its key.")] = "",
+    fail_open: Annotated[bool, typer.Option(help="Let requests pass, unlimited, while the plugin is down.")] = False,
+    lua_path: Annotated[str, typer.Option(help="Where Envoy finds gateway.lua; empty: inside envoy.yaml.")] = "",
+    body_limit: Annotated[
+        int, typer.Option(min=1, max=1023, help="MiB of the longest request body; longer ones are answered 413.")
+    ] = 64,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds without a byte, as while an engine thinks, after which a request ends."),
+    ] = 3600,
+    first_byte_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds until a pod that has not begun to answer gets company: the next one is asked, too. 0: never.",
+        ),
+    ] = 0,
+    message_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for one answer of the plugin; covers a slow Redis.")
+    ] = 5,
+    max_heap: Annotated[
+        int, typer.Option(min=128, help="MiB of Envoy's memory; near it, requests are refused and the largest ended.")
+    ] = 1024,
+    max_connections: Annotated[int, typer.Option(min=1, help="Connections of clients.")] = 20_000,
+    watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write a configuration for Envoy; a running Envoy takes over changed pods and models by itself."""
+    from gateway_plugin.cli.envoy_files import follow
+    from gateway_plugin.endpoints.extra_paths import parse_extra_paths
+    from gateway_plugin.pods.node import EndpointsError
+    from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, PluginTls, Replica
+
+    settings = _load(config).settings
+    needed = (body_limit + 1) << 20
+    if settings.grpc_max_message_bytes < needed:
+        _fail(
+            f"--body-limit {body_limit}: the plugin takes {settings.grpc_max_message_bytes} bytes of a message; "
+            f"set grpc_max_message_bytes to at least {needed}, here and where it runs"
+        )
+    if settings.queue_length and settings.queue_seconds >= message_timeout:
+        _fail(f"--message-timeout {message_timeout}: must be longer than queue_seconds, {settings.queue_seconds}")
+    first, *others = plugin_host or ["127.0.0.1"]
+    envoy = EnvoyConfig(
+        ports=EnvoyPorts(listener_port, admin_port, settings.grpc_port, settings.api_port),
+        plugin_host=first,
+        replicas=tuple(Replica(host, settings.grpc_port, settings.api_port) for host in others),
+        plugin_tls=PluginTls(plugin_ca, plugin_name, client_cert, client_key) if plugin_ca else None,
+        body_limit_bytes=body_limit << 20,
+        upload_seconds=settings.upload_seconds,
+        idle_timeout_seconds=idle_timeout,
+        message_timeout_seconds=message_timeout,
+        first_byte_seconds=first_byte_timeout,
+        max_heap_bytes=max_heap << 20,
+        max_connections=max_connections,
+        extra_paths=parse_extra_paths(settings.extra_paths),
+        fail_open=fail_open,
+        accounting=settings.accounting,
+        lua_path=lua_path,
+    )
+    try:
+        for changed in follow(endpoints, envoy, directory):
+            typer.echo(f"wrote {', '.join(changed) or 'nothing: all is up to date'}")
+            if not watch:
+                break
+    except (EndpointsError, ValueError) as error:
+        _fail(str(error))
+
+
+@cli.command()
+def explain(
+    request: Annotated[Path, typer.Argument(help="A request body as JSON, as clients send it.", exists=True)],
+    url: Annotated[str, typer.Option(help="Where the plugin's operations port is.")] = "http://127.0.0.1:8080",
+    header: Annotated[list[str] | None, typer.Option("-H", help="As in curl: routing-strategy, user ... ")] = None,
+    path: Annotated[str, typer.Option(help="The endpoint the body is meant for.")] = "/v1/chat/completions",
+) -> None:
+    """Show which pod a running plugin would choose for a request, and why; sends nothing to any pod."""
+    from gateway_plugin.cli.explanation import ExplainError, fetch_explanation, print_explanation
+
+    try:
+        print_explanation(fetch_explanation(url, request.read_bytes(), header or [], path))
+    except ExplainError as error:
+        _fail(str(error))
+
+
+@cli.command()
+def demo(
+    check: Annotated[bool, typer.Option(help="Send real requests, print what was seen, and end.")] = False,
+) -> None:
+    """Run the whole chain on this machine: Valkey, simulated pods, the plugin, Envoy."""
+    from gateway_plugin.tools.demo.demo_run import run_demo
+
+    raise typer.Exit(run_demo(check=check))
+
+
+def _load(config: Path | None) -> Loaded:
+    from gateway_plugin.settings import settings
+
+    try:
+        return settings.load(config)
+    except settings.SettingsError as error:
+        _fail(str(error))
+
+
+def _load_controller(config: Path | None) -> ControllerSettings:
+    from gateway_plugin.controller.controller_settings import AIBRIX_NAMES, ControllerSettings
+    from gateway_plugin.settings.settings import SettingsError, load_as
+
+    try:
+        settings = load_as(ControllerSettings, AIBRIX_NAMES, config).settings
+    except SettingsError as error:
+        _fail(str(error))
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return settings
+
+
+def _need_kubernetes() -> None:
+    from importlib.util import find_spec
+
+    if not find_spec("kopf") or not find_spec("kubernetes"):
+        _fail("this needs the extra `kubernetes`: pip install 'gateway-plugin[kubernetes]'")
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    for line in message.splitlines():
+        typer.echo(f"gateway-plugin: {line}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

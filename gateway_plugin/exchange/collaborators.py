@@ -1,0 +1,64 @@
+"""What exchanges decide with, and what is left to do when one is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway_plugin.exchange.intent.request import wanted_headers
+from gateway_plugin.exchange.intent.strategy_plan import Planner
+from gateway_plugin.models.catalogue.registry import PlainNames
+from gateway_plugin.settings.engine_keys import EngineKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway_plugin.accounting.limiting import GiveBack
+    from gateway_plugin.exchange.intent.request import Rules
+    from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.models.catalogue.registry import Names
+    from protos.access_log import FinishedExchange
+    from ratelimit import Decision, Subject
+    from routing.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an exchange decides with; shared by all exchanges of a process."""
+
+    router: Router
+    rules: Rules
+    metrics: Metrics
+    new_id: Callable[[], str]
+    clock: Callable[[], float]
+    refusal: Callable[[Subject, str], Decision | None] = lambda subject, model: None
+    """A refusal of a subject (for a model) that still holds, without asking anybody."""
+    may_wait: bool = False
+    """Whether requests may wait for a pod with room."""
+    outcomes_are_told: bool = True
+    """False when nobody will tell how exchanges ended."""
+    follows_responses: bool = False
+    """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
+    names: Names = field(default_factory=PlainNames)
+    """Aliases and canaries."""
+    engine_keys: EngineKeys = field(default_factory=EngineKeys)
+    planner: Planner = field(init=False)
+    wanted_headers: frozenset[str] = field(init=False)
+    """Of requests, as `ext_proc.request_headers_of` wants them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules, hides_credentials=bool(self.engine_keys)))
+        object.__setattr__(self, "planner", Planner(self.rules, self.router))
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What is left to do for an exchange that is over."""
+
+    back: GiveBack | None = None
+    finished: FinishedExchange | None = None
+    """What became of it, where responses are followed."""
+
+
+NOTHING_LEFT = Ending()

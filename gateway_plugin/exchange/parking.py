@@ -1,0 +1,49 @@
+"""Exchanges that wait for the access log instead of holding a gRPC stream open (`release: access_log`).
+
+The plugin ends the stream with its reply, and the pod stays booked until Envoy's log says that the exchange is over:
+up to the log's flush interval too long. An entry that never comes costs the pod a booked request for an hour.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway_plugin.exchange.exchange import Ending, Exchange
+
+MAX_PARKED = 100_000
+MAX_PARKED_SECONDS = 3600.0
+
+
+class Parking:
+    """By charge id, oldest first; bounded in number and age."""
+
+    def __init__(self, clock: Callable[[], float], on_end: Callable[[Ending], None]) -> None:
+        self._clock = clock
+        self._on_end = on_end
+        self._exchanges: OrderedDict[str, tuple[float, Exchange]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._exchanges)
+
+    def park(self, exchange: Exchange) -> None:
+        """Keeps the exchange until it is released or too old."""
+        now = self._clock()
+        self._exchanges[exchange.charge_id] = now, exchange
+        while len(self._exchanges) > MAX_PARKED or self._oldest_seconds() < now - MAX_PARKED_SECONDS:
+            self._end(self._exchanges.popitem(last=False)[1][1])
+
+    def release(self, charge_id: str) -> None:
+        """The access log says that the exchange is over; unknown ids are another replica's."""
+        found = self._exchanges.pop(charge_id, None)
+        if found is not None:
+            self._end(found[1])
+
+    def _end(self, exchange: Exchange) -> None:
+        self._on_end(exchange.end())
+
+    def _oldest_seconds(self) -> float:
+        return next(iter(self._exchanges.values()))[0]

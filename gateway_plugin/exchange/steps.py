@@ -1,0 +1,49 @@
+"""What an exchange wants done next. Whoever carries it does so, and tells the exchange what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from gateway_plugin.exchange.intent.unpacking import Unpacking
+    from ratelimit import Admission
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """Send this serialized message; `final` means that nothing more will be said and the stream may be closed."""
+
+    message: bytes
+    final: bool = False
+
+
+class Identify(msgspec.Struct, frozen=True):
+    """Find the owner of an API key, then call `identified` or `refused`."""
+
+    key_sha256: str
+    source: str
+    """Where the request comes from."""
+
+
+class Unpack(msgspec.Struct, frozen=True):
+    """Let another thread finish this, then call `unpacked` or `refused`."""
+
+    unpacking: Unpacking
+
+
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """Ask the limiter, then call `admitted` or `refused`."""
+
+    admission: Admission
+
+
+class WaitForRoom(msgspec.Struct, frozen=True):
+    """Every pod is full: wait, then call `resumed` or `refused`."""
+
+    model: str
+    turn: str
+    """Who takes turns with others."""
+
+
+Step = Reply | Identify | Unpack | Admit | WaitForRoom

@@ -1,0 +1,1 @@
+"""gRPC: calls, health, TLS, listeners, and the two transports."""

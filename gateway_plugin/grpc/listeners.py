@@ -1,0 +1,127 @@
+"""Ports: bound early, and with a clear word when that fails. One gRPC server, and HTTP servers inside the same loop."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+import uvicorn
+
+from gateway_plugin.grpc.grpcio_server import GrpcioMethods, credentials
+from gateway_plugin.grpc.http2.listener import WireListener
+from gateway_plugin.grpc.tls import TlsError
+from gateway_plugin.settings.start_error import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+    from gateway_plugin.grpc.calls import Methods
+    from gateway_plugin.grpc.http2.bounds import Bounds
+    from gateway_plugin.grpc.tls import TlsFiles
+    from gateway_plugin.settings.settings import Transport
+
+# Each open HTTP exchange holds one stream; a limit here would be a limit on concurrent generations.
+_MAX_STREAMS = 2**31 - 1
+
+
+class GrpcListener(Protocol):
+    """The gRPC server on one port, whatever carries it."""
+
+    port: int
+
+    async def start(self) -> None:
+        """Serves from now on."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, gives open ones so long, then ends them."""
+
+
+def grpc_listener(
+    transport: Transport,
+    host: str,
+    port: int,
+    methods: Methods,
+    bounds: Bounds,
+    tls: TlsFiles | None = None,
+) -> GrpcListener:
+    """Takes the port; raises StartError when that, or TLS, fails."""
+    try:
+        if transport == "grpcio":
+            return GrpcioListener(host, port, methods, bounds.max_message_bytes, tls)
+        return WireListener(methods, bind(host, port, "grpc_port"), bounds, tls)
+    except TlsError as error:
+        raise StartError(f"grpc_tls_cert_file: {error}") from None
+
+
+class GrpcioListener:
+    """grpc.aio's server."""
+
+    def __init__(self, host: str, port: int, methods: Methods, max_message_bytes: int, tls: TlsFiles | None) -> None:
+        # grpc would share the port with another process silently, and report a failure only in its own words.
+        bind(host, port, "grpc_port").close()
+        options = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ]
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers([GrpcioMethods(methods)])
+        at = address(host, port)
+        if tls is None:
+            self.port = self._server.add_insecure_port(at)
+        else:
+            self.port = self._server.add_secure_port(at, credentials(tls))
+
+    async def start(self) -> None:
+        """Serves from now on."""
+        await self._server.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, gives open ones so long, then ends them."""
+        await self._server.stop(grace_seconds)
+
+
+class HttpListener:
+    """A uvicorn server that leaves signals to the process it lives in."""
+
+    def __init__(self, app: FastAPI, host: str, port: int, setting: str) -> None:
+        self._socket = bind(host, port, setting)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        self._server = _QuietServer(config)
+
+    async def run(self) -> None:
+        """Serves until `stop`."""
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Makes `run` return after open requests are answered."""
+        self._server.should_exit = True
+
+
+class _QuietServer(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """A listening socket; raises StartError that names the setting to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        variable = f"GATEWAY_{setting.upper()}"
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(f"{setting}: {address(host, port)} is taken; stop its user or set {variable}") from None
+        raise StartError(f"{setting}: cannot listen on {address(host, port)}: {error.strerror or error}") from None
+
+
+def address(host: str, port: int) -> str:
+    """ "host:port", with brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""The HTTP APIs: routers and their schemas."""

@@ -1,0 +1,69 @@
+"""Errors of the HTTP API in the same OpenAI shape as those of the gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from gateway_plugin.http.admin import admin_check, is_public
+from gateway_plugin.http.gate import MAX_BODY_BYTES, Gate
+from gateway_plugin.openai.errors import ApiError, error_body
+from ratelimit import CorruptUserRecord, InvalidUserName, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def new_app(title: str, description: str, *, admin_token: str = "", max_body_bytes: int = MAX_BODY_BYTES) -> FastAPI:
+    """A FastAPI application whose every error has the OpenAI shape, behind a gate. With an admin token, only what is
+    public can be called without it."""
+    app = FastAPI(title=title, description=description, version="1")
+    check = admin_check(admin_token) if admin_token else None
+    app.add_middleware(Gate, check=check, is_public=is_public, max_body_bytes=max_body_bytes)
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(InvalidUserName, _on_invalid_name)
+    app.add_exception_handler(StoreUnavailable, _on_store_unavailable)
+    app.add_exception_handler(CorruptUserRecord, _on_corrupt)
+    return app
+
+
+def _response(
+    status: int, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = error_body(status, message, param=param)
+    return Response(body, status, headers=headers, media_type="application/json")
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return Response(error.body, error.status, headers=error.headers, media_type="application/json")
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _response(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part != "body"]
+    name = ".".join(where)
+    return _response(422, f"{name}: {first['msg']}" if name else str(first["msg"]), param=name or None)
+
+
+async def _on_invalid_name(_: Request, error: Exception) -> Response:
+    return _response(422, str(error), param="name")
+
+
+async def _on_store_unavailable(_: Request, error: Exception) -> Response:
+    return _response(503, f"the store cannot answer: {error}", headers={"retry-after": "1"})
+
+
+async def _on_corrupt(_: Request, error: Exception) -> Response:
+    return _response(500, str(error))

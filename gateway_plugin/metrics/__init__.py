@@ -1,0 +1,1 @@
+"""Metrics: families, their counters, and the page of all."""

@@ -1,0 +1,1 @@
+"""The models that are served: catalogue, its store, the live view, webhooks."""

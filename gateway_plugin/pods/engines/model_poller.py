@@ -1,0 +1,136 @@
+"""Asks every ready engine what it serves: its `/v1/models`, and once its `/version`.
+
+A pod is asked as soon as it is ready, then every interval; after failures at ever longer intervals, and with a quarter
+of the connections, so that hanging pods delay nobody else. A failure changes nothing that is known: an engine that is
+too busy to answer has not lost its adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway_plugin.pods.engines.fetch import Fetch, FetchOutcome, ScrapeError, http_fetch
+from gateway_plugin.pods.engines.known_models import EngineReport
+from gateway_plugin.pods.engines.model_lists import BadModelList, read_model_list, read_version
+from gateway_plugin.settings.engine_keys import NO_ENGINE_KEYS, EngineKeys
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+    from gateway_plugin.pods.engines.known_models import KnownModels
+    from routing.pods.pod_table import PodTable
+
+logger = logging.getLogger(__name__)
+
+MAX_DELAY_SECONDS = 60.0
+_LOOK_SECONDS = 0.25
+_JITTER_RATIO = 0.1
+_MAX_DOUBLINGS = 10
+_MAX_PAGE_BYTES = 1024 * 1024
+_CONNECTIONS = 16
+_FAILING_CONNECTIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    row: int
+    incarnation: int
+    name: str
+    address: str
+    uid: str
+    key: str
+    """What the engine wants to be sent; empty: nothing."""
+
+
+class ModelPoller:
+    """`settled` becomes true when every pod that was ready at the start has answered or failed."""
+
+    def __init__(
+        self,
+        table: PodTable,
+        known: KnownModels,
+        rng: random.Random,
+        interval_seconds: float = 5.0,
+        timeout_seconds: float = 2.0,
+        *,
+        keys: EngineKeys = NO_ENGINE_KEYS,
+        open_fetch: Callable[[], AbstractAsyncContextManager[Fetch]] | None = None,
+    ) -> None:
+        self.settled = False
+        self._table = table
+        self._known = known
+        self._rng = rng
+        self._keys = keys
+        self._interval_seconds = interval_seconds
+        self._lane = asyncio.Semaphore(_CONNECTIONS - _FAILING_CONNECTIONS)
+        self._failing_lane = asyncio.Semaphore(_FAILING_CONNECTIONS)
+        self._open_fetch = open_fetch or (lambda: http_fetch(timeout_seconds, _CONNECTIONS, _MAX_PAGE_BYTES))
+        self._asked: set[_Target] = set()
+
+    async def run(self) -> None:
+        """Asks until cancelled."""
+        tasks: dict[_Target, asyncio.Task[None]] = {}
+        version = -1
+        async with self._open_fetch() as fetch, asyncio.TaskGroup() as group:
+            while True:
+                if version != self._table.version:
+                    version = self._table.version
+                    wanted = self._targets()
+                    for target in tasks.keys() - wanted:
+                        tasks.pop(target).cancel()
+                    self._asked &= wanted
+                    for target in wanted - tasks.keys():
+                        tasks[target] = group.create_task(self._follow(target, fetch))
+                self._known.flush()
+                self.settled = self.settled or (bool(tasks) and self._asked >= tasks.keys())
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    def _targets(self) -> set[_Target]:
+        return {
+            _Target(row, self._table.incarnation(row), pod.name, pod.address, pod.uid, self._key_of(pod.models))
+            for row, pod in self._table.rows()
+            if pod.ready
+        }
+
+    async def _follow(self, target: _Target, fetch: Fetch) -> None:
+        failures = 0
+        version: str | None = None
+        while True:
+            async with self._failing_lane if failures else self._lane:
+                try:
+                    version = await self._version(target, fetch) if version is None else version
+                    cards = read_model_list(await self._ask(target, fetch, "/v1/models"))
+                except (ScrapeError, BadModelList) as error:
+                    if not failures:
+                        logger.info("pod %s does not tell what it serves: %s", target.name, error)
+                    failures += 1
+                else:
+                    failures = 0
+                    self._known.reported(target.address, target.uid, EngineReport(cards, version))
+            self._asked.add(target)
+            await asyncio.sleep(self._delay_seconds(failures))
+
+    async def _ask(self, target: _Target, fetch: Fetch, path: str) -> bytes:
+        url = f"http://{target.address}{path}"
+        return await (fetch(url, target.key) if target.key else fetch(url))
+
+    def _key_of(self, models: Iterable[str]) -> str:
+        return next((key for model in models if (key := self._keys.of(model))), "")
+
+    async def _version(self, target: _Target, fetch: Fetch) -> str:
+        try:
+            return read_version(await self._ask(target, fetch, "/version"))
+        except ScrapeError as error:
+            if error.outcome is FetchOutcome.BAD_STATUS:
+                return ""  # not every engine tells
+            raise
+
+    def _delay_seconds(self, failures: int) -> float:
+        longest = max(MAX_DELAY_SECONDS, self._interval_seconds)
+        delay_seconds = min(longest, self._interval_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS))
+        return delay_seconds * self._rng.uniform(1.0 - _JITTER_RATIO, 1.0 + _JITTER_RATIO)

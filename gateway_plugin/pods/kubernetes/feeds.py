@@ -1,0 +1,95 @@
+"""The two kinds of objects that discovery follows: where they are, and how one of them is read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from gateway_plugin.pods.kubernetes.adapter_reader import ADAPTER_GROUP_VERSION, read_adapter
+from gateway_plugin.pods.kubernetes.complaints import Complaint, ComplaintReason
+from gateway_plugin.pods.kubernetes.pod_objects import AnyObject, Metadata, decode_adapter, decode_any, decode_pod
+from gateway_plugin.pods.kubernetes.pod_reader import PodReader, ref_of
+from gateway_plugin.pods.kubernetes.pod_readings import AdapterReading, PodReading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
+    from gateway_plugin.pods.kubernetes.shelf import Shelf
+    from routing.profiles import ProfileCache
+
+logger = logging.getLogger(__name__)
+
+Reading = TypeVar("Reading")
+
+
+class Found(NamedTuple, Generic[Reading]):
+    """An object that was read. Without a uid it cannot even be named; without a reading it is of no interest."""
+
+    uid: str
+    version: str
+    reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed(Generic[Reading]):
+    """A kind of objects, and where what is read of them goes.
+
+    `optional`: a cluster may not have the kind, and this process may not be allowed to see it.
+    """
+
+    group_version: str
+    plural: str
+    selector: str
+    shelf: Shelf[Reading]
+    read: Callable[[msgspec.Raw], Found[Reading]]
+    optional: bool = False
+
+    def selection(self) -> dict[str, str]:
+        """For the query."""
+        return {"labelSelector": self.selector} if self.selector else {}
+
+
+def pod_feed(reader: PodReader, shelf: Shelf[PodReading], selector: str) -> Feed[PodReading]:
+    """Pods of the core group."""
+
+    def read(raw: msgspec.Raw) -> Found[PodReading]:
+        try:
+            pod = decode_pod(raw)
+            return Found(pod.metadata.uid, pod.metadata.resource_version, reader.read(pod))
+        except ValueError as error:
+            metadata = _metadata(raw)
+            ref = ref_of(metadata, "Pod", "v1")
+            complaint = Complaint(ref, ComplaintReason.UNREADABLE, f"it cannot be read ({error}); it gets no requests")
+            return Found(metadata.uid, metadata.resource_version, PodReading(ref, "", complaints=(complaint,)))
+
+    return Feed("v1", "pods", selector, shelf, read)
+
+
+def adapter_feed(keys: LabelKeys, profiles: ProfileCache, shelf: Shelf[AdapterReading]) -> Feed[AdapterReading]:
+    """AIBrix's ModelAdapters."""
+
+    def read(raw: msgspec.Raw) -> Found[AdapterReading]:
+        try:
+            adapter = decode_adapter(raw)
+            reading = read_adapter(adapter, keys, profiles)
+            return Found(adapter.metadata.uid, adapter.metadata.resource_version, reading)
+        except ValueError as error:
+            metadata = _metadata(raw)
+            ref = ref_of(metadata, "ModelAdapter", ADAPTER_GROUP_VERSION)
+            complaint = Complaint(ref, ComplaintReason.UNREADABLE, f"it cannot be read ({error}); no pod serves it")
+            return Found(metadata.uid, metadata.resource_version, AdapterReading(ref, "", complaints=(complaint,)))
+
+    return Feed(ADAPTER_GROUP_VERSION, "modeladapters", "", shelf, read, optional=True)
+
+
+def _metadata(raw: msgspec.Raw) -> Metadata:
+    """Enough to name an object that is otherwise not as it should be."""
+    try:
+        return decode_any(raw).metadata
+    except msgspec.DecodeError as error:
+        logger.error("an object of the API server is not readable at all: %s", error)
+        return AnyObject().metadata

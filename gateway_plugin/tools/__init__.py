@@ -1,0 +1,1 @@
+"""Bench, demo, and Envoy's configuration."""

@@ -1,0 +1,1 @@
+"""What is spent in a minute, and what is admitted."""

@@ -1,0 +1,85 @@
+"""What an admission asks for, what was decided about it, and what it turned out to cost."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ratelimit.users.subjects import Subject  # noqa: TC001 - whoever builds admissions of their types reads them
+
+if TYPE_CHECKING:
+    from ratelimit.windows.limits import Limits
+
+
+class Outcome(Enum):
+    ADMITTED = "admitted"
+    UNKNOWN_USER = "unknown_user"
+    DISABLED = "disabled"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    REQUESTS_EXCEEDED = "requests_exceeded"
+    TOKENS_EXCEEDED = "tokens_exceeded"
+    PARALLEL_EXCEEDED = "parallel_exceeded"
+    MODEL_RATE_EXCEEDED = "model_rate_exceeded"
+
+
+class Admission(msgspec.Struct, frozen=True, gc=False):
+    """One request that wants in; a rate of zero is no limit.
+
+    `tokens` it costs for certain. Where it generates any, each of its `choices` costs `likely_output` more, if its
+    subject has not been seen yet, and `max_output` at most; 0 where it generates none (`expected`).
+
+    `other_names`: what else than the model's name may stand for it in a user's allow list, without control characters.
+    """
+
+    subject: Subject
+    charge_id: str
+    model: str = ""
+    tokens: int = 0
+    model_requests_per_second: int = 0
+    other_names: tuple[str, ...] = ()
+    likely_output: int = 0
+    max_output: int = 0
+    choices: int = 1
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """The outcome, and for requests and tokens each the scope (user, or user and model) that has least left.
+
+    What is used includes this admission if it was admitted. `reset` is the time until the window is empty again. Limits
+    are None, and only the wait is told, where the user's were not reached: unknown, disabled, model not allowed, and in
+    a cluster the model's rate.
+    """
+
+    outcome: Outcome
+    limits: Limits | None
+    requests_used: float = 0.0
+    tokens_used: float = 0.0
+    retry_after_seconds: float = 0.0
+    reserved_tokens: int = 0
+    requests_reset_seconds: float = 0.0
+    tokens_reset_seconds: float = 0.0
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """The tokens that an exchange turned out to cost, and what its admission had reserved of them.
+
+    `output`: what it generated of them, over all choices, as the engine says; it teaches what to expect of the subject.
+    """
+
+    subject: Subject
+    charge_id: str
+    tokens: int
+    reserved: int = 0
+    model: str = ""
+    output: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a user has spent in the last minute, over all models, and how many requests hold a slot now."""
+
+    limits: Limits
+    requests_used: float
+    tokens_used: float
+    parallel: int = 0

@@ -1,0 +1,200 @@
+"""Who waits for a body: counted apart from work, by source, and not for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_plugin.exchange.intent.sources import UNKNOWN
+from gateway_plugin.exchange.uploads import UNKNOWN_LENGTH_BYTES, UploadBounds, Uploads, announced_bytes
+from gateway_plugin.grpc.calls import TooMuch
+from tests.unit.gateway_plugin.exchange.bench import body, headers
+from tests.unit.gateway_plugin.exchange.test_calls import Process, status_of
+
+
+class Upload:
+    def __init__(self) -> None:
+        self.timed_out = False
+
+    def upload_timed_out(self) -> None:
+        self.timed_out = True
+
+
+def uploads_at(now: list[float], **bounds: Any) -> Uploads:
+    return Uploads(UploadBounds(**bounds), lambda: now[0])
+
+
+def test_a_source_has_a_bound_below_that_of_all():
+    uploads = uploads_at([0.0], total=5, per_source=3)
+    entered = [uploads.enter("10.0.0.1", Upload()) for _ in range(5)]
+    assert entered == [True, True, True, False, False]
+    assert [uploads.enter("10.0.0.2", Upload()) for _ in range(3)] == [True, True, False]
+    assert len(uploads) == 5
+
+
+def test_without_a_source_only_the_bound_of_all_counts():
+    uploads = uploads_at([0.0], total=3, per_source=1)
+    assert [uploads.enter(UNKNOWN, Upload()) for _ in range(4)] == [True, True, True, False]
+
+
+def test_zero_is_no_bound():
+    now = [0.0]
+    uploads = uploads_at(now)
+    assert all(uploads.enter("10.0.0.1", Upload()) for _ in range(100))
+    now[0] = 1e9
+    uploads.expire()
+    assert len(uploads) == 100
+
+
+def test_who_takes_too_long_is_told_and_makes_room():
+    now = [0.0]
+    uploads = uploads_at(now, per_source=2, seconds=10.0)
+    early, late = Upload(), Upload()
+    uploads.enter("10.0.0.1", early)
+    now[0] = 5.0
+    uploads.enter("10.0.0.1", late)
+    now[0] = 9.9
+    uploads.expire()
+    assert (early.timed_out, late.timed_out) == (False, False)
+    now[0] = 10.0
+    uploads.expire()
+    assert (early.timed_out, late.timed_out, len(uploads)) == (True, False, 1)
+    assert uploads.enter("10.0.0.1", Upload())
+
+
+def test_large_bodies_are_bounded_in_bytes_and_small_ones_never_wait_for_them():
+    mib = 1 << 20
+    uploads = uploads_at([0.0], total_bytes=100 * mib)
+    large = [Upload() for _ in range(4)]
+    assert [uploads.enter("10.0.0.1", one, 20 * mib) for one in large] == [True, True, False, False]
+    assert uploads.enter("10.0.0.2", Upload(), 50 * mib)
+    assert not uploads.enter("10.0.0.3", Upload(), 20 * mib), "90 of 100 are announced"
+    assert uploads.enter("10.0.0.1", Upload(), announced_bytes("1000"))
+    uploads.leave(large[0])
+    assert uploads.enter("10.0.0.3", Upload(), 20 * mib)
+    assert uploads.large_bytes == 90 * mib
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ("", UNKNOWN_LENGTH_BYTES),
+        ("0", 0),
+        ("1048576", 0),
+        ("1048577", 1048577),
+        ("-5", UNKNOWN_LENGTH_BYTES),
+        ("9" * 19, UNKNOWN_LENGTH_BYTES),
+        ("\u0663", UNKNOWN_LENGTH_BYTES),
+    ],
+)
+def test_what_a_body_counts_for(said: str, counted: int):
+    assert announced_bytes(said) == counted
+
+
+async def test_who_announces_too_much_is_refused_before_a_byte_is_sent():
+    process = Process(uploads=UploadBounds(total_bytes=40_000_000))
+
+    def sent(length: str) -> int:
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for="10.9.9.9", content_length=length))
+        return status_of(call)
+
+    assert [sent("15000000"), sent("15000000"), sent("500")] == [0, 503, 0]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from("abc"))))
+def test_counts_are_those_of_who_waits(moves: list[tuple[bool, int, str]]):
+    uploads = uploads_at([0.0], total=4, per_source=2)
+    guests = [Upload() for _ in range(5)]
+    inside: dict[int, str] = {}
+    for enters, number, source in moves:
+        if not enters:
+            uploads.leave(guests[number])
+            inside.pop(number, None)
+        elif number not in inside:
+            may = len(inside) < 4 and Counter(inside.values())[source] < 2
+            assert uploads.enter(source, guests[number]) is may
+            if may:
+                inside[number] = source
+    assert len(uploads) == len(inside)
+
+
+async def test_who_still_sends_its_body_is_no_work():
+    process = Process(max_exchanges=1)
+    half_sent = [process.begin() for _ in range(5)]
+    for _, handler in half_sent:
+        handler.received(headers())
+    assert (process.processor.working, len(process.processor.uploads)) == (0, 5)
+    call, handler = process.ask()
+    assert status_of(call) == 0, "waiting does not fill the gateway"
+    assert process.processor.working == 1
+    half_sent[0][1].received(body())
+    assert status_of(half_sent[0][0]) == 503, "a body makes work of it, and there is too much"
+    half_sent.pop(0)[1].ended()
+    handler.ended()
+    half_sent[0][1].received(body())
+    assert status_of(half_sent[0][0]) == 0
+    for _, handler in half_sent:
+        handler.ended()
+    assert (process.processor.working, len(process.processor.uploads), process.inflight()) == (0, 0, 0)
+
+
+async def test_one_source_cannot_take_all_places():
+    process = Process(uploads=UploadBounds(total=10, per_source=2))
+
+    def sent(source: str) -> int:
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for=f"1.2.3.4, {source}"))
+        return status_of(call)
+
+    assert [sent("10.9.9.9") for _ in range(3)] == [0, 0, 503]
+    assert sent("10.9.9.8") == 0, "others are not concerned"
+
+
+async def test_a_body_that_does_not_come_is_408_and_gives_everything_back():
+    process = Process(uploads=UploadBounds(seconds=1.0))
+    now = [0.0]
+    process.processor.uploads._clock = lambda: now[0]
+    call, handler = process.begin()
+    handler.received(headers())
+    now[0] = 1.0
+    process.processor.uploads.expire()
+    assert status_of(call) == 408
+    assert b"request_timeout" in call.sent[-1].immediate_response.body
+    assert call.status == (0, "")
+    handler.ended()
+    assert (process.processor.working, len(process.processor.uploads)) == (0, 0)
+
+
+async def test_a_client_that_leaves_while_it_uploads_leaves_nothing():
+    process = Process(uploads=UploadBounds(per_source=1))
+    for _ in range(3):
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for="10.9.9.9"))
+        assert status_of(call) == 0
+        handler.ended()
+    assert len(process.processor.uploads) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "code"),
+    [(TooMuch.MESSAGE, 413, b"request_too_large"), (TooMuch.MEMORY, 503, b"overloaded")],
+)
+async def test_a_body_that_the_transport_does_not_take(
+    what: TooMuch, status: int, code: bytes, caplog: pytest.LogCaptureFixture
+):
+    process = Process()
+    for _ in range(3):
+        call, handler = process.begin()
+        handler.received(headers())
+        handler.message_refused("a message of 66 bytes exceeds the limit of 65", what)
+        assert (status_of(call), call.status) == (status, (0, ""))
+        assert code in call.sent[-1].immediate_response.body
+        handler.ended()
+    assert len(process.processor.uploads) == 0
+    said = [record for record in caplog.records if "grpc_max_message_bytes" in record.getMessage()]
+    assert len(said) == (1 if what is TooMuch.MESSAGE else 0), "once a minute"
