@@ -9,6 +9,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+import yaml
+
 from deploy.manifests.documents import Object, parse
 from deploy.manifests.paths import CHART, GATEWAY, MONITORING, NAMESPACE, RELEASE
 from deploy.manifests.tools import run
@@ -33,6 +35,12 @@ def template(*values: str) -> str:
 def objects(*values: str) -> list[Object]:
     """The objects that the chart renders."""
     return parse(template(*values))
+
+
+def stream_idle_timeout() -> str:
+    """How long a stream may be silent, as the chart's values say."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    return str(values["gateway"]["streamIdleTimeout"])
 
 
 def rendered_files() -> dict[Path, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from deploy.manifests.chart import stream_idle_timeout
 from deploy.manifests.documents import Object, identity
 from deploy.manifests.paths import NAMESPACE, RELEASE
 from deploy.manifests.tools import run
@@ -119,7 +120,7 @@ def _route_problems(route: dict[str, Any]) -> Iterator[str]:
         return
     action = route.get("route", {})
     times = action.get("timeout"), action.get("idleTimeout")
-    if times != ("0s", "300s"):
+    if times != ("0s", stream_idle_timeout()):
         yield f"route {route['name']}: timeouts cut streams: {times}"
     retry = action.get("retryPolicy", {})
     if retry.get("numRetries") != 2 or "previous_hosts" not in str(retry.get("retryHostPredicate")):

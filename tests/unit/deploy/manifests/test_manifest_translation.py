@@ -29,6 +29,7 @@ LOSSES: dict[str, tuple[str, Callable[[Any], object], str]] = {
     "ceilings": ("BackendTrafficPolicy", lambda spec: spec.pop("circuitBreaker"), "ceilings"),
     "retries": ("BackendTrafficPolicy", lambda spec: spec.pop("retry"), "retries"),
     "time": ("BackendTrafficPolicy", lambda spec: spec["timeout"]["http"].pop("requestTimeout"), "cut streams"),
+    "silence": ("BackendTrafficPolicy", lambda spec: spec["timeout"]["http"].pop("streamIdleTimeout"), "cut streams"),
     "early removal": ("ClientTrafficPolicy", lambda spec: spec.pop("headers"), "early header removal"),
     "part of early removal": (
         "ClientTrafficPolicy",
