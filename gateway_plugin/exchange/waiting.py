@@ -82,6 +82,8 @@ class WaitingRoom:
         self._max_wait_seconds = max_wait_seconds
         self._queues: dict[str, _Queue] = {}
         self._timers: dict[Waiter, tuple[str, str, Timer]] = {}
+        self._resuming = False
+        self._has_news = False
 
     @property
     def enabled(self) -> bool:
@@ -111,13 +113,28 @@ class WaitingRoom:
             self._forget_empty(model)
 
     def freed(self) -> None:
-        """Somewhere a request ended: whoever finds room now is resumed, one after the other."""
-        for model in list(self._queues):
-            while model in self._queues and self._has_room(model):
-                waiter = self._queues[model].take()
-                self._timers.pop(waiter)[2].cancel()
-                self._forget_empty(model)
-                waiter.resume()
+        """Somewhere a request ended: whoever finds room now is resumed, one after the other.
+
+        Who is resumed may end at once, and say so here: that is noted, and seen to before the first call returns.
+        """
+        self._has_news = True
+        if self._resuming:
+            return
+        self._resuming = True
+        try:
+            while self._has_news:
+                self._has_news = False
+                for model in list(self._queues):
+                    self._resume_all(model)
+        finally:
+            self._resuming = False
+
+    def _resume_all(self, model: str) -> None:
+        while model in self._queues and self._has_room(model):
+            waiter = self._queues[model].take()
+            self._timers.pop(waiter)[2].cancel()
+            self._forget_empty(model)
+            waiter.resume()
 
     def _has_place(self, model: str, user: str) -> bool:
         queue = self._queues.get(model)

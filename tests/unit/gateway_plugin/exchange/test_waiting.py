@@ -134,3 +134,32 @@ def test_nobody_is_lost_or_served_twice(actions: list[tuple[str, str, int]]):
         assert sum(bench.room.lengths().values()) == len(inside) <= 4
     assert len(set(bench.resumed)) == len(bench.resumed)
     assert not set(bench.resumed) & {*left, *bench.gave_up}
+
+
+def test_a_long_queue_of_those_who_end_at_once_ends_without_depth():
+    """Each gives its place back before the next is looked for: as one call inside the other, they would overflow."""
+    bench = Room(max_length=5_000)
+
+    class Brief(Guest):
+        def resume(self) -> None:
+            super().resume()
+            bench.free(1, self.model)
+
+    for number in range(5_000):
+        bench.room.enter("m", "a", Brief(str(number), bench, "m"))
+    bench.free(1)
+    assert bench.resumed == [str(number) for number in range(5_000)]
+
+
+def test_who_ends_at_once_may_make_room_before_another_model():
+    bench = Room(b=1)
+
+    class Moving(Guest):
+        def resume(self) -> None:
+            super().resume()
+            bench.free(1, "a")
+
+    bench.enter("first", "u", "a")
+    bench.room.enter("b", "u", Moving("second", bench, "b"))
+    bench.room.freed()
+    assert bench.resumed == ["second", "first"]
