@@ -25,6 +25,8 @@ _MAX_LAG_SECONDS, _MAX_LEAD_SECONDS = 70.0, 1.0
 """Of what others were told: older says nothing any more, and nobody is told things in the future."""
 _OWED = re.compile(r"=\d{1,19}/(\d{1,19}) ", re.ASCII)
 _PAIR = re.compile(r"(\d{1,19}):(\d{1,19})", re.ASCII)
+_LONGEST_TEXT = 8192
+"""Longer than any window that a gateway writes. What strangers wrote beyond counts for nothing."""
 
 Text = bytes | str
 Scope = tuple[int, int, int, Text, Text]
@@ -51,7 +53,7 @@ class Told(NamedTuple):
         owed = _OWED.match(_plain(text))
         if owed:
             found[bucket_at(self.at_seconds)] = int(owed[1])
-        for bucket, count in _pairs(text).items():
+        for bucket, count in _pairs(text, self.server_us).items():
             end_seconds = (bucket + 1) * BUCKET_SECONDS - self.server_us / 1e6 + self.at_seconds
             mine = bucket_at(min(end_seconds, self.at_seconds))
             found[mine] = found.get(mine, 0) + count
@@ -171,33 +173,40 @@ class LastSpent:
             self._gone.popitem(last=False)
 
 
-def _pairs(text: Text) -> dict[int, int]:
-    return {int(bucket): int(count) for bucket, count in _PAIR.findall(_plain(text))}
+def _pairs(text: Text, server_us: int) -> dict[int, int]:
+    """The buckets that counted when the server said so."""
+    current = _current(server_us)
+    pairs = ((int(bucket), int(count)) for bucket, count in _PAIR.findall(_plain(text)))
+    return {bucket: count for bucket, count in pairs if counts_at(bucket, current)}
+
+
+def _current(server_us: int) -> int:
+    return int(server_us // 1_000_000 // BUCKET_SECONDS)
 
 
 def _plain(text: Text) -> str:
+    text = text if len(text) <= _LONGEST_TEXT else ""
     return text if isinstance(text, str) else text.decode("ascii", "replace")
 
 
-def _lacks(before: Text, after: Text, current: int) -> bool:
+def _lacks(before: Text, after: Text, server_us: int) -> bool:
     """Does a bucket that counts hold less than before? Most are the same: only what differs is read, as every second
     answer to a busy user comes here."""
     old, new = frozenset(_plain(before).split()), frozenset(_plain(after).split())
-    held = _pairs(" ".join(new - old))
-    gone = _pairs(" ".join(old - new))
-    return any(counts_at(at, current) and held.get(at, 0) < count for at, count in gone.items())
+    held = _pairs(" ".join(new - old), server_us)
+    gone = _pairs(" ".join(old - new), server_us)
+    return any(held.get(at, 0) < count for at, count in gone.items())
 
 
 def _forgotten(known: Told, new: Told, own: Own) -> Lost | None:
-    current = int(new.server_us // 1_000_000 // BUCKET_SECONDS)
-    if not _lacks(known.requests, new.requests, current):
+    if not _lacks(known.requests, new.requests, new.server_us):
         return None
-    before = {at: count for at, count in _pairs(known.requests).items() if counts_at(at, current)}
-    after = _pairs(new.requests)
-    tokens = {at: count for at, count in _pairs(known.tokens).items() if counts_at(at, current)}
+    current = _current(new.server_us)
+    before, after = _pairs(known.requests, new.server_us), _pairs(new.requests, new.server_us)
+    tokens = _pairs(known.tokens, new.server_us)
     before[current] = before.get(current, 0) + own.requests
     tokens[current] = tokens.get(current, 0) + own.tokens
-    requests, tokens = _larger(before, after), _larger(tokens, _pairs(new.tokens))
+    requests, tokens = _larger(before, after), _larger(tokens, _pairs(new.tokens, new.server_us))
     return Lost("", sum(requests.values()), _written(requests), _written(tokens))
 
 

@@ -34,7 +34,7 @@ from ratelimit.windows.expected import (
     SHARE_OF_UNSEEN,
     UNSEEN_OUTPUT,
 )
-from ratelimit.windows.window import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS
+from ratelimit.windows.window import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, LONGEST_DEBT_WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -50,6 +50,7 @@ _CONSTANTS = {
     "BUCKET_SECONDS": BUCKET_SECONDS,
     "BUCKETS": BUCKETS,
     "EARLY_BUCKETS": EARLY_BUCKETS,
+    "LONGEST_DEBT_WINDOWS": LONGEST_DEBT_WINDOWS,
     "SHARE_OF_CEILING": SHARE_OF_CEILING,
     "SHARE_OF_UNSEEN": SHARE_OF_UNSEEN,
     "UNSEEN_OUTPUT": UNSEEN_OUTPUT,

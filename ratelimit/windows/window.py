@@ -13,7 +13,7 @@ do not do: the wait is 59 s at most. So no span of 60 s holds more than the limi
 
 Debt is what was spent beyond the limit, by an answer that turned out longer than what was reserved for it. It counts as
 used, and moves into the buckets that come as soon as these have room, as if it had been spent only then: a limit's
-worth in each minute. What is given back pays debt first.
+worth in each minute. What is given back pays debt first. Of more than a day's worth the rest is forgiven.
 
 Example: 70 spent at 3 s, 30 at 48 s, limit 100. At 50 s a cost of 20 does not fit. The bucket of 3 s is not among the
 last 59 at 62 s: the wait is 12 s; a cost of 80 also needs the bucket of 48 s to go, at 107 s: 57 s. If 150 more turn
@@ -32,6 +32,8 @@ EARLY_BUCKETS = BUCKETS - 2
 """Those that count for a cost which is let in early."""
 LONGEST_WAIT_SECONDS = 59.0
 NO_LIMIT = 2**63 - 1
+LONGEST_DEBT_WINDOWS = 24 * 60
+"""As many windows pay for what was spent too much, and no more: nobody pays for ever, and nothing is kept for ever."""
 
 
 class Window:
@@ -71,8 +73,9 @@ class Window:
         self._put(bucket, fits)
         if count > fits:
             self._limit = limit
-            self.debt += count - fits
-            self.used += count - fits
+            owed = min(self.debt + count - fits, max(self.debt, _longest_debt(limit)))
+            self.used += owed - self.debt
+            self.debt = owed
 
     def fits(self, cost: int, limit: int) -> bool:
         """Whether so much may be spent now, or a little early."""
@@ -123,6 +126,7 @@ class Window:
     def _pay(self, bucket: int, limit: int) -> None:
         """Debt moves into the buckets between, each as it comes."""
         self._limit = limit
+        self._forgive(limit)
         at, limit = self._bucket, max(limit, 1)
         used = sum(count for held, count in self._counts.items() if counts_at(held, at))
         newest = max(self._counts, default=at)
@@ -142,6 +146,10 @@ class Window:
                 self.debt -= moved
                 used += moved
         self._counts = {held: count for held, count in self._counts.items() if counts_at(held, bucket)}
+
+    def _forgive(self, limit: int) -> None:
+        """What was owed under a larger limit, too."""
+        self.debt = min(self.debt, _longest_debt(limit))
 
     def _seconds_until_paid(self, now_seconds: float, cost: int, limit: int) -> float:
         ahead = Window()
@@ -177,6 +185,10 @@ class Window:
 def bucket_at(now_seconds: float) -> int:
     """The current bucket."""
     return int(now_seconds // BUCKET_SECONDS)
+
+
+def _longest_debt(limit: int) -> int:
+    return max(limit, 1) * LONGEST_DEBT_WINDOWS
 
 
 def counts_at(bucket: int, current: int) -> bool:

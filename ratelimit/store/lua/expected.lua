@@ -2,10 +2,13 @@
 --
 -- KEYS[2] .. ':lengths' is a hash: model -> 'typical longest length length ...', the newest last.
 
+-- More than ten numbers that can be exact take.
+local LONGEST_LENGTHS_BYTES = 256
+
 -- The text, or nil. Any stranger may have written there, and what cannot be read is no reason to refuse anybody.
 local function known_lengths(model)
   local known = redis.pcall('HGET', KEYS[2] .. ':lengths', model)
-  return type(known) == 'string' and string.match(known, '^%d+ %d+ [%d ]+$') or nil
+  return type(known) == 'string' and #known <= LONGEST_LENGTHS_BYTES and string.match(known, '^%d+ %d+ [%d ]+$') or nil
 end
 
 -- Returns what must fit and what is booked.
@@ -40,7 +43,7 @@ local function learn_length(model, output)
     last[#last + 1] = tonumber(length)
   end
   last[#last + 1] = output
-  if #last > KEPT_LENGTHS then
+  while #last > KEPT_LENGTHS do
     table.remove(last, 1)
   end
   if not known and redis.call('HLEN', key) >= MODELS_PER_SUBJECT then

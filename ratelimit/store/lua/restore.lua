@@ -7,8 +7,8 @@
 for i, kind in ipairs({':requests', ':tokens'}) do
   local key, field = KEYS[2] .. kind, ARGV[1]
   -- Debt is for others to pay, who know the limit.
-  local window = parse_window(redis.call('HGET', key, field), 1)
-  for bucket, count in pairs(counts_of(parse_window(ARGV[i + 1], 1))) do
+  local window = parse_window(redis.call('HGET', key, field))
+  for bucket, count in pairs(counts_of(parse_window(ARGV[i + 1]))) do
     local missing = count - (counts_of(window)[bucket] or 0)
     if missing > 0 then
       book(key, field, window, bucket, missing, math.huge)

@@ -1,12 +1,14 @@
 -- Shared: the clock, and what was spent in the last minute (see window.py, which has the formula).
 --
--- scripts.py puts the constants in front: BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, RESERVATION_SECONDS, SETTLED_SECONDS,
--- PARALLEL_SECONDS, MAX_KEYS and those of expected.py. A user's counters are one hash per kind; its fields are '' (all
+-- scripts.py puts the constants in front: BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, LONGEST_DEBT_WINDOWS,
+-- RESERVATION_SECONDS, SETTLED_SECONDS, PARALLEL_SECONDS, MAX_KEYS and those of expected.py. A user's counters are one hash per kind; its fields are '' (all
 -- models) and the models with limits of their own; a value lists buckets as 'bucket:count bucket:count', after
 -- '=bucket/debt ' where something is owed: at that bucket it was. KEYS[2] is what their keys begin with, in the
--- record's slot.
+-- record's slot. Any stranger may have written there: a longer text than is ever written here counts for nothing, a
+-- count for at most what a number holds exactly, and a bucket that cannot count is passed over; so every loop is short.
 
-local LONGEST_WAIT_US, LONGEST_DEBT_SECONDS = 59000000, 86400
+local LONGEST_WAIT_US = 59000000
+local LONGEST_TEXT_BYTES, MAX_COUNT = 8192, 2 ^ 53
 
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
@@ -16,12 +18,19 @@ local function counts_at(bucket, at)
   return bucket > at - BUCKETS and bucket <= at + BUCKETS
 end
 
--- Debt moves into the buckets between `at` and `to`, each as it comes. Returns what is left, and the counts.
+-- Debt of more windows than these is forgiven, so that nobody pays for ever.
+local function longest_debt(limit)
+  return math.max(limit, 1) * LONGEST_DEBT_WINDOWS
+end
+
+-- Debt moves into the buckets between `at` and `to`, each as it comes. `counts`: only those that count at `at`, so that
+-- two windows of single steps are the most there can be before and after whole windows. Returns what is left, and the
+-- counts.
 local function pay(counts, debt, at, to, limit)
-  limit = math.max(limit, 1)
+  debt, limit = math.min(debt, longest_debt(limit)), math.max(limit, 1)
   local used, newest = 0, at
   for bucket, count in pairs(counts) do
-    used, newest = used + (counts_at(bucket, at) and count or 0), math.max(newest, bucket)
+    used, newest = used + count, math.max(newest, bucket)
   end
   while debt > 0 and at < to do
     local windows = math.min(math.floor((to - at) / BUCKETS), math.floor(debt / limit))
@@ -56,32 +65,42 @@ local function window_of_counts(counts, debt, text)
   return window
 end
 
-local function read_counts(text)
+-- Those that count at `at`.
+local function read_counts(text, at)
   local counts = {}
   for bucket, count in string.gmatch(text, '(%d+):(%d+)') do
-    counts[tonumber(bucket)] = tonumber(count)
+    bucket = tonumber(bucket)
+    if counts_at(bucket, at) then
+      counts[bucket] = math.min(tonumber(count), MAX_COUNT)
+    end
   end
   return counts
 end
 
--- `limit`: what debt is paid by. Most windows are only summed up: their counts are read when somebody asks (counts_of).
+local function parse_debt(text, limit)
+  local at, debt = string.match(text, '^=(%d+)/(%d+)')
+  at, debt = math.min(tonumber(at) or 0, current), math.min(tonumber(debt) or 0, MAX_COUNT)
+  if not limit then
+    return window_of_counts(read_counts(text, current), debt, text)
+  end
+  local left, counts = pay(read_counts(text, at), debt, at, current, limit)
+  return window_of_counts(counts, left, text)
+end
+
+-- `limit`: what debt is paid by; nil: none is paid. Most windows are only summed up: their counts are read when somebody asks (counts_of).
 -- In one that is `sorted` the first and last entries that count are at `from` and `last_at` of the text.
 local function parse_window(text, limit)
-  text = text or ''
+  text = text and #text <= LONGEST_TEXT_BYTES and text or ''
   if string.byte(text) == 61 then
-    local at, debt = string.match(text, '^=(%d+)/(%d+)')
-    local counts
-    debt, counts = pay(read_counts(text), tonumber(debt), tonumber(at), current, limit)
-    return window_of_counts(counts, debt, text)
+    return parse_debt(text, limit)
   end
   local used, early, oldest, going = 0, 0, current - BUCKETS, current - EARLY_BUCKETS
   local from, last, last_at, last_count
   for at, bucket, count in string.gmatch(text, '()(%d+):(%d+)') do
-    bucket = tonumber(bucket)
-    if bucket > current or bucket <= (last or 0) then
-      return window_of_counts(read_counts(text), 0, text)
+    bucket, count = tonumber(bucket), tonumber(count)
+    if bucket > current or bucket <= (last or 0) or count > MAX_COUNT then
+      return window_of_counts(read_counts(text, current), 0, text)
     elseif bucket > oldest then
-      count = tonumber(count)
       used = used + count
       if bucket <= going then
         early = early + count
@@ -95,7 +114,7 @@ end
 
 local function counts_of(window)
   if not window.counts then
-    window.counts = window_of_counts(read_counts(window.text), 0).counts
+    window.counts = window_of_counts(read_counts(window.text, current), 0).counts
   end
   return window.counts
 end
@@ -112,7 +131,8 @@ local function spend(window, bucket, count, limit)
   if count >= 0 then
     local fits = math.min(count, math.max(0, limit - window.used + window.debt))
     put(window, bucket, fits)
-    window.debt, window.used = window.debt + count - fits, window.used + count - fits
+    local owed = math.min(window.debt + count - fits, math.max(window.debt, longest_debt(limit)))
+    window.debt, window.used = owed, window.used + owed - window.debt
     return
   end
   local paid = math.min(window.debt, -count)
@@ -166,7 +186,7 @@ local function book(key, field, window, bucket, count, limit)
   end
   redis.call('HSET', key, field, window.text)
   -- Another field may owe for longer.
-  redis.call('EXPIRE', key, math.max(math.min(seconds, LONGEST_DEBT_SECONDS), redis.call('TTL', key)))
+  redis.call('EXPIRE', key, math.max(seconds, redis.call('TTL', key)))
 end
 
 local function fits(window, cost, limit)

@@ -107,6 +107,39 @@ async def test_a_counter_of_another_type_harms_its_user_alone(redis_store, raw, 
     assert usage.tokens_used == 7
 
 
+STRANGE_WINDOWS = [
+    "=1/5 {future}:3",
+    "=1/5 99999999999:3",
+    "=99999999999/0 {future}:3",
+    "=x",
+    "{future}:3",
+    "=1/5 " + "1:1 " * 10_000,
+    "9" * 400 + ":" + "9" * 400,
+]
+
+
+@pytest.mark.parametrize("text", STRANGE_WINDOWS, ids=lambda text: text[:20])
+async def test_windows_that_a_stranger_wrote_take_no_long_loop(redis_store, raw, text):
+    await redis_store.create(UserRecord("lgy", rpm=10, tpm=1000))
+    strange = text.format(future=int(time.time()) + 500_000_000)
+    for kind in ("requests", "tokens"):
+        raw.hset(f"gateway:{{aibrix-users/lgy}}:{kind}", "", strange)
+    decision = await redis_store.admit(Admission("lgy", "1", tokens=7))
+    assert (decision.outcome, decision.tokens_used) == (Outcome.ADMITTED, 7)
+    usage = await redis_store.usage("lgy")
+    assert (usage.requests_used, usage.tokens_used) == (1, 7)
+
+
+async def test_debt_that_a_stranger_wrote_is_owed_for_a_day_at_most(redis_store, raw):
+    await redis_store.create(UserRecord("lgy", tpm=1000))
+    key = "gateway:{aibrix-users/lgy}:tokens"
+    raw.hset(key, "", f"={int(time.time())}/{10**18} {int(time.time())}:1000")
+    await redis_store.settle(Settlement("lgy", "1", 5))
+    usage = await redis_store.usage("lgy")
+    assert 1000 * 24 * 60 <= usage.tokens_used <= 1000 * (24 * 60 + 1)
+    assert 0 < raw.ttl(key) <= 61 * (24 * 60 + 2)
+
+
 @pytest.mark.parametrize("is_text", [True, False])
 async def test_lengths_that_a_stranger_wrote_harm_nobody(redis_store, raw, is_text):
     key = "gateway:{aibrix-users/lgy}:lengths"

@@ -93,6 +93,15 @@ async def test_a_settlement_may_go_into_debt(store):
     assert (refused.outcome, refused.tokens_used) == (Outcome.TOKENS_EXCEEDED, 5000)
 
 
+async def test_debt_is_a_days_worth_of_the_limit_at_most(store):
+    await store.create(UserRecord("lgy", rpm=10, tpm=10))
+    await store.settle(Settlement("lgy", "1", 10**9))
+    usage = await store.usage("lgy")
+    assert usage.tokens_used == 10 + 10 * 24 * 60
+    await store.settle(Settlement("lgy", "2", 10**9))
+    assert (await store.usage("lgy")).tokens_used == usage.tokens_used
+
+
 async def test_a_settlement_before_its_admission_ends_in_the_same_balance(store):
     await store.create(UserRecord("lgy", tpm=1000, max_parallel=1))
     assert await store.settle(Settlement("lgy", "1", 30, reserved=100))

@@ -159,3 +159,14 @@ def test_debt_counts_as_spent_now(clock, spent):
 def test_a_record_holds_for_the_name_it_was_found_by(clock, spent):
     limits = local(clock, spent, Part(), UserRecord("another program's", 10, 1000))
     assert admitted(limits, 20) == 10
+
+
+@pytest.mark.parametrize("text", [f"{BUCKET + 500}:3", f"{BUCKET - 500}:3", f"{10**19 - 1}:3", "1:1 " * 10_000])
+def test_buckets_that_cannot_count_are_passed_over(clock, spent, text):
+    spent.hear("lgy", LIMITS, SERVER_US, {"": scope(3, text)})
+    told = spent.get("lgy").scopes[""]
+    assert told.buckets(told.requests) == {}
+    # Nor are they taken for what the server has forgotten, or given back to it.
+    spent.hear("lgy", LIMITS, SERVER_US, {"": scope(9, f"{BUCKET}:9")})
+    (lost,) = spent.hear("lgy", LIMITS, SERVER_US, {"": scope(3, text)})
+    assert (lost.requests, lost.used) == (f"{BUCKET}:9", 9)
