@@ -71,7 +71,7 @@ _OUTAGE_TYPES = (ClusterError, NoPermissionError, OutOfMemoryError, ReadOnlyErro
 
 
 class Script:
-    """Files of `ratelimit/lua`, the last of which is the script."""
+    """Files of `ratelimit/store/lua`, the last of which is the script."""
 
     def __init__(self, *file_names: str) -> None:
         folder = resources.files("ratelimit.store").joinpath("lua")
