@@ -22,7 +22,7 @@ from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
 from gateway_plugin.endpoints.web_pages import WebPages, parse_origins
-from gateway_plugin.exchange.exchange import Services
+from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.intent.identity import IdentityRules
 from gateway_plugin.exchange.intent.request import Rules
 from gateway_plugin.exchange.processor import ExternalProcessor, ProcessorBounds

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway_plugin.accounting.limiting import Limiting
-    from gateway_plugin.exchange.collaborators import Ending, Services
+    from gateway_plugin.exchange.collaborators import Services
+    from gateway_plugin.exchange.ending import Ending
     from gateway_plugin.exchange.parking import Parking
     from gateway_plugin.exchange.steps import Reply, Step
     from gateway_plugin.exchange.unpacked import UnpackedBodies

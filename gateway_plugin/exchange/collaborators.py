@@ -1,11 +1,9 @@
-"""What exchanges decide with, and what is left to do when one is over."""
+"""What exchanges decide with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from gateway_plugin.exchange.intent.request import wanted_headers
 from gateway_plugin.exchange.intent.strategy_plan import Planner
@@ -15,11 +13,9 @@ from gateway_plugin.settings.engine_keys import EngineKeys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.accounting.limiting import GiveBack
     from gateway_plugin.exchange.intent.request import Rules
     from gateway_plugin.metrics.families import Metrics
     from gateway_plugin.models.catalogue.registry import Names
-    from protos.access_log import FinishedExchange
     from ratelimit import Decision, Subject
     from routing.router import Router
 
@@ -44,21 +40,13 @@ class Services:
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
     engine_keys: EngineKeys = field(default_factory=EngineKeys)
+    engines_have_keys: bool = field(init=False)
     planner: Planner = field(init=False)
     wanted_headers: frozenset[str] = field(init=False)
     """Of requests, as `ext_proc.request_headers_of` wants them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules, hides_credentials=bool(self.engine_keys)))
+        have_keys = bool(self.engine_keys)
+        object.__setattr__(self, "engines_have_keys", have_keys)
+        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules, hides_credentials=have_keys))
         object.__setattr__(self, "planner", Planner(self.rules, self.router))
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """What is left to do for an exchange that is over."""
-
-    back: GiveBack | None = None
-    finished: FinishedExchange | None = None
-    """What became of it, where responses are followed."""
-
-
-NOTHING_LEFT = Ending()

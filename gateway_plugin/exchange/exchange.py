@@ -18,57 +18,40 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
-from gateway_plugin.accounting.limiting import GiveBack
 from gateway_plugin.endpoints.endpoint_table import OPEN_PATHS
 from gateway_plugin.endpoints.web_pages import PREFLIGHT_HEADER
 from gateway_plugin.exchange import replies
-from gateway_plugin.exchange.collaborators import NOTHING_LEFT, Ending, Services
+from gateway_plugin.exchange.ending import NOTHING_LEFT, Ending, give_back
 from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.intent.identity import (
-    AUTHORIZATION,
     NOBODY,
-    Identity,
     KeyClaim,
-    KeyOwner,
     fairness_key,
     hidden_headers,
     identify,
     owner_of,
-    subject_of,
 )
-from gateway_plugin.exchange.intent.kept_responses import KEEPING_ENGINES, id_in_path, keeper_of, target_at
-from gateway_plugin.exchange.intent.request import Intent, check_repeated, read_intent, request_id_of
+from gateway_plugin.exchange.intent.request import check_repeated, read_intent, request_id_of
 from gateway_plugin.exchange.intent.sources import source_of
-from gateway_plugin.exchange.intent.strategy_plan import Plan, routing_request
 from gateway_plugin.exchange.intent.unpacking import Unpacking
-from gateway_plugin.exchange.replies import Forward
+from gateway_plugin.exchange.known_request import KnownRequest
 from gateway_plugin.exchange.response import FollowedResponse, followed
 from gateway_plugin.exchange.steps import Admit, Identify, Reply, Step, Unpack, WaitForRoom
 from gateway_plugin.openai.errors import ApiError
-from gateway_plugin.openai.response_ids import new_response_id, with_response_id
-from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 from protos import ext_proc
 from protos.ext_proc import Mode
-from ratelimit import Admission, Outcome
-from ratelimit.windows.expected import UNKNOWN_CEILING, UNSEEN_OUTPUT
+from ratelimit import Outcome
 from routing.router import NoReadyPodError, SaturatedError, UnknownModelError
-from routing.selector import OnlyPod
-from routing.strategies.least_request import LeastRequest
 from routing.strategies.session_affinity import SessionAffinity, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gateway_plugin.models.catalogue.registry import Target
-    from gateway_plugin.openai.head import RequestHead
-    from gateway_plugin.openai.prompt import Prompt
+    from gateway_plugin.exchange.collaborators import Services
+    from gateway_plugin.exchange.intent.identity import Identity
+    from gateway_plugin.exchange.replies import Forward
     from protos.ext_proc import RequestHeaders
-    from ratelimit import Decision, Subject
-    from routing.spec import PodSpec
-
-__all__ = ["Ending", "Exchange", "Phase", "Services"]
+    from ratelimit import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +88,6 @@ class Exchange:
         self.phase = HEADERS
         self._has_body = False
         self._asked_by_body = False
-        self._intent: Intent | None = None
         self.source = ""
         """Where the request comes from."""
         self.content_length = ""
@@ -114,16 +96,8 @@ class Exchange:
         self._path = ""
         self._headers: RequestHeaders | None = None
         self._key: KeyClaim | None = None
-        self._identity: Identity = NOBODY
-        self._subject: Subject | None = None
-        self._keeper: PodSpec | None = None
-        self._removed_headers: tuple[str, ...] = ()
         self._page_headers: Mapping[str, str] = _NO_HEADERS
-        self._head: RequestHead | None = None
-        self._prompt: Prompt | None = None
-        self._body = b""
-        self._target: Target | None = None
-        self._plan: Plan | None = None
+        self._request: KnownRequest | None = None
         self._forward: Forward | None = None
         self._admission: Decision | None = None
         self._reached_a_pod = False
@@ -156,7 +130,7 @@ class Exchange:
 
     def resumed(self) -> Step:
         """The answer to `WaitForRoom`: there is some now."""
-        return self._run(Exchange._route, self)
+        return self._run(Exchange._on_room, self)
 
     def refused(self, error: ApiError) -> Reply:
         """What was asked for could not be decided; the client gets the error."""
@@ -175,17 +149,8 @@ class Exchange:
             return NOTHING_LEFT
         tells = response is not None and self._reached_a_pod and self._services.follows_responses
         finished = response.finished(forward) if response is not None and tells else None
-        return Ending(self._give_back(forward), finished)
-
-    def _give_back(self, forward: Forward) -> GiveBack | None:
         admission, self._admission = self._admission, None
-        if admission is None or forward.subject is None:
-            return None
-        slot = admission.limits is not None and admission.limits.max_parallel > 0
-        if self._reached_a_pod and not slot:
-            return None
-        refund = not self._reached_a_pod
-        return GiveBack(forward.subject, forward.charge_id, forward.model, slot, refund, forward.reserved_tokens)
+        return Ending(give_back(forward, admission, reached_a_pod=self._reached_a_pod), finished)
 
     def _close(self) -> None:
         """Gives back the lease and leaves the gauge."""
@@ -282,248 +247,121 @@ class Exchange:
         return self._with_identity(headers, owner_of(claim, key_owner))
 
     def _with_identity(self, headers: RequestHeaders, identity: Identity) -> Step:
-        rules = self._services.rules
+        services = self._services
+        removed_headers: tuple[str, ...] = ()
         if headers.repeated:
             check_repeated(headers.repeated)
-        self._intent = intent = read_intent(headers.values, rules, self._request_id)
+        intent = read_intent(headers.values, services.rules, self._request_id)
         if not intent.is_for_the_gateway:
-            engines_have_keys = bool(self._services.engine_keys)
-            self._removed_headers = hidden_headers(headers.values, self._key, rules.identity, engines_have_keys)
+            rules = services.rules.identity
+            removed_headers = hidden_headers(headers.values, self._key, rules, services.engines_have_keys)
         if intent.passes:
-            self._services.metrics.passed.inc()
+            services.metrics.passed.inc()
             self.phase = DONE
-            return replies.pass_through(self._removed_headers, self._request_id)
+            return replies.pass_through(removed_headers, self._request_id)
         intent.check_published()
-        self._identity = identity
-        self._intent = intent = self._at_its_keeper(intent)
-        self._subject = subject = subject_of(identity, rules.identity) if rules.limited else None
-        if subject is not None:
-            self._check_exhausted(subject, intent.model)
-        elif intent.model:
-            target = self._resolve(intent, intent.model)
-            plan = self._new_plan(intent, target.model)
-            on_headers_alone = not plan.needs_body and not intent.makes_response and not intent.is_compressed
-            if on_headers_alone and target.model == target.asked:
-                return self._admit(intent, target, plan)
+        self._request = request = KnownRequest(services, intent, identity, removed_headers)
+        if request.subject is not None:
+            refusal = services.refusal(request.subject, request.intent.model)
+            if refusal is not None:
+                raise rejections.refused(request.subject, request.intent.model, 0, refusal)
+        elif request.needs_no_body():
+            return self._admit(request)
         if not self._has_body or not intent.wants_body:
             return self._on_body(b"")
         self.phase = BODY
-        sees_response = self._services.follows_responses or self._services.names.restores_names()
+        sees_response = services.follows_responses or services.names.restores_names()
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
 
-    def _at_its_keeper(self, intent: Intent) -> Intent:
-        """The request, with a model of the pod that keeps the response which its path names."""
-        response_id = id_in_path(intent.path)
-        if not response_id:
-            return intent
-        pod = keeper_of(response_id, self._identity.user, self._services.router, param="response_id")
-        if pod is None:
-            return intent
-        self._keeper = pod
-        return intent if intent.model in pod.models else msgspec.structs.replace(intent, model=pod.models[0])
-
-    def _continued(self, response_id: str, target: Target) -> Target:
-        """Goes where the response is that this one continues; raises ApiError 404."""
-        param = "previous_response_id"
-        self._keeper = pod = keeper_of(response_id, self._identity.user, self._services.router, param=param)
-        if pod is None:
-            return target
-        target = target_at(pod, target)
-        if target.model not in pod.models:
-            raise rejections.unknown_response(response_id, param)
-        return target
-
-    def _resolve(self, intent: Intent, asked: str) -> Target:
-        who = self._identity.user or intent.session or intent.request_id
-        target = self._services.names.resolve(asked, who)
-        return target if self._keeper is None else target_at(self._keeper, target)
-
     def _on_body(self, body: bytes) -> Step:
-        intent = self._intent
-        assert intent is not None
-        if not intent.is_compressed or not body:
+        request = self._known
+        if not body or not request.intent.is_compressed:
             return self._on_plain_body(body)
-        # Engines do not all unpack bodies, and what an engine reads must be what was counted.
-        self._removed_headers = (*self._removed_headers, "content-encoding")
-        unpacking = Unpacking(intent.content_encoding, body, self._services.rules.max_body_bytes)
+        request.unpacked_here()
+        unpacking = Unpacking(request.intent.content_encoding, body, self._services.rules.max_body_bytes)
         if unpacking.is_done:
             return self._on_plain_body(unpacking.finish())
         self.phase = UNPACKING
         return Unpack(unpacking)
 
     def _on_plain_body(self, body: bytes) -> Step:
-        intent = self._intent
-        assert intent is not None
-        self._body = body
-        self._head, self._prompt = intent.read_body(body)
-        target = self._resolve(intent, self._head.model)
-        if self._prompt.previous_response_id:
-            target = self._continued(self._prompt.previous_response_id, target)
-        return self._admit(intent, target, self._new_plan(intent, target.model))
+        request = self._known
+        request.read_body(body)
+        return self._admit(request)
 
-    def _new_plan(self, intent: Intent, model: str) -> Plan:
-        services = self._services
-        plan = services.planner.plan(intent, model, self._prompt)
-        if plan.policy is None and (services.names.route_of(model) or self._keeper or intent.makes_response):
-            # Envoy's balancing over the base model's pods would meet some without the adapter, and nobody would know
-            # which pod keeps a response.
-            name = LeastRequest.name
-            return msgspec.structs.replace(plan, policy=services.router.policy(name), strategy=name, label=name)
-        return plan
-
-    def _admit(self, intent: Intent, target: Target, plan: Plan) -> Step:
-        services, model = self._services, target.model
-        self._plan, self._target = plan, target
-        if self._subject is not None:
+    def _admit(self, request: KnownRequest) -> Step:
+        subject = request.subject
+        if subject is not None:
             # Nobody is charged for a request that no pod can take; without limits, booking finds out.
-            self._check_pods(model)
-        key = services.engine_keys.of(model)
-        self._forward = forward = Forward(
-            model,
-            intent.request_id,
-            services.new_id(),
-            self._identity.user,
-            self._subject,
-            new_path=intent.path if intent.path_changed else "",
-            # What is set must not be removed.
-            removed_headers=tuple([name for name in self._removed_headers if not (key and name == AUTHORIZATION)]),
-            engine_key=key,
-            exposes_pod=services.rules.expose_pod,
-            route=services.names.route_of(model),
-            new_body=self._body if intent.is_compressed and self._body else None,
-            response_headers=dict(self._page_headers),
-        )
-        if model != target.asked and self._body:
-            self._body = forward.new_body = intent.with_model(self._body, model)
-        forward.uncounted = not intent.names_usage
-        if self._subject is None:
-            return self._route()
-        return Admit(self._admission_of(self._subject, intent, forward, target, plan))
-
-    def _admission_of(
-        self, subject: Subject, intent: Intent, forward: Forward, target: Target, plan: Plan
-    ) -> Admission:
-        self._ask_for_usage(intent, forward)
-        forward.prompt_tokens_estimate = int(self._prompt.tokens) if self._prompt and intent.costs_tokens else 0
+            request.check_pods()
+        self._forward = forward = request.forward(self._page_headers)
+        if subject is None:
+            return self._route(request, forward)
+        admission = request.admission(subject, forward)
         self.phase = ADMITTING
-        names, rate = self._services.names.other_names(target), plan.resolved.requests_per_second
-        certain, prompt = forward.prompt_tokens_estimate, self._prompt
-        if prompt is None or not intent.generates_text:
-            return Admission(subject, forward.charge_id, target.model, certain, rate, names)
-        ceiling = prompt.max_output_tokens or UNKNOWN_CEILING
-        usual = int(min(self._services.router.outputs.expected(target.model, ceiling), UNSEEN_OUTPUT))
-        choices = prompt.choices * prompt.prompts
-        return Admission(subject, forward.charge_id, target.model, certain, rate, names, usual, ceiling, choices)
-
-    def _ask_for_usage(self, intent: Intent, forward: Forward) -> None:
-        mode = self._services.rules.stream_usage
-        hides = self._head is not None and self._head.stream and intent.may_hide_usage
-        if mode == "estimate" or not hides or self._prompt is None or asks_for_usage(self._prompt.stream_options):
-            return
-        if mode == "require":
-            raise rejections.usage_not_asked_for()
-        self._body = forward.new_body = with_usage(self._body, self._prompt.stream_options)
-        forward.added_usage = True
-
-    def _check_exhausted(self, subject: Subject, model: str) -> None:
-        decision = self._services.refusal(subject, model)
-        if decision is not None:
-            raise rejections.refused(subject, model, 0, decision)
+        return Admit(admission)
 
     def _on_decision(self, decision: Decision) -> Step:
-        plan, forward = self._plan, self._forward
-        assert plan is not None
+        request, forward = self._known, self._forward
         assert forward is not None
         if decision.outcome is not _ADMITTED:
-            raise self._refusal(decision, plan.resolved.requests_per_second)
+            raise request.refusal(decision)
         self._admission = decision
         forward.reserved_tokens = decision.reserved_tokens
         forward.response_headers |= rejections.decision_headers(decision)
-        return self._route()
+        return self._route(request, forward)
 
-    def _refusal(self, decision: Decision, model_requests_per_second: int) -> ApiError:
-        if decision.outcome is Outcome.UNKNOWN_USER and isinstance(self._identity, KeyOwner):
-            # The owner went, and the key is about to.
-            return rejections.bad_credentials()
-        assert self._subject is not None
-        return rejections.refused(self._subject, self._asked, model_requests_per_second, decision)
-
-    def _check_pods(self, model: str) -> None:
-        try:
-            self._services.router.check(model)
-        except UnknownModelError:
-            raise rejections.unknown_model(self._asked) from None
-        except NoReadyPodError:
-            raise rejections.no_ready_pod(self._asked) from None
+    def _on_room(self) -> Step:
+        assert self._forward is not None
+        return self._route(self._known, self._forward)
 
     @property
-    def _turn(self) -> str:
-        """Whom strategies that share pods out among users take this for; empty: nobody in particular."""
-        return fairness_key(self._identity) if self._subject is not None else self._identity.user
+    def _known(self) -> KnownRequest:
+        assert self._request is not None
+        return self._request
 
-    @property
-    def _asked(self) -> str:
-        """The model as the client names it; what is behind the name is not the client's business."""
-        return self._target.asked if self._target is not None else ""
-
-    def _route(self) -> Step:
+    def _route(self, request: KnownRequest, forward: Forward) -> Step:
         """Chooses a pod and books it; where Envoy balances, there must be one."""
-        intent, plan, forward = self._intent, self._plan, self._forward
-        assert intent is not None
-        assert plan is not None
-        assert forward is not None
+        plan, router = request.plan, self._services.router
         if plan.policy is None:
-            self._check_pods(forward.model)
-            return self._sent_on(intent, plan, forward)
-        router = self._services.router
-        request = routing_request(intent, self._turn, forward.model, plan, router, self._prompt)
+            request.check_pods()
+            return self._sent_on(request, forward)
+        asked = request.routing_request()
         try:
-            admitted = OnlyPod(self._keeper.address) if self._keeper is not None else intent.selector
-            forward.booking = booking = router.book(plan.policy, request, forward.charge_id, admitted)
+            forward.booking = booking = router.book(plan.policy, asked, forward.charge_id, request.pod_filter)
         except SaturatedError:
-            return self._wait_for_room(intent, forward)
+            return self._wait_for_room(request)
         except (UnknownModelError, NoReadyPodError):
-            self._check_pods(forward.model)
-            if self._keeper is not None:  # it is there, but not ready
-                raise rejections.no_ready_pod(self._asked) from None
-            # There are some, and the client's filter admits none of them.
-            raise rejections.no_matching_pod(self._asked) from None
+            request.check_pods()
+            raise request.why_no_pod() from None
         forward.strategy = plan.strategy
         self._services.metrics.decisions.labels(forward.model, plan.label, booking.branch).inc()
-        if intent.makes_response:
-            self._name_response(booking.pods[0], forward)
+        if request.intent.makes_response:
+            request.name_response(booking.pods[0], forward)
         if SessionAffinity.name in plan.strategy:
             forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
-        return self._sent_on(intent, plan, forward)
+        return self._sent_on(request, forward)
 
-    def _name_response(self, pod: PodSpec, forward: Forward) -> None:
-        """So that whoever asks for the response again is led to the pod that keeps it."""
-        if pod.engine in KEEPING_ENGINES and self._body:
-            name = new_response_id(pod.address, self._identity.user, self._services.new_id())
-            replaces = self._prompt is not None and self._prompt.has_request_id
-            forward.new_body = with_response_id(self._body, name, replaces=replaces)
-
-    def _wait_for_room(self, intent: Intent, forward: Forward) -> WaitForRoom:
+    def _wait_for_room(self, request: KnownRequest) -> WaitForRoom:
         # A pod with room may not be one that the client's filter admits, so who filters does not wait.
-        filtered = self._keeper is not None or intent.selector is not None
-        if self._services.may_wait and self.phase is not WAITING and not filtered:
+        if self._services.may_wait and self.phase is not WAITING and request.pod_filter is None:
             self.phase = WAITING
-            return WaitForRoom(forward.model, fairness_key(self._identity))
-        raise rejections.overloaded(f"all pods of model {self._asked} are busy")
+            return WaitForRoom(request.target.model, fairness_key(request.identity))
+        raise rejections.overloaded(f"all pods of model {request.model_asked} are busy")
 
-    def _sent_on(self, intent: Intent, plan: Plan, forward: Forward) -> Reply:
+    def _sent_on(self, request: KnownRequest, forward: Forward) -> Reply:
+        services, plan, target = self._services, request.plan, request.target
         if plan.resolved.auto and plan.resolved.profile_name:
             forward.response_headers["x-aibrix-config-profile"] = plan.resolved.profile_name
-        services = self._services
-        assert self._target is not None
-        if services.follows_responses or self._target.restore_name:
+        if services.follows_responses or target.restore_name:
             self._response = followed(
-                services, self._started_seconds, self._target, forward, tokens_matter=self._subject is not None
+                services, self._started_seconds, target, forward, tokens_matter=request.subject is not None
             )
         reply = forward.reply(to_body=self._asked_by_body, mode=_RESPONSE if services.follows_responses else _HOLD)
-        logger.debug("routed request_id=%s %r", intent.request_id, self)
+        logger.debug("routed request_id=%s %r", self._request_id, self)
         self.phase, self._reached_a_pod = HELD, True
-        self._body, self._prompt, forward.new_body = b"", None, None
+        forward.new_body = None
+        request.drop_body()
         services.metrics.requests.labels(forward.model, plan.label).inc()
         services.metrics.model_in_flight.labels(forward.model).inc()
         return reply

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from routing.router import Router
     from routing.spec import PodSpec
 
-COLLECTION = "/v1/responses"
+BELOW_COLLECTION = "/v1/responses/"
 KEEPING_ENGINES = frozenset({"vllm", "sglang", "trtllm"})
 """Those that name a response as they are asked to."""
 
@@ -26,7 +26,7 @@ KEEPING_ENGINES = frozenset({"vllm", "sglang", "trtllm"})
 def id_in_path(path: str) -> str:
     """The id of the response that a path names; empty where it names none."""
     bare = path.partition("?")[0]
-    return bare[len(COLLECTION) + 1 :].partition("/")[0] if bare.startswith(COLLECTION + "/") else ""
+    return bare[len(BELOW_COLLECTION) :].partition("/")[0] if bare.startswith(BELOW_COLLECTION) else ""
 
 
 def keeper_of(response_id: str, user: str, router: Router, *, param: str) -> PodSpec | None:

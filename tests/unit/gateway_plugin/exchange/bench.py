@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gateway_plugin.exchange.exchange import Exchange, Services
+from gateway_plugin.exchange.collaborators import Services
+from gateway_plugin.exchange.exchange import Exchange
 from gateway_plugin.exchange.intent.request import Rules
 from gateway_plugin.exchange.steps import Reply
 from gateway_plugin.metrics.families import Metrics
