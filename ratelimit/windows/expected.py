@@ -7,14 +7,15 @@ times what they get; so the user's own last answers of the model tell what is li
               before there are any: what is usual (`likely_output`), and the ceiling, if half of the limit has room for
               it, else 256 or an eighth of the limit
     must fit = prompt + min(choices x typical, limit / 2)
-    booked   = prompt + max(choices x long, min(choices x ceiling, limit) / 16)
+    booked   = prompt + max(choices x long, min(choices x ceiling, limit) / 4)
     neither more than the limit
 
 Half of the limit, so that one long answer does not shut out the short ones after it: who had two that were longer has
-no room for a third anyway. A sixteenth of the ceiling, so that whoever teaches short answers first cannot have more
-than 17 long ones in flight (16, and one that just fitted), however large the limit:
+no room for a third anyway. A quarter of the ceiling, until it is known how the answer ended, so that whoever teaches
+short answers first cannot have more than 5 long ones in flight (4, and one that just fitted), however large the limit;
+and who asks one after the other, as people and agents do, never notices:
 
-    spent in any 60 s  <=  limit + 17 x max(limit, choices x ceiling + what the prompt was estimated too low)
+    spent in any 60 s  <=  limit + 5 x max(limit, choices x ceiling + what the prompt was estimated too low)
 
 What was spent too much is debt (`window`), so that over any time the limit holds, but for that.
 """
@@ -25,7 +26,7 @@ from typing import NamedTuple
 
 # For requests that name no ceiling: engines go on to the end of their context, and answers end long before.
 UNKNOWN_CEILING = 8192
-SHARE_OF_CEILING = 16
+SHARE_OF_CEILING = 4
 SHARE_OF_UNSEEN = 8
 UNSEEN_OUTPUT = 256
 KEPT_LENGTHS = 8

@@ -90,7 +90,7 @@ def _taught(count: int) -> Attack:
             *(_send(arena, account, chat(max_tokens=ceiling), "/v1/chat/completions") for _ in range(count))
         )
         spent = sum(one.tokens for one in arena.engines.of(account.name))
-        return [f"{spent} tokens of 10000 a minute"] if spent > 10_000 + 17 * (ceiling + 100) else []
+        return [f"{spent} tokens of 10000 a minute"] if spent > 10_000 + 5 * (ceiling + 100) else []
 
     return Attack(KIND, f"{count} long ones at once, after short ones", run)
 

@@ -46,5 +46,5 @@ async def test_four_replicas_hold_a_flood_to_the_limit(server):
             heapq.heappush(events, (done, number + 1, None))
     await asyncio.gather(*(store.close() for store in stores))
     minutes = [sum(tokens for at, tokens in passed if begin <= at < begin + 60) for begin, _ in passed]
-    assert max(minutes) <= LIMIT + 17 * CEILING
-    assert LIMIT * (MINUTES - 10) < sum(tokens for _, tokens in passed) <= LIMIT * (MINUTES + 1) + 17 * CEILING
+    assert max(minutes) <= LIMIT + 5 * CEILING
+    assert LIMIT * (MINUTES - 10) < sum(tokens for _, tokens in passed) <= LIMIT * (MINUTES + 1) + 5 * CEILING

@@ -156,7 +156,7 @@ class Model:
             typical = min(asked.likely_output, asked.max_output) * asked.choices
             longest = most if most <= limit // 2 else min(most, max(256 * asked.choices, limit // 8))
         fits = min(asked.tokens + min(typical, limit // 2), limit)
-        share = min(asked.max_output * asked.choices, limit) // 16
+        share = min(asked.max_output * asked.choices, limit) // 4
         return max(fits, 1), max(fits, min(asked.tokens + max(longest, share), limit))
 
     def charge(self, key: tuple[Subject, str]) -> Charge:
