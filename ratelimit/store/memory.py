@@ -219,7 +219,7 @@ class MemoryStore(MemoryKeys):
         if owed:
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
-            self._charges.open(key, Open(at, reserved), now)
+            self._charges.open(key, Open(at, reserved, admission.choices), now)
 
     def spend(self, subject: Subject, model: str, requests: Mapping[int, int], tokens: Mapping[int, int]) -> None:
         """Counts what was spent elsewhere, by bucket of this store's clock; negative counts take back."""

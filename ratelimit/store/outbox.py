@@ -3,8 +3,9 @@ parallel slots that exchanges gave back.
 
 Kept while the store is away, told as soon as its guard lets calls pass again. Each may be told twice, or before the
 admission that it ends: all verbs are idempotent. What waited longer than a window is passed over: had the store been
-there, it would not count any more either. A slot would be held for an hour, so a release waits that
-long.
+there, it would not count any more either. But what an exchange cost beyond its reservation is debt, which lasts: it
+waits for as long as an admission does for its settlement, and is owed from when it is told. A slot would be held for an
+hour, so a release waits that long.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ratelimit.outage.breaker import BreakerState
 from ratelimit.store.backlog import Backlog
-from ratelimit.store.limit_store import PARALLEL_SECONDS, ItemRefused, Replay, StoreUnavailable
+from ratelimit.store.limit_store import PARALLEL_SECONDS, RESERVATION_SECONDS, ItemRefused, Replay, StoreUnavailable
 from ratelimit.windows.window import BUCKET_SECONDS, WINDOW_SECONDS
 
 if TYPE_CHECKING:
@@ -67,18 +68,20 @@ class Outbox:
         self._store = store
         self._guard = guard
         self._settlements: Backlog[Settlement] = Backlog(clock, max_age_seconds=WINDOW_SECONDS + BUCKET_SECONDS)
+        self._owing: Backlog[Settlement] = Backlog(clock, max_age_seconds=RESERVATION_SECONDS)
         self._admissions: Backlog[Admitted] = Backlog(
             clock, max_age_seconds=WINDOW_SECONDS + BUCKET_SECONDS, max_items=MAX_ADMISSIONS
         )
         self._clock = clock
         self._releases: Backlog[Release] = Backlog(clock, max_age_seconds=PARALLEL_SECONDS)
+        self._backlogs: tuple[Backlog[Any], ...] = (self._admissions, self._settlements, self._owing, self._releases)
         self._telling: asyncio.Task[None] | None = None
         self._closing = False
         self._under_way = 0
         guard.recovered.append(self._start)
 
     def __len__(self) -> int:
-        return len(self._admissions) + len(self._settlements) + len(self._releases)
+        return sum(len(backlog) for backlog in self._backlogs)
 
     @property
     def admissions(self) -> int:
@@ -87,11 +90,11 @@ class Outbox:
 
     @property
     def dropped(self) -> int:
-        return self._admissions.dropped + self._settlements.dropped + self._releases.dropped
+        return sum(backlog.dropped for backlog in self._backlogs)
 
     @property
     def expired(self) -> int:
-        return self._admissions.expired + self._settlements.expired + self._releases.expired
+        return sum(backlog.expired for backlog in self._backlogs)
 
     def admitted(self, admission: Admission, reserved: int) -> None:
         """Without the store, which has to count it."""
@@ -99,7 +102,8 @@ class Outbox:
         self._start()
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        self._settlements.put(settlements)
+        self._owing.put(one for one in settlements if one.tokens > one.reserved)
+        self._settlements.put(one for one in settlements if one.tokens <= one.reserved)
         self._start()
 
     def release(self, release: Release) -> None:
@@ -132,7 +136,8 @@ class Outbox:
                 if self._admissions:
                     # A server that has just come back has requests to answer, which come first: a third of its time.
                     await asyncio.sleep(max(_BREATH_SECONDS, 2 * (self._clock() - began)))
-                await self._tell_some(self._settlements, SETTLEMENTS_PER_CALL, self._store.settle_many)
+                for settlements in (self._owing, self._settlements):
+                    await self._tell_some(settlements, SETTLEMENTS_PER_CALL, self._store.settle_many)
                 await self._tell_some(self._releases, _RELEASES_PER_CALL, self._release_all)
             except StoreUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -216,7 +216,7 @@ class RedisStore(RedisUsers, RedisKeys):
         admission, age_us = replay.admission, round(replay.age_seconds * 1e6)
         record, prefix = keys_of(admission.subject)
         keys = (record, prefix, charge_key(prefix, admission.charge_id))
-        what = (admission.charge_id, admission.model, replay.reserved, age_us)
+        what = (admission.charge_id, admission.model, replay.reserved, age_us, admission.choices)
         if isinstance(admission.subject, Source):
             return _REPLAY.call(keys, (*self._source_defaults, *what, 1))
         return _REPLAY.call(keys, (*self._defaults, *what))

@@ -3,12 +3,12 @@
 --
 -- KEYS[1] the user's record      KEYS[2] the prefix of its counters    KEYS[3] the charge
 -- ARGV    default requests per minute, default tokens per request, charge id, model, tokens reserved, microseconds since
---         it was admitted; 1 for a source
+--         it was admitted, choices; 1 for a source
 --
 -- Returns {outcome}, or {'admitted', max parallel} and the windows (heard.lua).
 
 local record, answer
-if ARGV[7] then
+if ARGV[8] then
   record = record_of_source()
 else
   record, answer = read_record()
@@ -47,7 +47,8 @@ if charge ~= 'done' and not (charge and string.sub(charge, 1, 4) == 'open') then
   if owed then
     redis.call('SET', KEYS[3], 'done', 'EX', SETTLED_SECONDS)
   else
-    redis.call('SET', KEYS[3], string.format('open %d %.0f', bucket, reserved), 'EX', RESERVATION_SECONDS)
+    local choices = tonumber(ARGV[7]) > 1 and ' ' .. ARGV[7] or ''
+    redis.call('SET', KEYS[3], string.format('open %d %.0f', bucket, reserved) .. choices, 'EX', RESERVATION_SECONDS)
   end
 end
 return with_windows({'admitted', string.format('%.0f', record.max_parallel)}, scopes)

@@ -21,7 +21,7 @@ from ratelimit import (
     StoreUnavailable,
     UserRecord,
 )
-from ratelimit.store.limit_store import ItemRefused
+from ratelimit.store.limit_store import ItemRefused, Replay
 from ratelimit.store.redis_keys import counter_prefix, record_key
 
 if TYPE_CHECKING:
@@ -396,3 +396,11 @@ async def test_news_of_what_users_spent(redis_store, raw):
     for _ in range(2):
         _, after = await redis_store.tell(b"", after)
     assert list((await redis_store.tell(b"[5]", after))[0]) == [b"[5]"]
+
+
+async def test_an_answer_of_several_choices_that_was_admitted_elsewhere_teaches_the_length_of_one(redis_store, raw):
+    await redis_store.create(UserRecord("lgy", tpm=100_000))
+    asked = Admission("lgy", "1", "m", 10, max_output=500, choices=4)
+    await redis_store.replay_many([Replay(asked, 2010, 1.0)])
+    await redis_store.settle(Settlement("lgy", "1", 410, 2010, "m", 400))
+    assert raw.hget("gateway:{aibrix-users/lgy}:lengths", "m") == b"100 100 100"

@@ -112,7 +112,7 @@ async def test_local_settlements_count_against_the_local_limit(world):
 async def test_charges_that_no_longer_count_are_not_told(world):
     await world.remote.create(UserRecord("lgy", tpm=1000))
     await world.break_store()
-    await world.limits.settle(Settlement("lgy", "old", 900))
+    await world.limits.settle(Settlement("lgy", "old", 900, reserved=900))
     await asyncio.sleep(60)
     await world.limits.settle(Settlement("lgy", "new", 50))
     await asyncio.sleep(5)
@@ -120,6 +120,23 @@ async def test_charges_that_no_longer_count_are_not_told(world):
     await asyncio.sleep(2)
     assert (await used(world)).tokens_used == 50
     assert (world.limits.counts.expired, world.limits.counts.queued) == (1, 0)
+
+
+@pytest.mark.parametrize("began", ["before", "during"])
+async def test_what_cost_more_than_was_reserved_is_owed_after_an_outage_of_minutes(world, began):
+    await world.remote.create(UserRecord("lgy", tpm=1000))
+    if began == "before":
+        await world.admit(tokens=100)
+    await world.break_store()
+    if began == "during":
+        world.known.put("lgy", UserRecord("lgy", tpm=1000))
+        await world.admit(tokens=100)
+    await world.limits.settle(Settlement("lgy", "c1", 5100, reserved=100))
+    await asyncio.sleep(400)
+    world.remote.mode = "up"
+    await asyncio.sleep(2)
+    assert (await used(world)).tokens_used == 5000
+    assert (await world.admit(tokens=1)).outcome is Outcome.TOKENS_EXCEEDED
 
 
 async def test_the_backlog_is_bounded(world):

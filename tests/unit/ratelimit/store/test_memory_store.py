@@ -20,6 +20,7 @@ from ratelimit import (
     Usage,
     UserRecord,
 )
+from ratelimit.store.limit_store import Replay
 
 
 class Clock:
@@ -227,3 +228,13 @@ def finish(coroutine) -> None:
     """Runs a coroutine that never waits."""
     with pytest.raises(StopIteration):
         coroutine.send(None)
+
+
+async def test_an_answer_of_several_choices_that_was_admitted_elsewhere_teaches_the_length_of_one(store, clock):
+    store.put(UserRecord("lgy", tpm=100_000))
+    store.replay(Replay(Admission("lgy", "1", "m", 10, max_output=500, choices=4), 2010, 1.0))
+    await store.settle(Settlement("lgy", "1", 410, 2010, "m", 400))
+    decision = store.admit(Admission("lgy", "2", "m", 10, max_output=100))
+    assert decision.reserved_tokens == 10 + 100
+    decision = store.admit(Admission("lgy", "3", "m", 10, max_output=200))
+    assert decision.reserved_tokens == 10 + 100
