@@ -140,12 +140,12 @@ class ModelRates:
         self._admitted: dict[str, list[float]] = {}
 
     def wait_seconds(self, model: str, limit: int, now_seconds: float) -> float:
-        """Until another request fits."""
+        """Until another request fits; a second at most, also after the clock was set back."""
         times = self._admitted.get(model)
         if not limit or not times:
             return 0.0
         del times[: bisect_right(times, now_seconds - 1)]
-        return times[-limit] + 1 - now_seconds if len(times) >= limit else 0.0
+        return min(times[-limit] + 1 - now_seconds, 1.0) if len(times) >= limit else 0.0
 
     def admit(self, model: str, now_seconds: float) -> None:
         insort(self._admitted.setdefault(model, []), now_seconds)

@@ -237,7 +237,7 @@ class Model:
         limit = asked.model_requests_per_second
         last_second = [at for at in sorted(self.rates[asked.model]) if at > self.now - 1]
         if limit and len(last_second) >= limit:
-            refusals.append((Outcome.MODEL_RATE_EXCEEDED, last_second[-limit] + 1 - self.now))
+            refusals.append((Outcome.MODEL_RATE_EXCEEDED, min(last_second[-limit] + 1 - self.now, 1.0)))
         return (refusals[0][0], max(wait for _, wait in refusals)) if refusals else (Outcome.ADMITTED, 0.0)
 
     def debit(self, asked, record, charge, scopes, reserved) -> None:
