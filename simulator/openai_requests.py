@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_CHOICES = 128
+_MAX_LENIENT_BYTES = 1024 * 1024
 
 
 class EngineError(Exception):
@@ -130,7 +131,9 @@ def decode(body: bytes, form: type[BodyT]) -> BodyT:
     """As engines do: "5" is a number where one is wanted, and half an emoji is a character."""
     try:
         return msgspec.json.decode(body, type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if len(body) > _MAX_LENIENT_BYTES:  # a second look would hold up all other requests of the engine
+            raise EngineError(f"cannot read the request: {error}") from error
         return decode_exactly(body, form, strict=False)
 
 

@@ -118,13 +118,15 @@ async def resets(port: int, said: Counter[str]) -> None:
 
     async def one() -> None:
         client = await H2Client.connect(port, SOURCE)
-        while not client.closed:
-            for _ in range(50):
-                client.reset(client.begin())
-            said["reset"] += 50
-            await client.flush()
-            await asyncio.sleep(0.005)
-        await client.close()
+        try:
+            while not client.closed:
+                for _ in range(50):
+                    client.reset(client.begin())
+                said["reset"] += 50
+                await client.flush()
+                await asyncio.sleep(0.005)
+        finally:
+            await client.close()
 
     await _together(10, one)
 

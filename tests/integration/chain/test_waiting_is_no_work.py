@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,3 +110,20 @@ async def test_clients_that_give_up_at_once_do_not_cost_others_the_connection(sm
     await asyncio.gather(*floods, return_exceptions=True)
     assert await small.envoy_stat("cluster.gateway_plugin.upstream_cx_protocol_error") == 0
     assert 500 not in answers
+
+
+async def test_who_gives_up_all_it_asks_loses_the_connection(small: Gateway):
+    if small.stack.options.envoy_templates is not None:
+        pytest.skip("Envoy Gateway has Envoy's own bound, 250")
+    client = await H2Client.connect(small.stack.ports.gateway)
+    sent = 0
+    with suppress(ConnectionError):
+        while not client.closed and sent < 150:
+            for _ in range(5):
+                client.reset(client.begin())
+            sent += 5
+            await client.flush()
+            await asyncio.sleep(0.01)
+    assert client.closed, "Envoy by itself takes 250"
+    await client.close()
+    assert (await small.post()).status_code == 200
