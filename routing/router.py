@@ -132,7 +132,8 @@ class Router:
         work = Work(request.prompt_tokens, uncached_tokens, request.output_tokens)
         lease = booked(self._pods.books, rows[0], work, now_seconds)
         try:
-            self._pods.health.booked(lease, charge_id)
+            if rows[0] in self._pods.health.sick:
+                self._pods.health.booked(lease, charge_id)
             policy.booked(pods[0], request)
             if charge_id:
                 has_prefix = policy.needs_prefix and request.prefix
@@ -223,7 +224,7 @@ class Router:
     def _offered(self, rows: IntColumn) -> tuple[PodView, int | None]:
         """Those of the pods that are well enough, and the row that waits for a probe, if any."""
         health = self._pods.health
-        if health.all_well:
+        if not health.sick and not health.asleep:
             return self._pods.view_of(rows), None
         offer = health.offer(rows)
         return self._pods.view_of(offer.rows), offer.probe

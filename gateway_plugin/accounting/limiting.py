@@ -45,7 +45,7 @@ from ratelimit.windows.exhausted import ExhaustedUsers, scope_of
 from ratelimit.windows.limits import source_record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway_plugin.settings.settings import Settings
     from ratelimit import LimitStore, Subject, UserRecord
@@ -88,6 +88,8 @@ class Limiting:
             self._use_redis(settings)
         else:
             self.store = self.limits = MemoryStore(time.monotonic, self.defaults, wall_clock=time.time)
+        self.admit: Callable[[Admission], Decision | Awaitable[Decision]] = self.limits.admit
+        """As `LimitStore.admit`; a lasting refusal is remembered."""
 
     def _use_redis(self, settings: Settings) -> None:
         store = RedisStore.from_url(
@@ -145,10 +147,6 @@ class Limiting:
     def refusal(self, subject: Subject, model: str) -> Decision | None:
         """A refusal that still holds, without asking anybody."""
         return self.exhausted.refusal(subject, model) if self.exhausted is not None else None
-
-    def admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
-        """As `LimitStore.admit`; a lasting refusal is remembered."""
-        return self.limits.admit(admission)
 
     def _refused(self, admission: Admission, decision: Decision) -> None:
         if decision.outcome not in _SPENT or self._users is None:

@@ -234,7 +234,7 @@ class App:
         processor, settings = self.processor, self.settings
         return [
             Exchanges("working", processor.working, settings.max_inflight_exchanges),
-            Exchanges("uploading", len(processor.uploads), settings.max_uploads),
+            Exchanges("uploading", len(processor.uploads.waiting), settings.max_uploads),
         ]
 
     def _services(self) -> Services:
@@ -244,7 +244,7 @@ class App:
             self.metrics,
             partial(new_charge_id, self.replica_id),
             time.perf_counter,
-            self.limiter.refusal,
+            self.limiter.refusal if self.limiter.exhausted is not None else None,
             may_wait=self.settings.queue_length > 0,
             outcomes_are_told=self.settings.accounting != "none",
             follows_responses=self.settings.accounting == "ext_proc",

@@ -10,8 +10,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from gateway_plugin.exchange.exchange import BODY, HEADERS, HELD, WAITING, Exchange
+from gateway_plugin.exchange.exchange import Exchange
 from gateway_plugin.exchange.intent import rejections
+from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, WAITING
 from gateway_plugin.exchange.steps import Admit, Identify, Unpack, WaitForRoom
 from gateway_plugin.exchange.uploads import announced_bytes
 from gateway_plugin.grpc.calls import INTERNAL, UNAVAILABLE, TooMuch

@@ -29,8 +29,8 @@ class Services:
     metrics: Metrics
     new_id: Callable[[], str]
     clock: Callable[[], float]
-    refusal: Callable[[Subject, str], Decision | None] = lambda subject, model: None
-    """A refusal of a subject (for a model) that still holds, without asking anybody."""
+    refusal: Callable[[Subject, str], Decision | None] | None = None
+    """A refusal of a subject (for a model) that still holds, without asking anybody; None: nobody remembers any."""
     may_wait: bool = False
     """Whether requests may wait for a pod with room."""
     outcomes_are_told: bool = True

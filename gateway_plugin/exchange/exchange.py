@@ -1,12 +1,4 @@
-"""One HTTP exchange as a sans-IO state machine: ext_proc messages in, steps out.
-
-    HEADERS     --request_headers--> IDENTIFYING | BODY | ADMITTING | HELD | DONE
-    IDENTIFYING --identified-------> BODY | ADMITTING | HELD
-    BODY        --request_body-----> UNPACKING | ADMITTING | HELD
-    UNPACKING   --unpacked---------> ADMITTING | HELD
-    ADMITTING   --admitted---------> HELD | WAITING
-    WAITING     --resumed----------> HELD
-    any         --refused, failed, end--> DONE, and whatever was booked is given back
+"""One HTTP exchange as a sans-IO state machine: ext_proc messages in, steps out (its table: `phases`).
 
 The machine knows neither gRPC nor Redis. What it cannot decide alone it asks for (`Identify`, `Admit`), and whoever
 carries it calls back. Choosing a pod and booking it happen in one synchronous step after the admission.
@@ -15,7 +7,6 @@ carries it calls back. Choosing a pod and booking it happen in one synchronous s
 from __future__ import annotations
 
 import logging
-from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway_plugin.endpoints.endpoint_table import OPEN_PATHS
@@ -23,18 +14,13 @@ from gateway_plugin.endpoints.web_pages import PREFLIGHT_HEADER
 from gateway_plugin.exchange import replies
 from gateway_plugin.exchange.ending import NOTHING_LEFT, Ending, give_back
 from gateway_plugin.exchange.intent import rejections
-from gateway_plugin.exchange.intent.identity import (
-    NOBODY,
-    KeyClaim,
-    fairness_key,
-    hidden_headers,
-    identify,
-    owner_of,
-)
+from gateway_plugin.exchange.intent.identity import NOBODY, KeyClaim, fairness_key, hidden_headers, identify, owner_of
+from gateway_plugin.exchange.intent.limit_headers import decision_headers
 from gateway_plugin.exchange.intent.request import check_repeated, read_intent, request_id_of
 from gateway_plugin.exchange.intent.sources import source_of
 from gateway_plugin.exchange.intent.unpacking import Unpacking
 from gateway_plugin.exchange.known_request import KnownRequest
+from gateway_plugin.exchange.phases import ADMITTING, BODY, DONE, HEADERS, HELD, IDENTIFYING, UNPACKING, WAITING
 from gateway_plugin.exchange.response import FollowedResponse, followed
 from gateway_plugin.exchange.steps import Admit, Identify, Reply, Step, Unpack, WaitForRoom
 from gateway_plugin.openai.errors import ApiError
@@ -51,30 +37,12 @@ if TYPE_CHECKING:
     from gateway_plugin.exchange.intent.identity import Identity
     from gateway_plugin.exchange.replies import Forward
     from protos.ext_proc import RequestHeaders
-    from ratelimit import Decision
+    from ratelimit import Decision, Subject
 
 logger = logging.getLogger(__name__)
 
-
-class Phase(Enum):
-    """Where an exchange stands."""
-
-    HEADERS = "headers"
-    IDENTIFYING = "identifying"
-    BODY = "body"
-    UNPACKING = "unpacking"
-    ADMITTING = "admitting"
-    WAITING = "waiting"
-    HELD = "held"
-    DONE = "done"
-
-
-# In Python 3.11 an attribute of an Enum costs ten times as much as a global, and these are asked for all the time.
-HEADERS, IDENTIFYING, BODY, UNPACKING = Phase.HEADERS, Phase.IDENTIFYING, Phase.BODY, Phase.UNPACKING
-ADMITTING, WAITING, HELD, DONE = Phase.ADMITTING, Phase.WAITING, Phase.HELD, Phase.DONE
 _ADMITTED = Outcome.ADMITTED
 _HOLD, _RESPONSE = Mode.HOLD, Mode.RESPONSE
-
 _NO_HEADERS: Mapping[str, str] = {}
 A = TypeVar("A")
 S = TypeVar("S", bound=Step | None)
@@ -158,7 +126,7 @@ class Exchange:
         if forward is None:
             return
         if was_held:
-            self._services.metrics.model_in_flight.labels(forward.model).dec()
+            self._services.metrics.ended(forward.model)
         booking = forward.booking
         if booking is not None and booking.lease.release() and not self._services.outcomes_are_told:
             self._services.router.assume_success(forward.charge_id)
@@ -262,9 +230,7 @@ class Exchange:
         intent.check_published()
         self._request = request = KnownRequest(services, intent, identity, removed_headers)
         if request.subject is not None:
-            refusal = services.refusal(request.subject, request.intent.model)
-            if refusal is not None:
-                raise rejections.refused(request.subject, request.intent.model, 0, refusal)
+            self._check_exhausted(request.subject, request.intent.model)
         elif request.needs_no_body():
             return self._admit(request)
         if not self._has_body or not intent.wants_body:
@@ -272,6 +238,12 @@ class Exchange:
         self.phase = BODY
         sees_response = services.follows_responses or services.names.restores_names()
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
+
+    def _check_exhausted(self, subject: Subject, model: str) -> None:
+        remembered = self._services.refusal
+        refusal = remembered(subject, model) if remembered is not None else None
+        if refusal is not None:
+            raise rejections.refused(subject, model, 0, refusal)
 
     def _on_body(self, body: bytes) -> Step:
         request = self._known
@@ -308,7 +280,7 @@ class Exchange:
             raise request.refusal(decision)
         self._admission = decision
         forward.reserved_tokens = decision.reserved_tokens
-        forward.response_headers |= rejections.decision_headers(decision)
+        forward.response_headers |= decision_headers(decision)
         return self._route(request, forward)
 
     def _on_room(self) -> Step:
@@ -335,7 +307,6 @@ class Exchange:
             request.check_pods()
             raise request.why_no_pod() from None
         forward.strategy = plan.strategy
-        self._services.metrics.decisions.labels(forward.model, plan.label, booking.branch).inc()
         if request.intent.makes_response:
             request.name_response(booking.pods[0], forward)
         if SessionAffinity.name in plan.strategy:
@@ -362,8 +333,8 @@ class Exchange:
         self.phase, self._reached_a_pod = HELD, True
         forward.new_body = None
         request.drop_body()
-        services.metrics.requests.labels(forward.model, plan.label).inc()
-        services.metrics.model_in_flight.labels(forward.model).inc()
+        branch = forward.booking.branch if forward.booking is not None else None
+        services.metrics.sent_on(forward.model, plan.label, branch)
         return reply
 
     def _reject(self, error: ApiError) -> Reply:

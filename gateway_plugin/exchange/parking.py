@@ -25,21 +25,19 @@ class Parking:
     def __init__(self, clock: Callable[[], float], on_end: Callable[[Ending], None]) -> None:
         self._clock = clock
         self._on_end = on_end
-        self._exchanges: OrderedDict[str, tuple[float, Exchange]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._exchanges)
+        self.exchanges: OrderedDict[str, tuple[float, Exchange]] = OrderedDict()
+        """By charge id, with the time since when they wait; others read its length."""
 
     def park(self, exchange: Exchange) -> None:
         """Keeps the exchange until it is released or too old."""
         now = self._clock()
-        self._exchanges[exchange.charge_id] = now, exchange
-        while len(self._exchanges) > MAX_PARKED or self._oldest_seconds() < now - MAX_PARKED_SECONDS:
-            self._end(self._exchanges.popitem(last=False)[1][1])
+        self.exchanges[exchange.charge_id] = now, exchange
+        while len(self.exchanges) > MAX_PARKED or self._oldest_seconds() < now - MAX_PARKED_SECONDS:
+            self._end(self.exchanges.popitem(last=False)[1][1])
 
     def release(self, charge_id: str) -> None:
         """The access log says that the exchange is over; unknown ids are another replica's."""
-        found = self._exchanges.pop(charge_id, None)
+        found = self.exchanges.pop(charge_id, None)
         if found is not None:
             self._end(found[1])
 
@@ -47,4 +45,4 @@ class Parking:
         self._on_end(exchange.end())
 
     def _oldest_seconds(self) -> float:
-        return next(iter(self._exchanges.values()))[0]
+        return next(iter(self.exchanges.values()))[0]

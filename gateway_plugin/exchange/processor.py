@@ -94,12 +94,12 @@ class ExternalProcessor:
     @property
     def open_exchanges(self) -> int:
         """Exchanges that hold a call or wait for the access log."""
-        return self._open_calls + len(self.parked)
+        return self._open_calls + len(self.parked.exchanges)
 
     @property
     def working(self) -> int:
         """Open exchanges that neither wait for their clients to send a body nor for Envoy's first word."""
-        return self._open_calls - self._unheard_calls + len(self.parked) - len(self.uploads)
+        return self._open_calls - self._unheard_calls + len(self.parked.exchanges) - len(self.uploads.waiting)
 
     @property
     def is_full(self) -> bool:
@@ -148,7 +148,8 @@ class ExternalProcessor:
         self.last_end_seconds = self.services.clock()
         if ending is not NOTHING_LEFT:
             self._finish(ending)
-        self.waiting.freed()
+        if self.waiting.queues:
+            self.waiting.freed()
 
     def _finish(self, ending: Ending) -> None:
         if ending.back is not None:

@@ -67,18 +67,16 @@ class Uploads:
         self._total = bounds.total or math.inf
         self._per_source = bounds.per_source or math.inf
         self._total_bytes = bounds.total_bytes or math.inf
-        self._waiting: dict[Uploading, tuple[str, float, int]] = {}
+        self.waiting: dict[Uploading, tuple[str, float, int]] = {}
+        """With source, time of entry and size; others read its length."""
         self._by_source: dict[str, _Held] = {}
         self.large_bytes = 0
         """Announced by those who wait."""
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def enter(self, source: str, upload: Uploading, size: int = 0) -> bool:
         """False when there are too many, or too many of this source; those without one share no bound."""
         held = self._by_source.get(source) or _Held()
-        if len(self._waiting) >= self._total or self.large_bytes + size > self._total_bytes:
+        if len(self.waiting) >= self._total or self.large_bytes + size > self._total_bytes:
             return False
         if source != UNKNOWN and (held.number >= self._per_source or held.large_bytes + size > self._total_bytes / 2):
             return False
@@ -86,12 +84,12 @@ class Uploads:
         held.large_bytes += size
         self._by_source[source] = held
         self.large_bytes += size
-        self._waiting[upload] = source, self._clock(), size
+        self.waiting[upload] = source, self._clock(), size
         return True
 
     def leave(self, upload: Uploading) -> None:
         """The body is there, or nobody waits for it any more; safe to call for one that does not wait."""
-        found = self._waiting.pop(upload, None)
+        found = self.waiting.pop(upload, None)
         if found is None:
             return
         source, _, size = found
@@ -107,8 +105,8 @@ class Uploads:
         if not self.bounds.seconds:
             return
         before = self._clock() - self.bounds.seconds
-        while self._waiting:
-            upload, (_, since, _) = next(iter(self._waiting.items()))
+        while self.waiting:
+            upload, (_, since, _) = next(iter(self.waiting.items()))
             if since > before:
                 return
             self.leave(upload)

@@ -80,7 +80,8 @@ class WaitingRoom:
         self._call_later = call_later
         self._max_length = max_length
         self._max_wait_seconds = max_wait_seconds
-        self._queues: dict[str, _Queue] = {}
+        self.queues: dict[str, _Queue] = {}
+        """By model; others ask only whether there are any."""
         self._timers: dict[Waiter, tuple[str, str, Timer]] = {}
         self._resuming = False
         self._has_news = False
@@ -92,13 +93,13 @@ class WaitingRoom:
 
     def lengths(self) -> dict[str, int]:
         """How many wait for each model."""
-        return {model: queue.length for model, queue in self._queues.items()}
+        return {model: queue.length for model, queue in self.queues.items()}
 
     def enter(self, model: str, user: str, waiter: Waiter) -> bool:
         """Lets the waiter wait; False when the queue of the model is full."""
         if not self._has_place(model, user):
             return False
-        self._queues.setdefault(model, _Queue()).put(user, waiter)
+        self.queues.setdefault(model, _Queue()).put(user, waiter)
         timer = self._call_later(self._max_wait_seconds, lambda: self._expire(waiter))
         self._timers[waiter] = (model, user, timer)
         return True
@@ -109,7 +110,7 @@ class WaitingRoom:
         if found is not None:
             model, user, timer = found
             timer.cancel()
-            self._queues[model].drop(user, waiter)
+            self.queues[model].drop(user, waiter)
             self._forget_empty(model)
 
     def freed(self) -> None:
@@ -124,20 +125,20 @@ class WaitingRoom:
         try:
             while self._has_news:
                 self._has_news = False
-                for model in list(self._queues):
+                for model in list(self.queues):
                     self._resume_all(model)
         finally:
             self._resuming = False
 
     def _resume_all(self, model: str) -> None:
-        while model in self._queues and self._has_room(model):
-            waiter = self._queues[model].take()
+        while model in self.queues and self._has_room(model):
+            waiter = self.queues[model].take()
             self._timers.pop(waiter)[2].cancel()
             self._forget_empty(model)
             waiter.resume()
 
     def _has_place(self, model: str, user: str) -> bool:
-        queue = self._queues.get(model)
+        queue = self.queues.get(model)
         if queue is None or queue.length < self._max_length:
             return self.enabled
         last = queue.last_of_longest(user)
@@ -151,5 +152,5 @@ class WaitingRoom:
         waiter.give_up()
 
     def _forget_empty(self, model: str) -> None:
-        if not self._queues[model].length:
-            del self._queues[model]
+        if not self.queues[model].length:
+            del self.queues[model]

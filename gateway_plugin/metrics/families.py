@@ -40,6 +40,17 @@ class Metrics:
         self._outcomes()
         self._accounting()
 
+    def sent_on(self, model: str, strategy: str, branch: str | None) -> None:
+        """A request has gone to a pod; no branch: Envoy chose it."""
+        self.requests.labels(model, strategy).inc()
+        if branch is not None:
+            self.decisions.labels(model, strategy, branch).inc()
+        self.model_in_flight.labels(model).inc()
+
+    def ended(self, model: str) -> None:
+        """The exchange of a request that was sent on is over."""
+        self.model_in_flight.labels(model).dec()
+
     def in_flight_by_model(self) -> dict[str, int]:
         """Open exchanges of every model that has had any."""
         return {model: int(level.value) for (model,), level in self.model_in_flight.items()}

@@ -68,12 +68,14 @@ class PodHealth:
         self._max_sick_share = max_sick_share
         self._settings = settings
         self._circuits: dict[int, Circuit] = {}
-        self._sick: set[int] = set()
-        self._asleep: set[int] = set()
+        self.sick: set[int] = set()
+        """Rows whose circuit is not closed; others only look."""
+        self.asleep: set[int] = set()
+        """Rows whose engine said that it sleeps; others only look."""
         self._since_seconds: dict[int, float] = {}
 
     def __repr__(self) -> str:
-        return f"<PodHealth {len(self._sick)} sick, {len(self._asleep)} asleep>"
+        return f"<PodHealth {len(self.sick)} sick, {len(self.asleep)} asleep>"
 
     def added(self, row: int) -> None:
         """A pod moved into the row."""
@@ -83,8 +85,8 @@ class PodHealth:
         """The row is nobody's; nothing of its pod is left."""
         self._since_seconds.pop(row, None)
         self._circuits.pop(row, None)
-        self._sick.discard(row)
-        self._asleep.discard(row)
+        self.sick.discard(row)
+        self.asleep.discard(row)
 
     def lived(self, row: int, seconds: float) -> bool:
         """Whether the row's pod was there that long ago; what happened earlier is its predecessor's."""
@@ -112,13 +114,13 @@ class PodHealth:
         """The engine told its metrics, and whether it sleeps."""
         if row in self._circuits:
             self._circuits[row].scraped()
-        if asleep != (row in self._asleep):
-            (self._asleep.add if asleep else self._asleep.discard)(row)
+        if asleep != (row in self.asleep):
+            (self.asleep.add if asleep else self.asleep.discard)(row)
             self.version += 1
 
     def is_asleep(self, row: int) -> bool:
         """Whether the engine said that it sleeps."""
-        return row in self._asleep
+        return row in self.asleep
 
     def circuit(self, row: int) -> Circuit | None:
         """The circuit of a pod that has ever failed."""
@@ -131,36 +133,29 @@ class PodHealth:
 
     def describe(self, row: int) -> str:
         """One word for people: "asleep", or the circuit's state."""
-        return "asleep" if row in self._asleep else self.state(row).value
+        return "asleep" if row in self.asleep else self.state(row).value
 
     def due(self) -> list[tuple[int, Circuit]]:
         """Pods that it is time to look at, the longest waiting first. Settles probes of which nobody tells, too."""
-        for row in tuple(self._sick):
+        for row in tuple(self.sick):
             self._circuits[row].tick()
-        due = [(row, self._circuits[row]) for row in self._sick if self._circuits[row].is_due]
+        due = [(row, self._circuits[row]) for row in self.sick if self._circuits[row].is_due]
         return sorted(due, key=lambda item: item[1].retry_at_seconds)
-
-    @property
-    def all_well(self) -> bool:
-        """Whether every pod is offered, whoever asks."""
-        return not self._sick and not self._asleep
 
     def offer(self, rows: IntColumn) -> Offer:
         """Those of the candidates that a request should be sent to: at least one, if there is any."""
-        if self.all_well:
-            return Offer(rows, None)
         known = rows.tolist()
-        if self._sick.isdisjoint(known) and self._asleep.isdisjoint(known):
+        if self.sick.isdisjoint(known) and self.asleep.isdisjoint(known):
             return Offer(rows, None)
-        awake = [row for row in known if row not in self._asleep] or known
-        sick = [row for row in awake if row in self._sick]
+        awake = [row for row in known if row not in self.asleep] or known
+        sick = [row for row in awake if row in self.sick]
         ejected = self._worst(sick, len(awake))
         probe = next((row for row in ejected if self._circuits[row].wants_probe), None)
         return Offer(np.array([row for row in awake if row not in ejected], dtype=np.int64), probe)
 
     def booked(self, lease: Lease, charge_id: str) -> None:
         """A request goes to the lease's row; if that waits for a probe, this is it."""
-        circuit = self._circuits.get(lease.row) if lease.row in self._sick else None
+        circuit = self._circuits.get(lease.row) if lease.row in self.sick else None
         if circuit is not None and circuit.wants_probe:
             circuit.probe(charge_id or _UNNAMED, lambda: lease.released)
 
@@ -179,8 +174,8 @@ class PodHealth:
             return
         self.transitions[circuit.state, circuit.reason] += 1
         if circuit.state is CircuitState.CLOSED:
-            self._sick.discard(row)
+            self.sick.discard(row)
         else:
-            self._sick.add(row)
+            self.sick.add(row)
         self.version += 1
         self.on_change(row, circuit)

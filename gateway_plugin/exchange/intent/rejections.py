@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
+from gateway_plugin.exchange.intent.limit_headers import decision_headers
 from gateway_plugin.openai.errors import ApiError
-from gateway_plugin.openai.limit_headers import limit_headers
 from ratelimit import Outcome, Source
 
 if TYPE_CHECKING:
@@ -231,21 +231,6 @@ def _wait(seconds: float) -> dict[str, str]:
     """Clients pass over more than a minute, and some over a whole one; who reads milliseconds waits no longer."""
     milliseconds = min(max(1, ceil(seconds * 1000)), _MAX_RETRY_AFTER_SECONDS * 1000)
     return {"retry-after": str(-(-milliseconds // 1000)), "retry-after-ms": str(milliseconds)}
-
-
-def decision_headers(decision: Decision) -> dict[str, str]:
-    """What a limited user has left."""
-    limits = decision.limits
-    if limits is None:
-        return {}
-    return limit_headers(
-        limits.requests_per_minute,
-        decision.requests_used,
-        decision.requests_reset_seconds,
-        limits.tokens_per_minute,
-        decision.tokens_used,
-        decision.tokens_reset_seconds,
-    )
 
 
 @dataclass(frozen=True, slots=True)

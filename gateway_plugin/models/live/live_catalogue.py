@@ -120,7 +120,7 @@ class LiveCatalogue:
 
     def route_of(self, model: str) -> str:
         """Nobody makes routes for adapters that only engines know of; their base model's lead to the same pods."""
-        return self._sources.known.parent_of_undeclared(model)
+        return self._sources.known.undeclared.get(model, "")
 
     async def load(self) -> None:
         """What is remembered, and what is seen already; without the store, the latter alone."""

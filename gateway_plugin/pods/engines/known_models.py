@@ -59,7 +59,8 @@ class KnownModels:
         self._is_dirty = False
         self._bases: frozenset[str] = frozenset()
         """Base models that discovery knows."""
-        self._undeclared: dict[str, str] = {}
+        self.undeclared: dict[str, str] = {}
+        """Base models of the adapters that only their engines know."""
 
     def discovered(self, state: ClusterState) -> None:
         """Discovery sees this now. Reports of pods that have gone are forgotten."""
@@ -85,14 +86,10 @@ class KnownModels:
             return
         self._is_dirty = False
         declared = self._state.adapters
-        self._undeclared = {}
+        self.undeclared = {}
         self.adapters = {model: AdapterInfo(one.parent, one.root) for model, one in declared.items()}
         pods = tuple(map(self._with_adapters, self._state.pods)) if self._reports else self._state.pods
         self._apply(replace(self._state, pods=pods))
-
-    def parent_of_undeclared(self, model: str) -> str:
-        """The base model of an adapter that only its engines know; empty for every other model."""
-        return self._undeclared.get(model, "")
 
     def report(self, address: str) -> EngineReport | None:
         """The last report of the engine at the address."""
@@ -109,7 +106,7 @@ class KnownModels:
             info = AdapterInfo(said.parent or _parent_here(pod, card), said.root or card.root)
             self.adapters[card.id] = info
             if card.id not in self._state.models and card.id not in self._state.adapters:
-                self._undeclared[card.id] = info.parent
+                self.undeclared[card.id] = info.parent
         models = tuple(dict.fromkeys((*pod.models, *(card.id for card in adapters))))
         return pod if models == pod.models else replace(pod, models=models)
 

@@ -316,7 +316,7 @@ async def test_whatever_a_client_waits_for_its_leaving_leaves_nothing(
     await asyncio.sleep(0)
     assert len(call.sent) == said, "nobody is there to be told"
     assert (process.inflight(), process.processor.working) == before
-    assert (len(process.processor.uploads), process.processor.waiting.lengths()) == (0, {})
+    assert (len(process.processor.uploads.waiting), process.processor.waiting.lengths()) == (0, {})
     assert all(answer.cancelled() for answer in process.limiter.answers)
     for _, holder in held:
         holder.ended()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.exchange.exchange import Phase
 from gateway_plugin.exchange.intent.unpacking import Unpacking
+from gateway_plugin.exchange.phases import Phase
 from gateway_plugin.exchange.steps import Admit, Unpack
 from gateway_plugin.exchange.unpacked import UnpackedBodies
 from gateway_plugin.openai.errors import ApiError

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.exchange.exchange import Phase
 from gateway_plugin.exchange.intent.identity import IdentityRules
 from gateway_plugin.exchange.intent.rejections import limiter_unavailable
+from gateway_plugin.exchange.phases import Phase
 from gateway_plugin.exchange.steps import Admit
 from protos import ext_proc
 from protos.ext_proc import ProcessingRequest

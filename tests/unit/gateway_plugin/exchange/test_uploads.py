@@ -33,7 +33,7 @@ def test_a_source_has_a_bound_below_that_of_all():
     entered = [uploads.enter("10.0.0.1", Upload()) for _ in range(5)]
     assert entered == [True, True, True, False, False]
     assert [uploads.enter("10.0.0.2", Upload()) for _ in range(3)] == [True, True, False]
-    assert len(uploads) == 5
+    assert len(uploads.waiting) == 5
 
 
 def test_without_a_source_only_the_bound_of_all_counts():
@@ -47,7 +47,7 @@ def test_zero_is_no_bound():
     assert all(uploads.enter("10.0.0.1", Upload()) for _ in range(100))
     now[0] = 1e9
     uploads.expire()
-    assert len(uploads) == 100
+    assert len(uploads.waiting) == 100
 
 
 def test_who_takes_too_long_is_told_and_makes_room():
@@ -62,7 +62,7 @@ def test_who_takes_too_long_is_told_and_makes_room():
     assert (early.timed_out, late.timed_out) == (False, False)
     now[0] = 10.0
     uploads.expire()
-    assert (early.timed_out, late.timed_out, len(uploads)) == (True, False, 1)
+    assert (early.timed_out, late.timed_out, len(uploads.waiting)) == (True, False, 1)
     assert uploads.enter("10.0.0.1", Upload())
 
 
@@ -120,7 +120,7 @@ def test_counts_are_those_of_who_waits(moves: list[tuple[bool, int, str]]):
             assert uploads.enter(source, guests[number]) is may
             if may:
                 inside[number] = source
-    assert len(uploads) == len(inside)
+    assert len(uploads.waiting) == len(inside)
 
 
 async def test_who_still_sends_its_body_is_no_work():
@@ -128,7 +128,7 @@ async def test_who_still_sends_its_body_is_no_work():
     half_sent = [process.begin() for _ in range(5)]
     for _, handler in half_sent:
         handler.received(headers())
-    assert (process.processor.working, len(process.processor.uploads)) == (0, 5)
+    assert (process.processor.working, len(process.processor.uploads.waiting)) == (0, 5)
     call, handler = process.ask()
     assert status_of(call) == 0, "waiting does not fill the gateway"
     assert process.processor.working == 1
@@ -140,7 +140,7 @@ async def test_who_still_sends_its_body_is_no_work():
     assert status_of(half_sent[0][0]) == 0
     for _, handler in half_sent:
         handler.ended()
-    assert (process.processor.working, len(process.processor.uploads), process.inflight()) == (0, 0, 0)
+    assert (process.processor.working, len(process.processor.uploads.waiting), process.inflight()) == (0, 0, 0)
 
 
 async def test_one_source_cannot_take_all_places():
@@ -167,7 +167,7 @@ async def test_a_body_that_does_not_come_is_408_and_gives_everything_back():
     assert b"request_timeout" in call.sent[-1].immediate_response.body
     assert call.status == (0, "")
     handler.ended()
-    assert (process.processor.working, len(process.processor.uploads)) == (0, 0)
+    assert (process.processor.working, len(process.processor.uploads.waiting)) == (0, 0)
 
 
 async def test_a_client_that_leaves_while_it_uploads_leaves_nothing():
@@ -177,7 +177,7 @@ async def test_a_client_that_leaves_while_it_uploads_leaves_nothing():
         handler.received(headers(x_forwarded_for="10.9.9.9"))
         assert status_of(call) == 0
         handler.ended()
-    assert len(process.processor.uploads) == 0
+    assert len(process.processor.uploads.waiting) == 0
 
 
 @pytest.mark.parametrize(
@@ -195,6 +195,6 @@ async def test_a_body_that_the_transport_does_not_take(
         assert (status_of(call), call.status) == (status, (0, ""))
         assert code in call.sent[-1].immediate_response.body
         handler.ended()
-    assert len(process.processor.uploads) == 0
+    assert len(process.processor.uploads.waiting) == 0
     said = [record for record in caplog.records if "grpc_max_message_bytes" in record.getMessage()]
     assert len(said) == (1 if what is TooMuch.MESSAGE else 0), "once a minute"

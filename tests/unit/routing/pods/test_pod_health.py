@@ -325,7 +325,7 @@ class Life(RuleBasedStateMachine):
         rows = {row for row, _ in self.site.pods.items()}
         health = self.site.health
         assert health._circuits.keys() <= rows
-        assert health._sick == {row for row, c in health._circuits.items() if c.state is not CircuitState.CLOSED}
+        assert health.sick == {row for row, c in health._circuits.items() if c.state is not CircuitState.CLOSED}
         assert health._since_seconds.keys() == rows
         if rows:
             assert self.site.offered()

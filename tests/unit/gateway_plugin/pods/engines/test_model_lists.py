@@ -105,8 +105,7 @@ def test_an_adapter_is_routed_to_the_pod_that_lists_it():
     assert table.served_by("sql") == ["p1"]
     assert table.served_by("m") == ["p1", "p2"]
     assert table.known.adapters["sql"] == AdapterInfo("m", "")
-    assert table.known.parent_of_undeclared("sql") == "m"
-    assert table.known.parent_of_undeclared("m") == ""
+    assert table.known.undeclared == {"sql": "m"}
     table.known.discovered(table.state)
     assert table.served_by("sql") == ["p1"], "a new state of discovery loses nothing"
 
@@ -116,7 +115,7 @@ def test_a_declared_adapter_may_be_loaded_on_more_pods():
     table.reports(ModelCard("m"), ModelCard("declared", root="/x", parent="m"))
     assert table.served_by("declared") == ["p1"]
     assert table.known.adapters["declared"] == AdapterInfo("m", "s3://declared")
-    assert table.known.parent_of_undeclared("declared") == "", "discovery has made a route"
+    assert "declared" not in table.known.undeclared, "discovery has made a route"
 
 
 def test_an_engine_may_call_its_model_otherwise():

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ratelimit import Decision
 
 _MAX_TEXTS = 256
 
 
-def limit_headers(
-    requests_limit: int,
-    requests_used: float,
-    requests_reset_seconds: float,
-    tokens_limit: int,
-    tokens_used: float,
-    tokens_reset_seconds: float,
-) -> dict[str, str]:
-    """All six headers."""
-    requests_left, tokens_left = int(requests_limit - requests_used), int(tokens_limit - tokens_used)
+def decision_headers(decision: Decision) -> dict[str, str]:
+    """What a limited user has left; nothing for whoever has no limits."""
+    limits = decision.limits
+    if limits is None:
+        return {}
+    requests_left = int(limits.requests_per_minute - decision.requests_used)
+    tokens_left = int(limits.tokens_per_minute - decision.tokens_used)
     return {
-        "x-ratelimit-limit-requests": str(requests_limit),
+        "x-ratelimit-limit-requests": str(limits.requests_per_minute),
         "x-ratelimit-remaining-requests": str(requests_left) if requests_left > 0 else "0",
-        "x-ratelimit-reset-requests": duration(requests_reset_seconds),
-        "x-ratelimit-limit-tokens": str(tokens_limit),
+        "x-ratelimit-reset-requests": duration(decision.requests_reset_seconds),
+        "x-ratelimit-limit-tokens": str(limits.tokens_per_minute),
         "x-ratelimit-remaining-tokens": str(tokens_left) if tokens_left > 0 else "0",
-        "x-ratelimit-reset-tokens": duration(tokens_reset_seconds),
+        "x-ratelimit-reset-tokens": duration(decision.tokens_reset_seconds),
     }
 
 
