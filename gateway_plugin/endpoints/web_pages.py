@@ -9,6 +9,14 @@ import re
 
 PREFLIGHT_HEADER = "access-control-request-method"
 """What makes OPTIONS a browser's question."""
+ANSWER_HEADERS = tuple(
+    f"access-control-{name}"
+    for name in (
+        *("allow-origin", "allow-credentials", "expose-headers", "allow-methods", "allow-headers", "max-age"),
+        "allow-private-network",
+    )
+)
+"""What answers say to browsers. The same names stand in deploy/envoy/lua/gateway.lua."""
 _ORIGIN = re.compile(r"\*|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _SDK = ("arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version", "poll-helper")
 _SDK_MORE = ("retry-count", "runtime", "runtime-version", "timeout")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway_plugin.endpoints.web_pages import ANSWER_HEADERS
 from gateway_plugin.exchange.replies import CONTROL_HEADERS
 from gateway_plugin.exchange.steps import Reply
 from gateway_plugin.openai.rewriting import NameRestorer
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from protos.ext_proc import ProcessingRequest
 
 _WANTED = frozenset({":status", "content-type", "content-encoding"})
+# Which web pages may read an answer is the gateway's to say: engines by default let all of them.
+_REMOVED_HEADERS = (*CONTROL_HEADERS, *ANSWER_HEADERS)
 _GO_ON = Reply(ext_proc.GO_ON_WITH_RESPONSE)
 
 
@@ -80,7 +83,7 @@ class FollowedResponse:
             self._rewrites = bool(self._rewriters) and reader is not None
         mode = Mode.STREAMED_RESPONSE if self._reader is not None or self._rewrites else None
         told = forward.headers_for_client(self.pod_address) if self._tells_client else {}
-        removed = [name for name in CONTROL_HEADERS if name not in told] if self._tells_client else []
+        removed = [name for name in _REMOVED_HEADERS if name not in told] if self._tells_client else []
         if self._rewrites:
             removed.append("content-length")  # it changes with the body
         return Reply(ext_proc.response_headers_reply(told, removed, mode=mode))

@@ -23,6 +23,13 @@ collectgarbage("setpause", 400)
 
 -- Headers ------------------------------------------------------------------------------------------------------------
 
+-- Which web pages may read an answer is the gateway's to say: engines by default let all of them.
+local OF_WEB_PAGES = {
+  "access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers",
+  "access-control-allow-methods", "access-control-allow-headers", "access-control-max-age",
+  "access-control-allow-private-network",
+}
+
 local function add_headers(headers, about)
   local address = headers:get("target-pod-ip")
   headers:remove("target-pod-ip")
@@ -31,6 +38,9 @@ local function add_headers(headers, about)
   headers:replace("x-went-into-req-headers", "true")
   headers:replace("request-id", about.request_id) -- as Anthropic's clients read it
   headers:replace("x-request-id", about.request_id) -- as OpenAI's do
+  if about.model then -- an engine's answer, and not the gateway's own API's
+    for _, name in ipairs(OF_WEB_PAGES) do headers:remove(name) end
+  end
   for name, value in pairs(about.headers or {}) do headers:replace(name, value) end
   if not about.strategy then return end
   headers:replace("routing-strategy", about.strategy)

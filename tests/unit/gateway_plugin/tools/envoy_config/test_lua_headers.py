@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway_plugin.endpoints.web_pages import ANSWER_HEADERS
+
 if TYPE_CHECKING:
     from tests.unit.gateway_plugin.tools.envoy_config.conftest import Script
 
@@ -52,6 +54,20 @@ def test_without_a_strategy_no_pod_is_shown(script: Script) -> None:
 def test_headers_that_the_plugin_asks_for_are_set(script: Script) -> None:
     seen = client_headers(script, {"request_id": "r1", "headers": {"x-session-id": "00ff"}}, x_session_id="mine")
     assert seen["x-session-id"] == "00ff"
+
+
+def test_which_pages_may_read_is_not_for_engines_to_say(script: Script) -> None:
+    engines = {name.replace("-", "_"): "*" for name in ANSWER_HEADERS}
+    about = {"request_id": "r1", "model": "m"}
+    assert not set(client_headers(script, about, **engines)) & set(ANSWER_HEADERS)
+    own = {"access-control-allow-origin": "https://a.test"}
+    seen = client_headers(script, {**about, "headers": own}, **engines)
+    assert {name: value for name, value in seen.items() if name in ANSWER_HEADERS} == own
+
+
+def test_what_the_gateways_own_api_says_to_pages_stays(script: Script) -> None:
+    seen = client_headers(script, {"request_id": "r1"}, access_control_allow_origin="https://a.test")
+    assert seen["access-control-allow-origin"] == "https://a.test"
 
 
 def test_without_the_plugin_nothing_is_added_and_no_address_leaks(script: Script) -> None:
