@@ -1,4 +1,7 @@
-"""What the headers of a request say: what for, and how it shall be routed. Who asks is told by `identity`, before."""
+"""What the headers of a request say: what for, how it shall be routed, and how its body is to be read.
+
+Who asks is told by `identity`, before.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from gateway_plugin.endpoints.endpoint_table import Endpoint
     from gateway_plugin.endpoints.web_pages import WebPages
     from gateway_plugin.openai.prompt import Prompt
-from routing.selector import Selector
+    from routing.selector import Selector
 
 WANTED_HEADERS = frozenset(
     {
