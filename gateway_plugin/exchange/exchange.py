@@ -231,7 +231,7 @@ class Exchange:
         self._request = request = KnownRequest(services, intent, identity, removed_headers)
         if request.subject is not None:
             self._check_exhausted(request.subject, request.intent.model)
-        elif request.needs_no_body():
+        elif request.aim_by_headers():
             return self._admit(request)
         if not self._has_body or not intent.wants_body:
             return self._on_body(b"")

@@ -55,16 +55,17 @@ class KnownRequest:
         "_prompt",
         "_removed_headers",
         "_services",
-        "_target",
         "identity",
         "intent",
         "plan",
         "subject",
+        "target",
     )
 
+    target: Target
+    """The model behind the name, once there is one."""
     plan: Plan
     """How it is to be routed; known with the model."""
-    _target: Target
 
     def __init__(
         self, services: Services, intent: Intent, identity: Identity, removed_headers: tuple[str, ...]
@@ -85,12 +86,12 @@ class KnownRequest:
         if rules.limited:
             self.subject = subject_of(identity, rules.identity)
 
-    def needs_no_body(self) -> bool:
-        """Whether the model that its headers name is enough to decide."""
+    def aim_by_headers(self) -> bool:
+        """Takes the model that its headers name, if any; whether that is all it takes to decide."""
         intent = self.intent
         if not intent.model:
             return False
-        self._target = target = self._resolve(intent.model)
+        self.target = target = self._resolve(intent.model)
         self.plan = plan = self._new_plan(target.model)
         on_headers_alone = not plan.needs_body and not intent.makes_response and not intent.is_compressed
         return on_headers_alone and target.model == target.asked
@@ -106,25 +107,20 @@ class KnownRequest:
         target = self._resolve(self._head.model)
         if self._prompt.previous_response_id:
             target = self._continued(self._prompt.previous_response_id, target)
-        self._target, self.plan = target, self._new_plan(target.model)
+        self.target, self.plan = target, self._new_plan(target.model)
 
     def drop_body(self) -> None:
         """It has gone on to a pod."""
         self._body, self._prompt = b"", None
 
     @property
-    def target(self) -> Target:
-        """The model behind the name."""
-        return self._target
-
-    @property
     def model_asked(self) -> str:
         """As the client names it; what is behind the name is not the client's business."""
-        return self._target.asked
+        return self.target.asked
 
     def forward(self, page_headers: Mapping[str, str]) -> Forward:
         """What goes along with it to a pod, as far as that is known before one is chosen."""
-        services, intent, target = self._services, self.intent, self._target
+        services, intent, target = self._services, self.intent, self.target
         model, body = target.model, self._body
         key = services.engine_keys.of(model) if services.engines_have_keys else ""
         forward = Forward(
@@ -150,7 +146,7 @@ class KnownRequest:
     def admission(self, subject: Subject, forward: Forward) -> Admission:
         """What the limiter is asked; the body may have to ask for its usage to be told."""
         self._ask_for_usage(forward)
-        intent, prompt, target = self.intent, self._prompt, self._target
+        intent, prompt, target = self.intent, self._prompt, self.target
         forward.prompt_tokens_estimate = certain = int(prompt.tokens) if prompt and intent.costs_tokens else 0
         names, rate = self._services.names.other_names(target), self.plan.resolved.requests_per_second
         if prompt is None or not intent.generates_text:
@@ -182,7 +178,7 @@ class KnownRequest:
         """What the strategy is told."""
         # Strategies that share pods out among users take whoever has no name and no limits for nobody in particular.
         user = self.identity.user if self.subject is None else fairness_key(self.identity)
-        return routing_request(self.intent, user, self._target.model, self.plan, self._services.router, self._prompt)
+        return routing_request(self.intent, user, self.target.model, self.plan, self._services.router, self._prompt)
 
     @property
     def pod_filter(self) -> PodFilter | None:
@@ -192,7 +188,7 @@ class KnownRequest:
     def check_pods(self) -> None:
         """Raises ApiError when no pod could take it now."""
         try:
-            self._services.router.check(self._target.model)
+            self._services.router.check(self.target.model)
         except UnknownModelError:
             raise rejections.unknown_model(self.model_asked) from None
         except NoReadyPodError:
