@@ -16,6 +16,7 @@ counted here ends with the outage (`end`), when the store was told all of it.
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -54,6 +55,9 @@ class _Seed(NamedTuple):
     at_seconds: float
     requests: Mapping[int, int]
     tokens: Mapping[int, int]
+
+
+_NOTHING = _Seed(-inf, {}, {})
 
 
 class LocalLimits:
@@ -180,7 +184,11 @@ class LocalLimits:
     ) -> None:
         told = heard.scopes.get(key[1]) if heard is not None else None
         before = self._seeds.get(key)
-        if told is None or (before is not None and (before.at_seconds >= told.at_seconds or not goes_on)):
+        if told is None:
+            # Counted from nothing: what the store says of it later may be what was admitted here.
+            self._seeds.setdefault(key, _NOTHING)
+            return
+        if before is not None and (before.at_seconds >= told.at_seconds or not goes_on):
             return
         limits = effective_limits(record, self._defaults)
         requests_limit, tokens_limit = limits.requests_per_minute, limits.tokens_per_minute

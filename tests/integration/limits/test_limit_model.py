@@ -463,6 +463,7 @@ def test_the_memory_store_against_the_model():
     )
 
 
+@pytest.mark.timeout(300)  # thousands of round trips to a server that shares the machine
 @pytest.mark.usefixtures("virtual_time")
 def test_a_server_against_the_model(server):
     with server.client() as client, asyncio.Runner() as runner:

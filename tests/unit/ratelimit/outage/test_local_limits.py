@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit import AIBRIX_DEFAULTS, Admission, Outcome, UserRecord
+from ratelimit import AIBRIX_DEFAULTS, Admission, Limits, Outcome, UserRecord
+from ratelimit.outage.last_spent import LastSpent
 from ratelimit.outage.local_limits import LocalLimits, Part, share_of, taken
 from ratelimit.users.known_users import KnownUsers
 
@@ -95,3 +96,14 @@ async def test_the_users_who_asked_last_are_counted(known):
         limits.admit(Admission(f"u{number}", "a"))
     assert await limits._store.names(100) == ["u47", "u48", "u49"]
     assert limits.unseen == 50
+
+
+def test_right_after_an_outage_what_was_admitted_here_does_not_count_twice(known):
+    known.put("two", UserRecord("two", rpm=2))
+    spent = LastSpent(lambda: 1000.0)
+    limits = LocalLimits(lambda: 1000.0, known, Part, last_spent=spent)
+    assert limits.check(Admission("two", "a")).outcome is Outcome.ADMITTED
+    # The store has admitted it, too, and says so.
+    spent.hear("two", Limits(2, 2000), 1_000_000_000, {"": (2, 2000, 1, "1000:1", "1000:9")})
+    assert limits.check(Admission("two", "b")).outcome is Outcome.ADMITTED
+    assert limits.check(Admission("two", "c")).outcome is Outcome.REQUESTS_EXCEEDED
