@@ -308,7 +308,7 @@ class Exchange:
             raise request.why_no_pod() from None
         forward.strategy = plan.strategy
         if request.intent.makes_response:
-            request.name_response(booking.pods[0], forward)
+            forward.booking = booking = request.name_response(booking, forward)
         if SessionAffinity.name in plan.strategy:
             forward.response_headers["x-session-id"] = token_of(booking.pods[0].address)
         return self._sent_on(request, forward)

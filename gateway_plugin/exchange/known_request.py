@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gateway_plugin.openai.head import RequestHead
     from gateway_plugin.openai.prompt import Prompt
     from ratelimit import Decision, Subject
+    from routing.booking import Booking
     from routing.selector import PodFilter
     from routing.spec import PodSpec
     from routing.strategies.policy import RoutingRequest
@@ -149,6 +150,9 @@ class KnownRequest:
         intent, prompt, target = self.intent, self._prompt, self.target
         forward.prompt_tokens_estimate = certain = int(prompt.tokens) if prompt and intent.costs_tokens else 0
         names, rate = self._services.names.other_names(target), self.plan.resolved.requests_per_second
+        if self._keeper is not None and not intent.makes_response:
+            # It is its owner's, who asked for any of the pod's models, by any of their names.
+            names = (*names, *self._services.names.names_of(self._keeper.models))
         if prompt is None or not intent.generates_text:
             return Admission(subject, forward.charge_id, target.model, certain, rate, names)
         ceiling = prompt.max_output_tokens or UNKNOWN_CEILING
@@ -200,12 +204,16 @@ class KnownRequest:
             return rejections.no_ready_pod(self.model_asked)
         return rejections.no_matching_pod(self.model_asked)
 
-    def name_response(self, pod: PodSpec, forward: Forward) -> None:
-        """So that whoever asks for the response again is led to the pod that keeps it."""
-        if pod.engine in KEEPING_ENGINES and self._body:
-            name = new_response_id(pod.address, self.identity.user, self._services.new_id())
-            replaces = self._prompt is not None and self._prompt.has_request_id
-            forward.new_body = with_response_id(self._body, name, replaces=replaces)
+    def name_response(self, booking: Booking, forward: Forward) -> Booking:
+        """So that whoever asks for the response again is led to the pod that keeps it: the only one it may go to."""
+        pod, prompt = booking.pods[0], self._prompt
+        if pod.engine not in KEEPING_ENGINES or not self._body:
+            return booking
+        name = new_response_id(pod.address, self.identity.user, self._services.new_id())
+        forward.new_body = with_response_id(self._body, name, replaces=prompt is not None and prompt.has_request_id)
+        if prompt is not None and not prompt.may_be_kept:
+            return booking
+        return msgspec.structs.replace(booking, pods=(pod,) * len(booking.pods))
 
     def _go_to_keeper(self, response_id: str) -> None:
         """With a model of the pod that keeps the response which its path names."""

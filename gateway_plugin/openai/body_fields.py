@@ -57,6 +57,7 @@ class Fields(Struct, frozen=True, gc=False):
     cache_salt: _Salt = ""
     previous_response_id: Raw = ABSENT
     request_id: Raw = ABSENT
+    store: Raw = ABSENT
 
 
 _DECODER = msgspec.json.Decoder(Fields)

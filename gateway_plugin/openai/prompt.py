@@ -35,6 +35,8 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
     """The response that this one continues; only /v1/responses knows such."""
     has_request_id: bool = False
     """Whether the body of /v1/responses names the response itself."""
+    may_be_kept: bool = True
+    """Whether its response may be asked for again; False where the body says "store": false."""
 
     @property
     def tokens(self) -> float:
@@ -95,7 +97,13 @@ def read_json_prompt(kind: BodyKind, body: bytes, default_model: str = "") -> tu
     previous, has_id = _text(fields.previous_response_id), fields.request_id is not ABSENT
     limit = fields.max_output_tokens
     return head, Prompt(
-        key, cache_salt, limit, bytes_behind_key=behind, previous_response_id=previous, has_request_id=has_id
+        key,
+        cache_salt,
+        limit,
+        bytes_behind_key=behind,
+        previous_response_id=previous,
+        has_request_id=has_id,
+        may_be_kept=bytes(fields.store) != b"false",
     )
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from xxhash import xxh64_intdigest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 MAX_ENTRIES = 5000
 """Aliases and rules; of more, the first in the order of their names hold."""
@@ -81,6 +81,12 @@ class Registry:
         model, other = (canary.model, base) if _falls_to_canary(base, user, canary) else (base, canary.model)
         return Target(model, asked, base, restore_name, other)
 
+    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
+        """Every name that may lead to one of the models, their own included."""
+        canaried = (base for base, rule in self.rules.items() if rule.canary and rule.canary.model in models)
+        reached = dict.fromkeys((*models, *canaried))
+        return (*reached, *(name for name, alias in self.aliases.items() if alias.target in reached))
+
     def rule(self, model: str) -> ModelRule:
         """What holds for a model."""
         return self.rules.get(model) or ModelRule()
@@ -94,6 +100,9 @@ class Names(Protocol):
 
     def other_names(self, target: Target) -> tuple[str, ...]:
         """What else than the model's name admits a request."""
+
+    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
+        """Whatever admits a request to one of the models."""
 
     def restores_names(self) -> bool:
         """Whether any response may have to be changed."""
@@ -110,6 +119,9 @@ class PlainNames:
 
     def other_names(self, target: Target) -> tuple[str, ...]:
         return ()
+
+    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
+        return tuple(models)
 
     def restores_names(self) -> bool:
         return False

@@ -27,7 +27,7 @@ from ratelimit import StoreUnavailable
 from ratelimit.rare_log import RareLog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
 
     from gateway_plugin.models.catalogue.catalogue import Catalogue
     from gateway_plugin.models.catalogue.registry import Target
@@ -117,6 +117,12 @@ class LiveCatalogue:
         if target.asked == target.model:
             return labels
         return (target.asked, target.base, *labels)
+
+    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
+        """Whatever admits a request to one of the models: all names that may lead to it, and labels."""
+        names = self.catalogue.registry.names_of(models)
+        entries = (self.snapshot.by_id.get(name) for name in names)
+        return (*names, *(label for entry in entries if entry is not None for label in entry.grants))
 
     def route_of(self, model: str) -> str:
         """Nobody makes routes for adapters that only engines know of; their base model's lead to the same pods."""

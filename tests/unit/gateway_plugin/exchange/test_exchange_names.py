@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,9 @@ class Named(Bench):
 
     def other_names(self, target: Target) -> tuple[str, ...]:
         return (target.asked, "label:team=a")
+
+    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
+        return self.registry.names_of(models)
 
     def restores_names(self) -> bool:
         return self.registry.restores_names

@@ -179,3 +179,31 @@ def test_a_canary_leads_nobody_away_from_a_response(keeper: str):
         changed, _ = mutation(exchange.receive(body(json.dumps(content).encode())))
         assert changed["target-pod"].startswith(keeper)
         assert changed["model"] == dict(zip(PODS, ("m", "new"), strict=True))[keeper]
+
+
+@pytest.mark.parametrize("said", [{}, {"store": True}, {"store": None}])
+def test_a_response_that_may_be_asked_for_again_has_no_second_choice(said: dict[str, Any]):
+    """Were it made by another pod than its id says, nobody would find it."""
+    for _ in range(10):
+        assert len(candidates(said)) == 1
+
+
+def test_one_that_nobody_can_ask_for_again_may_go_on_to_any_pod():
+    assert candidates({"store": False}) == set(PODS)
+
+
+def candidates(said: dict[str, Any]) -> set[str]:
+    exchange = Bench(default_strategy="random").exchange()
+    exchange.receive(headers(**{":path": "/v1/responses"}))
+    step = exchange.receive(body(json.dumps({"model": "m", "input": "hi"} | said).encode()))
+    return set(mutation(step)[0]["target-pod"].split(","))
+
+
+def test_its_owner_may_ask_for_it_by_whatever_name_it_was_made():
+    """Its id does not say which, and clients send no model with it."""
+    bench = Named(rule=ModelRule(canary=Canary("new", 50.0)))
+    bench.pods.apply(ClusterState((PodSpec("p", PODS[0], ("first", "new")),), frozenset(), {}))
+    step: object = bench.exchange().receive(about(new_response_id(PODS[0], "kim", "1"), user="kim"))
+    assert isinstance(step, Admit)
+    assert {"first", "new", "m", "gpt-4o"} <= {step.admission.model, *step.admission.other_names}
+    assert "lost" not in step.admission.other_names
