@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
 _SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED)
 
 
@@ -121,8 +122,10 @@ class Limiting:
             store,
             time.monotonic,
             rng,
-            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget, last_spent.forget],
+            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget],
             missed=[self.exhausted.clear, self._users.invalidate_all, self._owners.doubt_all],
+            # Who is changed has spent what it has spent.
+            gone=[last_spent.forget],
         )
         self.store, self.limits = store, self.resilient
 
@@ -145,8 +148,14 @@ class Limiting:
         return self._replicas.seen if self._replicas is not None else 1
 
     def refusal(self, subject: Subject, model: str) -> Decision | None:
-        """A refusal that still holds, without asking anybody."""
+        """A refusal that still holds, without asking anybody: a user is gone, or has spent all."""
+        if not isinstance(subject, Source) and self._is_missing(subject):
+            return _UNKNOWN_USER
         return self.exhausted.refusal(subject, model) if self.exhausted is not None else None
+
+    def _is_missing(self, user: str) -> bool:
+        known = self._users.peek(user) if self._users is not None else None
+        return known is not None and known.record is None
 
     def _refused(self, admission: Admission, decision: Decision) -> None:
         if decision.outcome not in _SPENT or self._users is None:

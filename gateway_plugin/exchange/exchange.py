@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateway_plugin.exchange.intent.identity import Identity
     from gateway_plugin.exchange.replies import Forward
     from protos.ext_proc import RequestHeaders
-    from ratelimit import Decision, Subject
+    from ratelimit import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ class Exchange:
         intent.check_published()
         self._request = request = KnownRequest(services, intent, identity, removed_headers)
         if request.subject is not None:
-            self._check_exhausted(request.subject, request.intent.model)
+            self._check_exhausted(request)
         elif request.aim_by_headers():
             return self._admit(request)
         if not self._has_body or not intent.wants_body:
@@ -239,11 +239,12 @@ class Exchange:
         sees_response = services.follows_responses or services.names.restores_names()
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY
 
-    def _check_exhausted(self, subject: Subject, model: str) -> None:
-        remembered = self._services.refusal
-        refusal = remembered(subject, model) if remembered is not None else None
+    def _check_exhausted(self, request: KnownRequest) -> None:
+        remembered, subject = self._services.refusal, request.subject
+        assert subject is not None
+        refusal = remembered(subject, request.intent.model) if remembered is not None else None
         if refusal is not None:
-            raise rejections.refused(subject, model, 0, refusal)
+            raise request.refusal_at_once(refusal)
 
     def _on_body(self, body: bytes) -> Step:
         request = self._known

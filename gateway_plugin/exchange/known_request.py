@@ -172,11 +172,18 @@ class KnownRequest:
 
     def refusal(self, decision: Decision) -> ApiError:
         """The answer to a decision of the limiter that was not "admitted"."""
+        return self._refusal(decision, self.model_asked, self.plan.resolved.requests_per_second)
+
+    def refusal_at_once(self, decision: Decision) -> ApiError:
+        """As `refusal`, before more than the headers is known."""
+        return self._refusal(decision, self.intent.model, 0)
+
+    def _refusal(self, decision: Decision, model: str, model_requests_per_second: int) -> ApiError:
         if decision.outcome is Outcome.UNKNOWN_USER and isinstance(self.identity, KeyOwner):
             # The owner went, and the key is about to.
             return rejections.bad_credentials()
         assert self.subject is not None
-        return rejections.refused(self.subject, self.model_asked, self.plan.resolved.requests_per_second, decision)
+        return rejections.refused(self.subject, model, model_requests_per_second, decision)
 
     def routing_request(self) -> RoutingRequest:
         """What the strategy is told."""

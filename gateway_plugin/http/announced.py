@@ -41,7 +41,7 @@ class AnnouncedStore:
         return record
 
     async def delete(self, name: str) -> bool:
-        return await self._told(name, changed=await self._users.delete(name))
+        return await self._told(name, changed=await self._users.delete(name), gone=True)
 
     async def names(self, limit: int) -> list[str]:
         return await self._users.names(limit)
@@ -58,10 +58,10 @@ class AnnouncedStore:
     async def user_of_key(self, secret_sha256: str) -> str | None:
         return await self._keys.user_of_key(secret_sha256)
 
-    async def _told(self, user: str, *, changed: bool) -> bool:
+    async def _told(self, user: str, *, changed: bool, gone: bool = False) -> bool:
         try:
             if changed:
-                await self._feed.announce(user)
+                await self._feed.announce(user, gone=gone)
         except StoreUnavailable as error:
             logger.warning("a change of a user was not announced, replicas see it within seconds: %s", error)
         return changed

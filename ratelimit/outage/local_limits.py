@@ -7,7 +7,7 @@
 `spent` is the user's last known window (`last_spent`), which goes on ageing, so that what it held comes back as it
 would have on the store. So all replicas together admit at most what was left: a user gets at most its limit, and beyond
 it what was in flight when the store went: admitted there, and not yet told. Shares of requests, tokens, slots and the
-model's rate are made alike.
+model's rate are made alike; of slots, those count that exchanges of this replica hold, whoever admitted them.
 
 A user who was last heard not to exist is refused; one never heard of is let in under the default limits. What is
 counted here ends with the outage (`end`), when the store was told all of it.
@@ -27,6 +27,7 @@ from ratelimit.users.subjects import Source
 from ratelimit.users.users import UserRecord
 from ratelimit.windows.decision import Decision, Outcome
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
+from ratelimit.windows.spending import Slots
 from ratelimit.windows.window import NO_LIMIT
 
 if TYPE_CHECKING:
@@ -82,11 +83,12 @@ class LocalLimits:
         self._part = part
         self._defaults = defaults
         self._max_users = max_users
+        self._slots = Slots()
         self.end()
 
     def end(self) -> None:
         """The store decides again, and knows all that was admitted here."""
-        self._store = MemoryStore(self._clock, self._defaults, max_sources=self._max_users)
+        self._store = MemoryStore(self._clock, self._defaults, max_sources=self._max_users, slots=self._slots)
         self._users: OrderedDict[str, UserRecord] = OrderedDict()
         self._seeds: OrderedDict[tuple[Subject, str], _Seed] = OrderedDict()
         self._sources_part = Part()
@@ -107,7 +109,12 @@ class LocalLimits:
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         return await self._store.settle_many(settlements)
 
+    def hold(self, subject: Subject, charge_id: str) -> None:
+        """The store has given a parallel slot to an exchange of this replica, which holds it also in an outage."""
+        self._slots.take(subject, charge_id, self._clock())
+
     def release(self, subject: Subject, charge_id: str) -> None:
+        """Gives a slot back, whoever had given it."""
         self._store.release(subject, charge_id)
 
     def _admit(self, admission: Admission, *, goes_on: bool) -> Decision:

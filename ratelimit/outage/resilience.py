@@ -194,9 +194,19 @@ class ResilientLimits:
         if not isinstance(subject, Source):
             heard = self._last_spent.get(subject) if self._last_spent is not None else None
             self._known.learn(subject, decision, heard)
+        self._note_slot(asked.admission, decision)
         asked.set_result(decision)
         if decision.outcome is not Outcome.ADMITTED:
             self._tell_of_refusal(asked.admission, decision)
+
+    def _note_slot(self, admission: Admission, decision: Decision) -> None:
+        if decision.limits is None or not decision.limits.max_parallel:
+            return
+        if decision.outcome is Outcome.ADMITTED:
+            self._local.hold(admission.subject, admission.charge_id)
+        elif self._counts_here:
+            # The share had room for it.
+            self._local.release(admission.subject, admission.charge_id)
 
     def unheard(self, asked: _Asked, error: Exception) -> None:
         """The remote store has not decided."""

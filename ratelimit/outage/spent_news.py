@@ -3,13 +3,15 @@
 A replica hears of a user with its own admissions only. One that did not hear of those of others would give out, in an
 outage, what they have let in already. So each tells, five times a second, the windows that the store named to it since
 it told last, in a short stream that all read. Nothing is told while there is one replica. Bounded: 2,000 subjects a
-turn, those heard of last; what strangers write there is passed over, and a key that refuses to be written is deleted.
+turn, those heard of last, and of what others tell the newest 4 MiB a turn; what strangers write there is passed over,
+and a key that refuses to be written is deleted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -30,6 +32,11 @@ logger = logging.getLogger(__name__)
 TURN_SECONDS = 0.2
 MAX_SUBJECTS = 2000
 MAX_BYTES = 1024 * 1024
+"""Of one entry."""
+ENTRIES_PER_READ = 16
+MAX_READS = 8
+"""As many hold all that the stream keeps."""
+MAX_TURN_BYTES = 4 * MAX_BYTES
 OLDEST = "0-0"
 _MAX_SCOPES = 8
 
@@ -52,7 +59,8 @@ class SpentReport(msgspec.Struct, frozen=True, array_like=True):
 
 class NewsStore(Protocol):
     async def tell(self, news: bytes, after: str) -> tuple[Sequence[bytes], str]:
-        """Adds one entry, if there is any; and what was added after the given place, with the place to go on from."""
+        """Adds one entry, if there is any; and the first 16 that were added after the given place, with the place to go
+        on from."""
         ...
 
 
@@ -82,17 +90,32 @@ class SpentNews:
             return
         news = self._written(changed[-MAX_SUBJECTS:])
         try:
-            entries, self._after = await self._guard.call(lambda: self._store.tell(news, self._after))
+            told = await self._ask(news)
         except (StoreUnavailable, UnicodeDecodeError) as error:
             # Where the URL asks for text, a stranger's bytes are none.
             logger.debug("what users have spent is not told: %s", error)
             # A server that takes over may count anew.
             self._after = OLDEST
             return
-        for entry in entries:
+        room = MAX_TURN_BYTES
+        for entry in reversed(told):
+            room -= len(entry)
+            if room < 0:
+                break
             self._take(entry)
             # Requests come first.
             await asyncio.sleep(0)
+
+    async def _ask(self, news: bytes) -> list[bytes]:
+        """What others told since they were asked last."""
+        told: list[bytes] = []
+        for _ in range(MAX_READS):
+            entries, self._after = await self._guard.call(partial(self._store.tell, news, self._after))
+            told += (entry for entry in entries if len(entry) <= MAX_BYTES)
+            if len(entries) < ENTRIES_PER_READ:
+                break
+            news = b""
+        return told
 
     def _written(self, subjects: Sequence[Subject]) -> bytes:
         """Those heard of last, as far as one entry takes them."""
@@ -110,7 +133,7 @@ class SpentNews:
 
     def _take(self, entry: bytes) -> None:
         try:
-            news = msgspec.json.decode(entry[:MAX_BYTES], type=list[SpentReport])
+            news = msgspec.json.decode(entry, type=list[SpentReport])
         except ValueError as error:
             self._rare.error("malformed", "what another replica told of its users cannot be read: %s", error)
             return

@@ -130,11 +130,20 @@ class KeyStore(Protocol):
     async def user_of_key(self, secret_sha256: str) -> str | None: ...
 
 
+class UserChange(NamedTuple):
+    """That a user, or a key of it, was changed; `gone`: that it was deleted."""
+
+    name: str
+    gone: bool = False
+
+
 class ChangeFeed(Protocol):
     """How replicas that share a store tell each other that what they remember of a user is out of date."""
 
-    async def announce(self, user: str) -> None: ...
+    async def announce(self, user: str, *, gone: bool = False) -> None:
+        """`gone`: the user was deleted."""
+        ...
 
-    def changes(self) -> AsyncIterator[str]:
-        """Names that were announced since the first step; raises `StoreUnavailable` when the connection ends."""
+    def changes(self) -> AsyncIterator[UserChange]:
+        """What was announced since the first step; raises `StoreUnavailable` when the connection ends."""
         ...

@@ -53,6 +53,7 @@ class MemoryStore(MemoryKeys):
         max_charges: int = 100_000,
         max_sources: int = 10_000,
         wall_clock: Callable[[], float] | None = None,
+        slots: Slots | None = None,
     ) -> None:
         super().__init__(wall_clock or clock)
         self._clock = clock
@@ -61,7 +62,7 @@ class MemoryStore(MemoryKeys):
         self._accounts = Accounts()
         self._sources = Accounts(max_sources)
         self.put_sources(source_record(defaults))
-        self._slots = Slots()
+        self._slots = slots if slots is not None else Slots()
         self._lengths = LastLengths()
         self._rates = ModelRates()
         self._charges = Charges(max_charges)

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from ratelimit.rare_log import RareLog
-from ratelimit.store.limit_store import ItemRefused, StoreUnavailable
+from ratelimit.store.limit_store import ItemRefused, StoreUnavailable, UserChange
 from ratelimit.store.scripts import is_outage, pipelines_of, run_many
 from ratelimit.store.urls import close_client
 
@@ -33,6 +33,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _CHANGES_CHANNEL = "gateway:user-changes"
+_GONE = "\n"
+"""Before the name of a deleted user; no name has one."""
 _SILENCE_SECONDS = 10.0
 
 
@@ -58,11 +60,14 @@ class RedisEdge:
         async with self._edge():
             await close_client(self._client)
 
-    async def announce(self, user: str) -> None:
+    async def announce(self, user: str, *, gone: bool = False) -> None:
         async with self._edge():
             await self._client.execute_command("PUBLISH", _CHANGES_CHANNEL, user)
+            if gone:
+                # Beside the name alone, which is all that replicas of earlier versions know.
+                await self._client.execute_command("PUBLISH", _CHANGES_CHANNEL, _GONE + user)
 
-    async def changes(self) -> AsyncIterator[str]:
+    async def changes(self) -> AsyncIterator[UserChange]:
         subscription = self._client.pubsub(ignore_subscribe_messages=True)
         try:
             async with self._edge():
@@ -73,7 +78,8 @@ class RedisEdge:
             while True:
                 message = await self._next(subscription)
                 if message["type"] == "message":
-                    yield text(message["data"])
+                    said = text(message["data"])
+                    yield UserChange(said.removeprefix(_GONE), said.startswith(_GONE))
         finally:
             await subscription.aclose()  # type: ignore[no-untyped-call]
 

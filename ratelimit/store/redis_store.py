@@ -17,7 +17,7 @@ from redis.asyncio import RedisCluster
 
 from ratelimit.outage.last_spent import Own
 from ratelimit.outage.replicas import GONE_SECONDS
-from ratelimit.outage.spent_news import OLDEST
+from ratelimit.outage.spent_news import ENTRIES_PER_READ, MAX_READS, OLDEST
 from ratelimit.store.redis_edge import text
 from ratelimit.store.redis_keys import charge_key, keys_of, model_rate_key
 from ratelimit.store.redis_users import RedisKeys, RedisUsers
@@ -55,7 +55,7 @@ _NAME_SEPARATOR = "\n"
 _PARALLEL_AT, _RESERVED_AT, _WINDOWS_AT = 3, 7, 10
 _REPLICAS_KEY = "gateway:replicas"
 _SPENT_KEY = "gateway:spent"
-_SPENT_ENTRIES = 128
+_SPENT_ENTRIES = ENTRIES_PER_READ * MAX_READS
 _SPENT_MS = 10_000
 
 
@@ -184,7 +184,7 @@ class RedisStore(RedisUsers, RedisKeys):
         if news:
             commands.append(("XADD", _SPENT_KEY, "MAXLEN", _SPENT_ENTRIES, "*", "news", news))
             commands.append(("PEXPIRE", _SPENT_KEY, _SPENT_MS))
-        commands.append(("XRANGE", _SPENT_KEY, f"({after}", "+", "COUNT", _SPENT_ENTRIES))
+        commands.append(("XRANGE", _SPENT_KEY, f"({after}", "+", "COUNT", ENTRIES_PER_READ))
         async with self._edge():
             answers = await self._ask_all(commands)
             for answer in answers:

@@ -73,8 +73,8 @@ class KnownUsers:
         if limits is not None and known is not None and known.told == limits:
             self._heard_again(user, known)
         elif decision.outcome is Outcome.UNKNOWN_USER:
-            if known is None or known.record is not None or not known.exact:
-                self.put(user, None, exact=False)
+            # The store has looked: it is as good as a read.
+            self.put(user, None)
         elif known is None or known.record is None or not known.exact:
             record = _told_by(user, decision, limits)
             if record is not None:

@@ -28,7 +28,8 @@ _CALM_SECONDS = 10.0
 
 
 class UserChanges:
-    """`changed` hears each name, `missed` that names may have been missed. `clock` is monotonic."""
+    """`changed` hears each name, `gone` those of deleted users, `missed` that names may have been missed. `clock` is
+    monotonic."""
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class UserChanges:
         *,
         changed: Sequence[Callable[[str], None]],
         missed: Sequence[Callable[[], None]],
+        gone: Sequence[Callable[[str], None]] = (),
     ) -> None:
         self._feed = feed
         self._clock = clock
         self._rng = rng
         self._changed = changed
         self._missed = missed
+        self._gone = gone
         self._failures = 0
 
     async def run(self) -> None:
@@ -59,9 +62,9 @@ class UserChanges:
     async def _listen(self) -> str:
         """Why it ended."""
         try:
-            async for name in self._feed.changes():
-                for listener in self._changed:
-                    listener(name)
+            async for change in self._feed.changes():
+                for listener in (*self._changed, *self._gone) if change.gone else self._changed:
+                    listener(change.name)
         except StoreUnavailable as error:
             return str(error)
         return "the connection was closed"

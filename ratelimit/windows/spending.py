@@ -116,8 +116,12 @@ class Slots:
         return sum(until > now_seconds for until in self._taken.get(subject, {}).values())
 
     def take(self, subject: Subject, charge_id: str, now_seconds: float) -> None:
-        slots = {held: until for held, until in self._taken.get(subject, {}).items() if until > now_seconds}
-        self._taken[subject] = slots | {charge_id: now_seconds + PARALLEL_SECONDS}
+        slots = self._taken.setdefault(subject, {})
+        slots.pop(charge_id, None)
+        # The oldest come first.
+        while slots and slots[oldest := next(iter(slots))] <= now_seconds:
+            del slots[oldest]
+        slots[charge_id] = now_seconds + PARALLEL_SECONDS
 
     def give_back(self, subject: Subject, charge_id: str) -> bool:
         """False when the charge holds none."""

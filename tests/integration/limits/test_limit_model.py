@@ -72,6 +72,7 @@ class Model:
     records: dict[str, UserRecord] = field(default_factory=dict)
     bookings: dict[Key, dict[int, int]] = field(default_factory=dict)
     debts: dict[Key, int] = field(default_factory=dict)
+    debtors: set[Subject] = field(default_factory=set)
     lengths: dict[Subject, tuple[float, dict[str, list[int]]]] = field(default_factory=dict)
     charges: dict[tuple[Subject, str], Charge] = field(default_factory=dict)
     slots: dict[tuple[Subject, str], float] = field(default_factory=dict)
@@ -116,6 +117,7 @@ class Model:
         self.put(key, bucket, min(count, room))
         if count > room:
             self.debts[key] = count - room
+            self.debtors.add(user)
 
     def move_to(self, now: float) -> None:
         """Debt is paid in each second that has room."""
@@ -134,9 +136,6 @@ class Model:
             self.debts.pop(key)
             if debt:
                 self.debts[key] = debt
-
-    def owes(self, user: Subject) -> bool:
-        return any(key[0] == user for key in self.debts)
 
     def learned(self, subject: Subject) -> dict[str, list[int]]:
         told, by_model = self.lengths.get(subject, (0.0, {}))
@@ -302,6 +301,7 @@ class Model:
     def delete(self, user: str) -> bool:
         self.bookings = {key: booked for key, booked in self.bookings.items() if key[0] != user}
         self.debts = {key: debt for key, debt in self.debts.items() if key[0] != user}
+        self.debtors.discard(user)
         self.lengths.pop(user, None)
         self.slots = {key: until for key, until in self.slots.items() if key[0] != user}
         return self.records.pop(user, None) is not None
@@ -380,8 +380,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(record=records)
     def update(self, record):
-        if self.model.owes(record.name):
-            # By which of two limits a debt was paid meanwhile is each store's own business.
+        if record.name in self.model.debtors:
+            # Stores work out what was paid when they are asked next, and by which of two limits is their own business.
             kept = self.model.records[record.name]
             record = msgspec.structs.replace(record, tpm=kept.tpm, overrides=kept.overrides)
         updated = self.finish(self.store.update(record))

@@ -21,7 +21,7 @@ from ratelimit import (
     StoreUnavailable,
     UserRecord,
 )
-from ratelimit.store.limit_store import ItemRefused, Replay
+from ratelimit.store.limit_store import ItemRefused, Replay, UserChange
 from ratelimit.store.redis_keys import counter_prefix, record_key
 
 if TYPE_CHECKING:
@@ -277,7 +277,11 @@ async def test_changes_are_heard_by_whoever_listens(redis_store):
     while not first.done():
         await redis_store.announce("用户")
         await asyncio.wait([first], timeout=0.05)
-    assert first.result() == "用户"
+    assert first.result() == UserChange("用户")
+    await redis_store.announce("用户", gone=True)
+    while not (change := await anext(heard)).gone:
+        assert change.name == "用户"
+    assert change == UserChange("用户", gone=True)
     await heard.aclose()
 
 
@@ -288,7 +292,7 @@ async def test_changes_are_heard_in_a_cluster(cluster):
     while not first.done():
         await store.announce("lgy")
         await asyncio.wait([first], timeout=0.05)
-    assert first.result() == "lgy"
+    assert first.result() == UserChange("lgy")
     await heard.aclose()
     await store.close()
 

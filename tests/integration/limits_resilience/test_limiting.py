@@ -73,9 +73,37 @@ async def test_what_passes_is_not_remembered(limiting: Limiting):
     await limiting.store.create(UserRecord("lgy", max_parallel=1))
     outcomes = [await admit(limiting, "lgy", charge) for charge in "ab"]
     assert outcomes == [Outcome.ADMITTED, Outcome.PARALLEL_EXCEEDED]
-    assert await admit(limiting, "nobody", "c") is Outcome.UNKNOWN_USER
     await asyncio.sleep(0.1)
-    assert [limiting.refusal(user, "m") for user in ("lgy", "nobody")] == [None, None]
+    assert limiting.refusal("lgy", "m") is None
+
+
+async def test_who_was_unknown_a_moment_ago_is_refused_without_asking(limiting: Limiting, monkeypatch):
+    assert limiting.refusal("nobody", "m") is None, "nobody has asked yet"
+    assert await admit(limiting, "nobody", "a") is Outcome.UNKNOWN_USER
+    assert limiting.refusal("nobody", "m") == Decision(Outcome.UNKNOWN_USER, None)
+    assert limiting.refusal(Source("10.0.0.1"), "m") is None
+    monkeypatch.setattr("ratelimit.users.user_cache.FRESH_ABSENT_SECONDS", 0.0)
+    assert limiting.refusal("nobody", "m") is None, "who was made meanwhile is found"
+
+
+async def test_a_change_of_a_user_forgets_nothing_of_what_it_has_spent(valkey: Valkey):
+    async with opened(valkey.url) as one, opened(valkey.url) as other:
+        assert isinstance(one.store, RedisStore)
+        assert isinstance(other.store, RedisStore)
+        assert other.store.last_spent is not None
+        users = AnnouncedStore(one.store, one.store, one.store)
+        await users.create(UserRecord("lgy"))
+        assert await admit(other, "lgy", "a") is Outcome.ADMITTED
+        following = asyncio.create_task(other.run())
+        for change in range(5):
+            await users.update(UserRecord("lgy", rpm=5 + change))
+            await asyncio.sleep(0.05)
+        assert other.store.last_spent.get("lgy") is not None
+        await users.delete("lgy")
+        while other.store.last_spent.get("lgy") is not None:
+            await asyncio.sleep(0.02)
+            await one.store.announce("lgy", gone=True)
+        following.cancel()
 
 
 async def test_sources_are_counted_for_all_replicas_together(valkey: Valkey):

@@ -161,7 +161,7 @@ async def test_a_frozen_server_keeps_no_slots_of_requests_that_ended(valkey):
     """What it finds in its sockets when it thaws are admissions whose callers have long been answered."""
     async with replicas_of(valkey.url) as replicas:
         replica = replicas[0]
-        await replica.store.create(UserRecord("lgy", max_parallel=20))
+        await replica.store.create(UserRecord("lgy", max_parallel=22))
         await replica.limits.admit(Admission("lgy", "first"))
         valkey.freeze()
         names = [f"c{n}" for n in range(10)]

@@ -259,3 +259,22 @@ def test_what_fails_behind_a_pod_is_paid_for():
     exchange.failed()
     assert exchange.end().back is None, "nothing is refunded"
     assert bench.inflight() == 0
+
+
+def test_a_name_that_is_known_to_be_nobodys_is_refused_before_its_body_is_asked_for():
+    bench = Bench()
+    bench.refusals["nobody"] = Decision(Outcome.UNKNOWN_USER, None)
+    status, answer, sent = error(bench.exchange().receive(headers(user="nobody")))
+    assert (status, sent["x-error-user"]) == (401, "true")
+    assert "nobody does not exist" in json.dumps(answer)
+
+
+def test_a_key_of_an_owner_who_is_known_to_be_gone_says_no_more_at_the_headers_than_any_wrong_key():
+    bench = Bench(identity=IdentityRules(frozenset({"api-key"})))
+    bench.refusals["nobody"] = Decision(Outcome.UNKNOWN_USER, None)
+    answers = []
+    for owner in ("nobody", None):
+        exchange = bench.exchange()
+        assert isinstance(exchange.receive(headers(authorization="Bearer gw-x")), Identify)
+        answers.append(error(exchange.identified(owner)))
+    assert answers[0] == answers[1]

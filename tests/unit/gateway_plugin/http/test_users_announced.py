@@ -8,21 +8,25 @@ import pytest
 
 from gateway_plugin.http.announced import AnnouncedStore
 from ratelimit import ChangeFeed, KeyStore, MemoryStore, StoreUnavailable, UserRecord, UserStore, secret_sha256
+from ratelimit.store.limit_store import UserChange
 
 
 class Feed:
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.gone: list[str] = []
         self.away = False
 
-    async def announce(self, user: str) -> None:
+    async def announce(self, user: str, *, gone: bool = False) -> None:
         if self.away:
             raise StoreUnavailable("redis:6379", "refused")
         self.told.append(user)
+        if gone:
+            self.gone.append(user)
 
-    async def changes(self) -> AsyncIterator[str]:
+    async def changes(self) -> AsyncIterator[UserChange]:
         for user in self.told:
-            yield user
+            yield UserChange(user, user in self.gone)
 
 
 @pytest.fixture
@@ -50,6 +54,7 @@ async def test_changes_are_announced_once_they_are_made(store: AnnouncedStore, f
     assert (await store.read("a"), await store.names(9), await store.keys("a")) == (UserRecord("a", rpm=1), ["a"], [])
     assert await store.delete("a")
     assert feed.told == ["a"] * 4
+    assert feed.gone == ["a"]
 
 
 async def test_what_changed_nothing_is_not_announced(store: AnnouncedStore, feed: Feed):

@@ -155,16 +155,46 @@ async def test_slots_are_given_back_on_both_sides(world):
     await world.admit()
     assert (await world.admit()).outcome is Outcome.PARALLEL_EXCEEDED
     await world.break_store()
+    assert (await world.admit()).outcome is Outcome.PARALLEL_EXCEEDED
+    await world.limits.release("lgy", "c1")
     assert (await world.admit()).outcome is Outcome.ADMITTED
     assert (await world.admit()).outcome is Outcome.PARALLEL_EXCEEDED
-    await world.limits.release("lgy", "c3")
+    await world.limits.release("lgy", "c4")
     assert (await world.admit()).outcome is Outcome.ADMITTED
-    await world.limits.release("lgy", "c1")
     world.remote.mode = "up"
     await asyncio.sleep(2)
-    assert (await used(world)).parallel == 1, "c5 runs on: the store was told"
-    await world.limits.release("lgy", "c5")
+    assert (await used(world)).parallel == 1, "c6 runs on: the store was told"
+    await world.limits.release("lgy", "c6")
     assert (await used(world)).parallel == 0
+
+
+async def test_slots_that_are_held_when_the_store_goes_count_on(world):
+    await world.remote.create(UserRecord("lgy", max_parallel=3))
+    outcomes = [(await world.admit()).outcome for _ in range(2)]
+    await world.break_store()
+    outcomes += [(await world.admit()).outcome for _ in range(3)]
+    assert outcomes == [Outcome.ADMITTED] * 3 + [Outcome.PARALLEL_EXCEEDED] * 2
+    await world.limits.release("lgy", "c1")
+    assert (await world.admit()).outcome is Outcome.ADMITTED
+    world.remote.mode = "up"
+    await asyncio.sleep(5)
+    assert (await used(world)).parallel == 3
+    # What was let in meanwhile is held in the next outage, too.
+    await world.break_store()
+    assert (await world.admit()).outcome is Outcome.PARALLEL_EXCEEDED
+
+
+async def test_whom_the_share_let_in_and_the_store_did_not_holds_no_slot(world):
+    await world.remote.create(UserRecord("lgy", rpm=4, max_parallel=3))
+    assert (await world.admit()).outcome is Outcome.ADMITTED
+    await world.break_store()
+    assert (await world.admit()).outcome is Outcome.ADMITTED
+    await world.remote.update(UserRecord("lgy", rpm=2, max_parallel=3))
+    world.remote.mode = "up"
+    while world.limits.state is not BreakerState.CLOSED or world.limits.counts.queued:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.01)
+    assert [(await world.admit()).outcome for _ in range(3)] == [Outcome.REQUESTS_EXCEEDED] * 3
+    assert world.local._slots.taken("lgy", asyncio.get_running_loop().time()) == 2
 
 
 async def test_one_lost_settlement_is_told_again_without_an_outage(world):

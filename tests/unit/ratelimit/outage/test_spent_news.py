@@ -10,7 +10,7 @@ import pytest
 
 from ratelimit import Source, StoreUnavailable
 from ratelimit.outage.last_spent import LastSpent
-from ratelimit.outage.spent_news import MAX_BYTES, SpentNews
+from ratelimit.outage.spent_news import ENTRIES_PER_READ, MAX_BYTES, MAX_TURN_BYTES, SpentNews
 from ratelimit.outage.store_guard import StoreGuard
 from ratelimit.windows.limits import Limits
 from ratelimit.windows.window import bucket_at
@@ -29,7 +29,9 @@ class Stream:
             raise StoreUnavailable("redis", "away")
         if news:
             self.entries.append(news)
-        return self.entries[int(after.split("-", maxsplit=1)[0]) :], f"{len(self.entries)}-0"
+        begin = int(after.split("-", maxsplit=1)[0])
+        told = self.entries[begin : begin + ENTRIES_PER_READ]
+        return told, f"{begin + len(told)}-0"
 
 
 class Replica:
@@ -148,3 +150,24 @@ async def test_news_from_before_a_user_was_deleted_are_not_taken(stream):
     one.spent.hear("lgy", LIMITS, SERVER_US + 500_000, {"": scope(1, f"{BUCKET}:1")})
     await both(one, other)
     assert other.spent.get("lgy") is not None, "made anew"
+
+
+async def test_all_that_the_stream_keeps_is_read_in_one_turn(stream):
+    one, other = Replica(stream, Clock()), Replica(stream, Clock())
+    for number in range(3 * ENTRIES_PER_READ):
+        one.spent.hear(f"u{number}", LIMITS, SERVER_US, {"": scope(3, f"{BUCKET}:3")})
+        await one.news.turn()
+    await other.news.turn()
+    assert all(other.spent.get(f"u{number}") is not None for number in range(3 * ENTRIES_PER_READ))
+
+
+async def test_the_newest_are_read_of_more_than_a_turn_takes(stream):
+    one, other = Replica(stream, Clock()), Replica(stream, Clock())
+    one.spent.hear("first", LIMITS, SERVER_US, {"": scope(3, f"{BUCKET}:3")})
+    await one.news.turn()
+    stream.entries += [b"[]" + b" " * (MAX_BYTES - 2)] * (MAX_TURN_BYTES // MAX_BYTES)
+    stream.entries.append(b"[]" + b" " * MAX_TURN_BYTES)
+    one.spent.hear("last", LIMITS, SERVER_US, {"": scope(3, f"{BUCKET}:3")})
+    await one.news.turn()
+    await other.news.turn()
+    assert (other.spent.get("first"), other.spent.get("last") is None) == (None, False)

@@ -10,6 +10,7 @@ import random
 import pytest
 
 from ratelimit import StoreUnavailable
+from ratelimit.store.limit_store import UserChange
 from ratelimit.users.user_changes import UserChanges
 
 pytestmark = pytest.mark.looptime
@@ -26,14 +27,14 @@ class Feed:
         self.connections = list(connections)
         self.tried_at: list[float] = []
 
-    async def announce(self, user: str) -> None: ...
+    async def announce(self, user: str, *, gone: bool = False) -> None: ...
 
     async def changes(self):
         self.tried_at.append(now())
         connection = self.connections.pop(0) if self.connections else 0.0
         for name in connection if isinstance(connection, list) else ():
             await asyncio.sleep(1)
-            yield name
+            yield UserChange(name.removesuffix("!"), name.endswith("!"))
         if isinstance(connection, float):
             await asyncio.sleep(connection)
             raise StoreUnavailable("s", "gone")
@@ -48,6 +49,7 @@ class Ears:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.missed = 0
+        self.gone: list[str] = []
 
     def miss(self) -> None:
         self.missed += 1
@@ -55,7 +57,9 @@ class Ears:
 
 async def listen(feed: Feed, seconds: float) -> Ears:
     ears = Ears()
-    changes = UserChanges(feed, now, NoJitter(), changed=[ears.names.append], missed=[ears.miss])
+    changes = UserChanges(
+        feed, now, NoJitter(), changed=[ears.names.append], missed=[ears.miss], gone=[ears.gone.append]
+    )
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await changes.run()
@@ -82,3 +86,8 @@ async def test_a_connection_that_held_is_tried_again_soon(caplog):
     await listen(feed, 31.65)
     assert feed.tried_at[5] - feed.tried_at[4] == pytest.approx(30.1, abs=0.01)
     assert sum(record.levelno == logging.WARNING for record in caplog.records) == 2
+
+
+async def test_who_remembers_what_was_spent_hears_of_deletions_only():
+    ears = await listen(Feed(["a", "b!", "c"]), 3.5)
+    assert (ears.names, ears.gone) == (["a", "b", "c"], ["b"])
