@@ -9,6 +9,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from gateway_plugin.http.event_listeners import Listeners
 from gateway_plugin.http.model_events import model_events_router
 from gateway_plugin.http.models import models_router, sees_everything
 from gateway_plugin.http.registry_router import registry_router
@@ -58,6 +59,8 @@ class ModelService:
         self.known = KnownModels(table.apply)
         """Discovery tells its states here, and not to the pod table."""
         self.windows = LatencyWindows(time.monotonic)
+        self.listeners = Listeners()
+        """Of events, on the public port."""
         self._settings = settings
         self._poller = ModelPoller(
             table, self.known, random.Random(), settings.models_poll_seconds or 1.0, keys=engine_keys
@@ -110,7 +113,7 @@ class ModelService:
         viewers = Viewers(rules, limiter, token)
         private = self._settings.webhook_private_targets
         return [
-            model_events_router(self.live.events, viewers.of, rules.identity.trusted_hops),
+            model_events_router(self.live.events, viewers.of, self.listeners, rules.identity.trusted_hops),
             models_router(self.live, self._pages, viewers.of),
             registry_router(self.live, token),
             webhooks_router(self.live, self._letters, self._send, private_targets=private, admin_token=token),
@@ -119,7 +122,7 @@ class ModelService:
     def operators_routers(self) -> list[APIRouter]:
         """For a port that only operators reach: reading, without limits."""
         return [
-            model_events_router(self.live.events, sees_everything),
+            model_events_router(self.live.events, sees_everything, Listeners()),
             models_router(self.live, self._pages, sees_everything),
         ]
 

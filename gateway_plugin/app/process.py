@@ -245,6 +245,7 @@ class App:
             partial(new_charge_id, self.replica_id),
             time.perf_counter,
             self.limiter.refusal if self.limiter.exhausted is not None else None,
+            listeners_refusal=self.models.listeners.refusal,
             may_wait=self.settings.queue_length > 0,
             outcomes_are_told=self.settings.accounting != "none",
             follows_responses=self.settings.accounting == "ext_proc",

@@ -121,6 +121,7 @@ def _of_the_gateway(path: str, answerer: Answerer, *, streams: bool = False) -> 
     return Endpoint(path, BodyKind.NONE, Cost.NOTHING, answerer=answerer, methods=_GET, streams=streams)
 
 
+EVENTS_PATH = "/v1/models/events"
 ENDPOINTS: tuple[Endpoint, ...] = (
     _generates("/v1/chat/completions", BodyKind.CHAT, UsageReading.ASKED),
     _generates("/v1/completions", BodyKind.COMPLETION, UsageReading.ASKED),
@@ -152,7 +153,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _counts("/v1/images/edits", BodyKind.MULTIPART),
     _counts("/v1/video/generations", BodyKind.PLAIN),
     _of_the_gateway("/v1/models", Answerer.GATEWAY),
-    _of_the_gateway("/v1/models/events", Answerer.GATEWAY, streams=True),
+    _of_the_gateway(EVENTS_PATH, Answerer.GATEWAY, streams=True),
     _of_the_gateway("/v1/models/{id}", Answerer.GATEWAY),
     _of_the_gateway("/health", Answerer.HEALTH),
     _of_the_gateway("/healthz", Answerer.HEALTH),

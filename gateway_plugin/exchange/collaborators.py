@@ -31,6 +31,8 @@ class Services:
     clock: Callable[[], float]
     refusal: Callable[[Subject, str], Decision | None] | None = None
     """A refusal of a subject (for a model) that still holds, without asking anybody; None: nobody remembers any."""
+    listeners_refusal: Callable[[str], str] | None = None
+    """Why no client of a source may listen to events now, so that floods of such requests end here; empty: it may."""
     may_wait: bool = False
     """Whether requests may wait for a pod with room."""
     outcomes_are_told: bool = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway_plugin.endpoints.endpoint_table import OPEN_PATHS
+from gateway_plugin.endpoints.endpoint_table import EVENTS_PATH, OPEN_PATHS
 from gateway_plugin.endpoints.web_pages import PREFLIGHT_HEADER
 from gateway_plugin.exchange import replies
 from gateway_plugin.exchange.ending import NOTHING_LEFT, Ending, give_back
@@ -224,6 +224,8 @@ class Exchange:
             rules = services.rules.identity
             removed_headers = hidden_headers(headers.values, self._key, rules, services.engines_have_keys)
         if intent.passes:
+            if services.listeners_refusal is not None and intent.path.startswith(EVENTS_PATH):
+                rejections.check_listeners(services.listeners_refusal(self.source))
             services.metrics.passed.inc()
             self.phase = DONE
             return replies.pass_through(removed_headers, self._request_id)

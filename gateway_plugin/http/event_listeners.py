@@ -48,6 +48,14 @@ class Listeners:
         self._taken.update(keys)
         return ListenerPlace(self, keys)
 
+    def refusal(self, source: str) -> str:
+        """Why nobody of this source may listen now, whoever it is; empty when it may depend."""
+        if self._taken.get("all", 0) >= MAX_LISTENERS:
+            return f"{MAX_LISTENERS} clients listen already"
+        if self._taken.get(f"source {source}", 0) >= MAX_OF_A_SOURCE:
+            return f"{MAX_OF_A_SOURCE} clients at this address listen already"
+        return ""
+
     def left(self, keys: Iterable[str]) -> None:
         """Gives places back."""
         for key in keys:

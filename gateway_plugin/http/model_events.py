@@ -19,7 +19,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from gateway_plugin.exchange.intent.sources import source_of
-from gateway_plugin.http.event_listeners import Listeners
 from gateway_plugin.models.catalogue.changes import encode_event, events_for
 from gateway_plugin.openai.errors import ApiError
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from gateway_plugin.http.event_listeners import ListenerPlace as Seat
+    from gateway_plugin.http.event_listeners import Listeners
     from gateway_plugin.http.models import GetViewer
     from gateway_plugin.models.catalogue.access import Viewer
     from gateway_plugin.models.live.event_ring import EventRing, Numbered
@@ -44,13 +44,13 @@ _RESET = b'event: reset\ndata: {"type":"reset","message":"events were missed; li
 def model_events_router(
     events: EventRing,
     viewer_of: GetViewer,
+    listeners: Listeners,
     trusted_hops: int = 0,
     silence_seconds: float = _SILENCE_SECONDS,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> APIRouter:
     """The stream."""
     router = APIRouter(tags=["models"])
-    listeners = Listeners()
 
     @router.get(PATH, include_in_schema=False)
     async def stream(request: Request) -> StreamingResponse:

@@ -156,6 +156,12 @@ def no_ready_pod(model: str) -> ApiError:
     )
 
 
+def check_listeners(refusal: str) -> None:
+    """Raises ApiError 503 for a stream of events that nobody has room for."""
+    if refusal:
+        raise ApiError(503, f"{refusal}, try again", reason="overloaded", headers={"retry-after": "10"})
+
+
 def overloaded(what: str) -> ApiError:
     """503: more work than the operator lets in."""
     return ApiError(

@@ -9,6 +9,7 @@ import httpx
 
 from gateway_plugin.exchange.intent.request import Rules
 from gateway_plugin.http.error_responses import new_app
+from gateway_plugin.http.event_listeners import Listeners
 from gateway_plugin.http.model_events import model_events_router
 from gateway_plugin.http.models import models_router
 from gateway_plugin.http.registry_router import registry_router
@@ -67,7 +68,7 @@ class ModelsApi:
         figures = FigureBook(self.pods, LatencyWindows(time.monotonic), dict)
         self.app = new_app("models", "")
         self.events_router = model_events_router(
-            self.live.events, viewers.of, silence_seconds=0.05, longest_seconds=event_stream_seconds
+            self.live.events, viewers.of, Listeners(), silence_seconds=0.05, longest_seconds=event_stream_seconds
         )
         self.app.include_router(self.events_router)
         self.app.include_router(models_router(self.live, Pages(figures), viewers.of))
