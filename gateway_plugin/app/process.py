@@ -208,6 +208,7 @@ class App:
             self.limiter,
             self.processor,
             self.models,
+            self.engine_keys,
         ]
         return [*parts, self.sharing] if self.sharing is not None else parts
 

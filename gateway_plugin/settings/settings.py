@@ -262,7 +262,7 @@ class Settings(BaseModel):
     )
     engine_api_keys_file: Path | None = Field(
         None,
-        description="the same per model: YAML that maps models to keys, say of a mounted Secret; read at the start",
+        description="the same per model: YAML that maps models to keys, say of a mounted Secret; followed",
     )
     forward_api_keys: bool = Field(False, description="let engines see API keys; otherwise the header is removed")
     anonymous: Literal["allow", "reject", "limit"] = Field(
