@@ -26,7 +26,7 @@ from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
 from gateway_plugin.tools.demo.ports import Ports
-from routing.pods.lease import Lease, Work
+from routing.pods.books import Lease, Work
 from routing.pods.pod_table import PodTable
 from routing.prefix.prefix_keys import keys_of
 from routing.router import Router

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from routing.pods.lease import Lease
+    from routing.pods.books import Lease
     from routing.spec import PodSpec
 
 

@@ -15,7 +15,7 @@ from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError,
 from routing.candidates import Candidates
 from routing.chooser import Chooser
 from routing.output_estimates import OutputEstimates
-from routing.pods.lease import Work, booked
+from routing.pods.books import Work, booked
 from routing.prefix.prefix_index import PrefixIndex
 from routing.prefix.prefix_keys import PrefixKeys
 from routing.shortlist import MAX_PRICED, shortlist

@@ -17,7 +17,7 @@ import msgspec
 from routing.strategies.policy import RequestOutcome
 
 if TYPE_CHECKING:
-    from routing.pods.lease import Lease
+    from routing.pods.books import Lease
     from routing.prefix.prefix_index import PrefixBooking, PrefixIndex
     from routing.spec import PodSpec
     from routing.strategies.policy import Policy, RoutingRequest

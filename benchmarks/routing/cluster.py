@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gateway_plugin.pods.engines.readings import Readings
-    from routing.pods.lease import Lease
+    from routing.pods.books import Lease
     from simulator import Sequence as EngineSequence
 
 MODEL = "model"

@@ -32,9 +32,9 @@ from routing.pods.circuit import DEFAULT_CIRCUIT, Circuit, CircuitState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from routing.pods.books import Lease
     from routing.pods.circuit import CircuitSettings, Failure
     from routing.pods.columns import IntColumn
-    from routing.pods.lease import Lease
 
 MAX_SICK_SHARE = 0.5
 _UNNAMED = "unnamed"

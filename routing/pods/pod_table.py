@@ -2,7 +2,7 @@
 
 Discovery brings whole states; the table keeps the difference. A pod that is seen again with the same uid keeps its
 row, its in-flight count and its metrics, however often its status changes. A pod that disappears frees its row; leases
-on it become harmless (see `routing.pods.lease`). A known model without pods stays known, so that "no pod is ready" and
+on it become harmless (see `routing.pods.books`). A known model without pods stays known, so that "no pod is ready" and
 "no such model" are two different answers.
 """
 
@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from xxhash import xxh64_intdigest
 
-from routing.pods.books import Books
-from routing.pods.lease import Work, booked
+from routing.pods.books import Books, Work, booked
 from routing.pods.pod_health import PodHealth
 from routing.pods.pod_view import PodView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from routing.pods.books import Lease
     from routing.pods.circuit import Failure
     from routing.pods.columns import Columns, IntColumn
-    from routing.pods.lease import Lease
     from routing.profiles import ModelConfig
     from routing.selector import PodFilter
     from routing.spec import ClusterState, PodSpec

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from routing.prefix.prefix_holders import Holders
-from routing.prefix.prefix_row import RowBlocks
+from routing.prefix.prefix_holders import Holders, RowBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from gateway_plugin.peers.news import News
 from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
-from routing.pods.lease import Work
+from routing.pods.books import Work
 from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from routing.candidates import Candidates
 from routing.output_estimates import OutputEstimates
+from routing.pods.books import RowWindow
 from routing.pods.pod_table import PodTable
-from routing.pods.row_windows import RowWindow
 from routing.prefix.prefix_keys import PrefixKeys
 from routing.prefix.rendezvous import draws
 from routing.router import Booking, NoReadyPodError, Router

@@ -15,7 +15,7 @@ from gateway_plugin.peers.peer_store import Answers, Turn
 from gateway_plugin.peers.post import Post
 from gateway_plugin.peers.sharing import Sharing
 from ratelimit import StoreUnavailable
-from routing.pods.lease import Lease, Work
+from routing.pods.books import Lease, Work
 from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec

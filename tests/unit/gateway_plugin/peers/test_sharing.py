@@ -14,7 +14,7 @@ from gateway_plugin.peers.announcer import INTERVAL_SECONDS, REPEAT_SECONDS
 from gateway_plugin.peers.inbox import ABANDONED_SECONDS
 from gateway_plugin.peers.peer_store import Turn
 from gateway_plugin.peers.post import new_charge_id, new_replica_id
-from routing.pods.lease import Work
+from routing.pods.books import Work
 from routing.spec import ClusterState
 from routing.strategies.policy import RoutingRequest
 from tests.unit.gateway_plugin.peers.conftest import PODS, MemoryPeers, Replica, seconds_until

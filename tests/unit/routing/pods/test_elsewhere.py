@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.candidates import Candidates
-from routing.pods.books import NEWS_AGE_SECONDS
+from routing.pods.books import NEWS_AGE_SECONDS, Work
 from routing.pods.elsewhere import LIFETIME_SECONDS, Elsewhere, Report
-from routing.pods.lease import Work
 from routing.pods.pod_table import PodTable
 from routing.pods.pod_work import PodWork, own_work, uid_hash
 from routing.spec import ClusterState, PodSpec

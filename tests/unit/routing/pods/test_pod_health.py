@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from routing.pods.books import Lease
 from routing.pods.circuit import Circuit, CircuitState, Failure
-from routing.pods.lease import Lease
 from routing.pods.pod_health import PodHealth
 from routing.pods.pod_table import PodTable
 from routing.router import Booking, Router

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from routing.pods.lease import Lease
+from routing.pods.books import Lease
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 

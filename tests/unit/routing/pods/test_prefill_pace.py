@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.pods.lease import Lease, Work
+from routing.pods.books import Lease, Work
 from routing.pods.pod_table import PodTable
 from routing.pods.prefill_pace import rates, rates_of_few
 from routing.spec import ClusterState, PodSpec

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.candidates import Candidates
-from routing.pods.lease import Work
+from routing.pods.books import Work
 from routing.pods.pod_table import PodTable
 from routing.pods.pod_view import PodView
 from routing.router import Router

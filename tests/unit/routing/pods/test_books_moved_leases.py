@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from routing.pods.lease import Work
+from routing.pods.books import Work
 from routing.pods.pod_table import PodTable
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
