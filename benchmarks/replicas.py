@@ -28,7 +28,7 @@ from gateway_plugin.peers.sharing import Sharing
 from gateway_plugin.tools.demo.ports import Ports
 from routing.pods.books import Lease, Work
 from routing.pods.pod_table import PodTable
-from routing.prefix.prefix_keys import keys_of
+from routing.prefix.prefix_blocks import keys_of
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 

@@ -9,10 +9,12 @@ looked idle at its beginning; those older than the view's `stale_after_seconds` 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
 from routing.pods.pod_view import DEFAULT_KV_CAPACITY_TOKENS, PodView
+from routing.prefix.rendezvous import draws_of_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +111,11 @@ class Candidates:
         """Prefill work of one pod in the mean of all that the request could go to; `of_these` is that of each here."""
         whole = self._view.whole
         return sum(of_these) / len(of_these) if whole is self._view else whole.mean_backlog_tokens
+
+    def cold_preferences(self, prefix: Sequence[int], prefix_tokens: Sequence[float]) -> list[float]:
+        """0 to 1 per pod, by the first block of the prompt that no pod holds; zeros when there is none."""
+        block = first_unknown(prefix, prefix_tokens, self.best_match_tokens)
+        return self.nothing if block is None else [1.0 - draw for draw in draws_of_few(self.address_hash, block)]
 
     def works(self) -> list[tuple[float, float, float, float, float]]:
         """Of each pod at once: prefill rate and backlog, requests in flight, TPOT, and KV usage (0 where unknown).
@@ -237,6 +244,12 @@ class Candidates:
         if not self._books.has_elsewhere:
             return self._read(own)
         return [own[row] + elsewhere[row] for row in self.rows]
+
+
+def first_unknown(prefix: Sequence[int], prefix_tokens: Sequence[float], best_match_tokens: float) -> int | None:
+    """The first block of the prompt behind the longest match."""
+    known = bisect_right(prefix_tokens, best_match_tokens)
+    return prefix[known] if known < len(prefix) else None
 
 
 def mean_known(values: list[float]) -> float:

@@ -24,10 +24,11 @@ from typing import Any
 
 import msgspec
 
-from routing.strategies.options import NO_CONFIG, wrong_option
+from routing.strategies.options import OPTIONS, with_defaults, wrong_option
 
 DEFAULT_PROFILE = "default"
 AUTO = "auto"
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 80
@@ -69,7 +70,8 @@ class Profile:
 
     name: str
     strategy: str = ""
-    config: Mapping[str, Any] = field(default_factory=lambda: NO_CONFIG)
+    config: Mapping[str, float] = field(default_factory=lambda: OPTIONS)
+    """The options of strategies, as they hold here."""
     requests_per_second: int = 0
     hints: Hints = Hints()
 
@@ -84,7 +86,7 @@ class ModelConfig:
     locked_strategy: str = ""
     """Goes before what the client asks for."""
     default: Profile | None = None
-    profiles: Mapping[str, Profile] = field(default_factory=lambda: NO_CONFIG)
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: _EMPTY)
     automatic: tuple[Profile, ...] = ()
     """Profiles with hints, the most specific first."""
 
@@ -95,7 +97,7 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
     profile_name: str
     locked_strategy: str
     strategy: str
-    config: Mapping[str, Any]
+    config: Mapping[str, float]
     requests_per_second: int
     auto: bool
     """True when the profile was chosen by hints, which the client is told."""
@@ -191,7 +193,7 @@ def _profile(name: str, value: object) -> Profile:
     return Profile(
         name=name,
         strategy=_text(f"{where}.routingStrategy", fields.get("routingStrategy")),
-        config=MappingProxyType(dict(config)),
+        config=with_defaults(config),
         requests_per_second=_whole(f"{where}.requestsPerSecond", fields.get("requestsPerSecond")) or 0,
         hints=Hints(*hints),
     )
@@ -199,7 +201,7 @@ def _profile(name: str, value: object) -> Profile:
 
 def _mapping(where: str, value: object) -> Mapping[str, Any]:
     if value is None:
-        return NO_CONFIG
+        return _EMPTY
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ProfileError(where, value, "a mapping with text keys")
     return value

@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
-from routing.candidates import Candidates
-from routing.chooser import Chooser
-from routing.output_estimates import OutputEstimates
+from routing.candidates import Candidates, first_unknown
 from routing.pods.books import Work, booked
+from routing.prefix.prefix_blocks import PrefixKeys
 from routing.prefix.prefix_index import PrefixIndex
-from routing.prefix.prefix_keys import PrefixKeys
 from routing.shortlist import MAX_PRICED, shortlist
 from routing.strategies.every import ALIASES, all_policies
-from routing.strategies.prefix_cache import first_unknown
+from routing.strategies.least_request import LeastRequest
+from routing.strategies.policy import Chooser
 from routing.strategies.strategy_text import Strategies
-from routing.unsettled import SILENCE_SECONDS, Settled, Unsettled
+from routing.unsettled import SILENCE_SECONDS, OutputEstimates, Settled, Unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from routing.chooser import Choice
     from routing.pods.columns import IntColumn
     from routing.pods.pod_table import PodTable
     from routing.pods.pod_view import PodView
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from routing.profiles import ModelConfig
     from routing.selector import PodFilter
     from routing.spec import PodSpec
-    from routing.strategies.policy import Policy, RoutingRequest
+    from routing.strategies.policy import Choice, Policy, RoutingRequest
 
 __all__ = [
     "SILENCE_SECONDS",
@@ -64,7 +62,7 @@ class Router:
         self._clock = clock
         # For a few numbers, Python's own generator takes a tenth of numpy's time.
         self._draw = random.Random(int(rng.integers(2**63))).random
-        self._chooser = Chooser(self._draw)
+        self._chooser = Chooser(self._draw, LeastRequest())
         self._candidates = candidates
         self._max_inflight_per_pod = max_inflight_per_pod or math.inf
         self._strategies = Strategies(all_policies(clock, rng), ALIASES)
@@ -242,7 +240,9 @@ class Router:
         self._match(view, policy, request)
         if len(view) <= MAX_PRICED:
             return view
-        cold_block = first_unknown(view, request) if policy.needs_prefix else None
+        cold_block = None
+        if policy.needs_prefix:
+            cold_block = first_unknown(request.prefix, request.prefix_tokens, view.best_match_tokens)
         return shortlist(view, policy.scan(view, request), cold_block, self._draw)
 
     def _match(self, view: PodView, policy: Policy, request: RoutingRequest) -> None:

@@ -1,9 +1,13 @@
-"""Bookings until somebody tells how their requests ended.
+"""Bookings until somebody tells how their requests ended, and what the ends teach.
 
 A booking is remembered by its charge id until Envoy's log says how the request ended; what was learned goes to the
 policy, the prefix index and the token windows. A log that brings an entry to another replica than the one that booked
 is passed on by that one (`on_stranger`). Where no word comes within 15 s of the lease's release, the entry is lost:
 the request is taken for a success, and the estimates stand. A lease that is never released is given up after an hour.
+
+How many tokens a model usually generates is learned from its finished requests, whoever booked them:
+
+    expected = min(client's maximum, mean),  mean: EWMA with weight 0.05; 128 tokens until the first request ended
 """
 
 from __future__ import annotations
@@ -22,12 +26,17 @@ if TYPE_CHECKING:
     from routing.spec import PodSpec
     from routing.strategies.policy import Policy, RoutingRequest
 
+
 MAX_PENDING = 100_000
 PENDING_SECONDS = 3600.0
 SILENCE_SECONDS = 15.0
 """Envoy's log comes a second after the end, by default, and may have to find another replica."""
 # More than one request brings: what has gathered in a quiet minute shrinks without one long pause.
 _SILENT_PER_CALL = 16
+DEFAULT_OUTPUT_TOKENS = 128.0
+_OUTPUT_WEIGHT = 0.05
+# Models come from the pod table, but go, too; this many remembered ones are more than any deployment serves.
+_MAX_MODELS = 4096
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -131,3 +140,24 @@ class Unsettled:
         self._prefixes.take_back(booking)
         if served_row is not None:  # Envoy went to another candidate
             self._prefixes.insert(served_row, booking.keys)
+
+
+class OutputEstimates:
+    """One mean per model."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, float] = {}
+
+    def expected(self, model: str, max_output_tokens: int | None) -> float:
+        """Tokens that a request is expected to generate."""
+        mean = self._means.get(model, DEFAULT_OUTPUT_TOKENS)
+        return mean if max_output_tokens is None else min(mean, float(max_output_tokens))
+
+    def observe(self, model: str, output_tokens: int) -> None:
+        """A request of the model ended with that many tokens."""
+        known = self._means.get(model)
+        if known is None:
+            if len(self._means) >= _MAX_MODELS:
+                self._means.clear()
+            known = float(output_tokens)
+        self._means[model] = known + _OUTPUT_WEIGHT * (output_tokens - known)

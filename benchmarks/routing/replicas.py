@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.routing.report import Report as Outcome
     from benchmarks.routing.report import Served
     from benchmarks.routing.workloads import Arrival
-    from routing.prefix.prefix_keys import PrefixKeys
+    from routing.prefix.prefix_blocks import PrefixKeys
     from routing.spec import PodSpec
     from routing.strategies.policy import Policy
     from simulator import EngineConfig

@@ -27,7 +27,7 @@ from gateway_plugin.openai.prompt import read_json_prompt
 from protos.ext_proc import ProcessingRequest
 from ratelimit import Admission, LimitDefaults, MemoryStore, UserRecord
 from routing.pods.pod_table import PodTable
-from routing.prefix.prefix_keys import prefix_keys, prefix_seed
+from routing.prefix.prefix_blocks import prefix_keys, prefix_seed
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.every import ALIASES

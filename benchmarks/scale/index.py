@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from routing.prefix.prefix_blocks import PrefixKeys, prefix_keys, prefix_seed
 from routing.prefix.prefix_index import MAX_BLOCKS, PrefixIndex
-from routing.prefix.prefix_keys import PrefixKeys, prefix_keys, prefix_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

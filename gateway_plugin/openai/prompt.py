@@ -12,7 +12,7 @@ from gateway_plugin.openai.body_fields import ABSENT, Fields, Span, read_fields
 from gateway_plugin.openai.errors import bad_body
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt_key import MAX_SHORT_BYTES, long_key, short_key
-from routing.prefix.prefix_keys import BYTES_PER_TOKEN
+from routing.prefix.prefix_blocks import BYTES_PER_TOKEN
 
 
 class Prompt(msgspec.Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128_hexdigest
 
-from routing.prefix.prefix_keys import MAX_KEY_BYTES
+from routing.prefix.prefix_blocks import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

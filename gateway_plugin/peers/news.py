@@ -16,14 +16,14 @@ from google.protobuf.message import DecodeError
 from gateway_plugin.peers.wire import MAX_VALUE_BYTES, MalformedNewsError
 from protos import replica_state_pb2 as pb
 from routing.pods.pod_work import uid_hash
-from routing.prefix.prefix_keys import keys_of
+from routing.prefix.prefix_blocks import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from routing.pods.pod_table import PodTable
+    from routing.prefix.prefix_blocks import PrefixKeys
     from routing.prefix.prefix_index import PrefixIndex
-    from routing.prefix.prefix_keys import PrefixKeys
     from routing.router import Router
     from routing.spec import PodSpec
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from routing.pods.books import Books
     from routing.pods.columns import BoolColumn, FloatColumn, HashColumn, IntColumn
-    from routing.prefix.prefix_holders import Matched
+    from routing.prefix.prefix_blocks import Matched
 
 # vLLM on one 80 GiB card with an 8B model holds a few hundred thousand tokens; this is the cautious side.
 DEFAULT_KV_CAPACITY_TOKENS = 131_072.0

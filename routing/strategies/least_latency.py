@@ -14,7 +14,6 @@ from __future__ import annotations
 from math import nan
 from typing import TYPE_CHECKING
 
-from routing.strategies.options import option
 from routing.strategies.policy import Policy
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class LeastLatency(Policy):
 
     def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Seconds in the queue, of prefill, and of decoding."""
-        per_request = option(request.config, "decodeShare")
+        per_request = request.config["decodeShare"]
         decode_seconds = request.output_tokens * DEFAULT_TPOT_SECONDS
         rates = pods.prefill_tokens_per_second
         return [
@@ -58,5 +57,5 @@ class LeastLatency(Policy):
 
     def scan(self, pods: PodView, request: RoutingRequest) -> FloatColumn:
         """By the queue, and what decoding beside others costs."""
-        per_request = option(request.config, "decodeShare") * request.output_tokens * DEFAULT_TPOT_SECONDS
+        per_request = request.config["decodeShare"] * request.output_tokens * DEFAULT_TPOT_SECONDS
         return pods.prefill_backlog_seconds + per_request * pods.inflight_requests

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 OPTIONS: Mapping[str, float] = {
     # prefix-cache: share of the prompt below which a match is not worth following; a few words are in all prompts
     "minMatchRatio": 0.1,
@@ -31,10 +30,10 @@ OPTIONS: Mapping[str, float] = {
 }
 
 
-def option(config: Mapping[str, Any], name: str) -> float:
-    """The number that holds under a profile's `routingConfig`."""
-    value = config.get(name)
-    return OPTIONS[name] if value is None else float(value)
+def with_defaults(config: Mapping[str, Any]) -> Mapping[str, float]:
+    """All of them as they hold under a profile's `routingConfig`, which may say other things, too."""
+    told = {name: config[name] for name in OPTIONS if config.get(name) is not None}
+    return MappingProxyType({**OPTIONS, **told})
 
 
 def wrong_option(config: Mapping[str, Any]) -> str | None:

@@ -1,20 +1,27 @@
-"""The contract of a routing strategy.
+"""The contract of a routing strategy, and how costs become a choice.
 
 A policy has one verb: `costs` gives one float per candidate, lower is better, NaN where it knows nothing of the pod. It
 has no side effects and awaits nothing. State that must follow a decision or its outcome is kept in the hooks `booked`
 and `settled`, which the router calls.
+
+The chooser orders candidates for all policies. Ties are broken at random, or equal replicas would all pick the same
+"first" pod. A pod of unknown cost (NaN) is put at the median of the known ones: it neither attracts traffic by looking
+idle nor starves because it has not been measured. When nothing is known of any pod, another policy decides
+(least-request), and the branch says so.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from statistics import median
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from routing.strategies.options import NO_CONFIG
+from routing.strategies.options import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from routing.candidates import Candidates
     from routing.pods.columns import FloatColumn
@@ -33,11 +40,11 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     output_tokens: float = 0.0
     """Expected: the client's maximum, or what requests of this model usually generate, whichever is less."""
     prefix: tuple[int, ...] = ()
-    """Chained hashes of the prompt's blocks, root first (see `routing.prefix.prefix_keys`)."""
+    """Chained hashes of the prompt's blocks, root first (see `routing.prefix.prefix_blocks`)."""
     prefix_tokens: tuple[float, ...] = ()
     """Tokens of the prompt up to and including each block of `prefix`."""
-    config: Mapping[str, Any] = msgspec.field(default_factory=lambda: NO_CONFIG)
-    """`routingConfig` of the request's profile."""
+    config: Mapping[str, float] = msgspec.field(default_factory=lambda: OPTIONS)
+    """The options of strategies that hold for the request's profile (see `routing.strategies.options`)."""
 
 
 class RequestOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -90,3 +97,47 @@ class Policy:
 
     def settled(self, request: RoutingRequest, outcome: RequestOutcome) -> None:
         """A booked request ended, and Envoy said how."""
+
+
+_UNKNOWN = "fallback_least_request"
+
+
+class Choice(msgspec.Struct, frozen=True, gc=False):
+    """Positions of candidates in order of preference, all costs, and the branch (a metric label: few, fixed values)."""
+
+    positions: Sequence[int]
+    costs: Sequence[float]
+    branch: str
+
+
+class Chooser:
+    """Orders candidates by cost."""
+
+    def __init__(self, draw: Callable[[], float], fallback: Policy) -> None:
+        """`draw` gives numbers from 0 to 1, for ties; `fallback` decides where nothing is known."""
+        self._draw = draw
+        self._fallback = fallback
+
+    def choose(self, policy: Policy, pods: Candidates, request: RoutingRequest, count: int) -> Choice:
+        """At most `count` distinct pods, best first. `pods` must not be empty."""
+        return self.rank(policy, pods, request, policy.costs(pods, request), count)
+
+    def rank(self, policy: Policy, pods: Candidates, request: RoutingRequest, costs: list[float], count: int) -> Choice:
+        """As `choose`, of costs that have been asked for."""
+        if math.isnan(sum(costs)):
+            known = [cost for cost in costs if cost == cost]
+            if not known:
+                costs = self._fallback.costs(pods, request)
+                return Choice(self._best(costs, count), costs, _UNKNOWN)
+            middle = median(known)
+            costs = [cost if cost == cost else middle for cost in costs]
+        best = self._best(costs, count)
+        return Choice(best, costs, policy.branch(pods, best[0], request))
+
+    def _best(self, costs: list[float], count: int) -> list[int]:
+        positions = range(len(costs))
+        if len(set(costs)) == len(costs):
+            return sorted(positions, key=costs.__getitem__)[:count]
+        draw = self._draw
+        lots = sorted([(costs[position], draw(), position) for position in positions])
+        return [position for _, _, position in lots[:count]]

@@ -11,16 +11,12 @@ nobody holds go to the pod that every replica would choose. Without a prompt it 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from routing.prefix.rendezvous import draws_of_few
-from routing.strategies.options import option
 from routing.strategies.policy import Policy
 
 if TYPE_CHECKING:
     from routing.candidates import Candidates
-    from routing.pods.pod_view import PodView
     from routing.strategies.policy import RoutingRequest
 
 _LOAD_WEIGHT = 0.02
@@ -39,11 +35,11 @@ class PrefixCache(Policy):
     def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """The match (or its absence), the load, and the preference for cold prompts."""
         inflight, bound = pods.inflight_requests, _bound(pods, request)
-        busiest, least = 1.0 + max(inflight), option(request.config, "minMatchRatio")
+        busiest, least = 1.0 + max(inflight), request.config["minMatchRatio"]
         prompt_tokens = max(1.0, request.prompt_tokens)
         terms: list[tuple[float, ...]] = []
         for requests, matched, preference in zip(
-            inflight, pods.matched_tokens, cold_preferences(pods, request), strict=True
+            inflight, pods.matched_tokens, pods.cold_preferences(request.prefix, request.prefix_tokens), strict=True
         ):
             load, ratio = requests / busiest, matched / prompt_tokens
             chosen = requests <= bound and ratio >= least
@@ -53,7 +49,7 @@ class PrefixCache(Policy):
 
     def branch(self, pods: Candidates, position: int, request: RoutingRequest) -> str:
         """A match, none worth following, or one on an overloaded pod; the names are AIBrix's."""
-        least = option(request.config, "minMatchRatio") * max(1.0, request.prompt_tokens)
+        least = request.config["minMatchRatio"] * max(1.0, request.prompt_tokens)
         if pods.matched_tokens[position] >= least and pods.inflight_requests[position] <= _bound(pods, request):
             return "prefix_match"
         return "prefix_match_skipped" if pods.best_match_tokens >= least else "least_request_fallback"
@@ -61,18 +57,6 @@ class PrefixCache(Policy):
 
 def _bound(pods: Candidates, request: RoutingRequest) -> float:
     return (
-        option(request.config, "loadBoundFactor") * pods.fewest_inflight_requests
-        + option(request.config, "loadBoundRequests") / pods.holders
+        request.config["loadBoundFactor"] * pods.fewest_inflight_requests
+        + request.config["loadBoundRequests"] / pods.holders
     )
-
-
-def cold_preferences(pods: Candidates, request: RoutingRequest) -> list[float]:
-    """0 to 1 per pod, by the first block that no pod holds; zeros when there is none."""
-    block = first_unknown(pods, request)
-    return pods.nothing if block is None else [1.0 - draw for draw in draws_of_few(pods.address_hash, block)]
-
-
-def first_unknown(pods: Candidates | PodView, request: RoutingRequest) -> int | None:
-    """The first block of the prompt that no pod holds."""
-    known = bisect_right(request.prefix_tokens, pods.best_match_tokens)
-    return request.prefix[known] if known < len(request.prefix) else None

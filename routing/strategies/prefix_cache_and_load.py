@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING
 
 from routing.candidates import mean_known
 from routing.strategies.least_latency import DEFAULT_TPOT_SECONDS
-from routing.strategies.options import option
 from routing.strategies.policy import Policy
-from routing.strategies.prefix_cache import cold_preferences
 
 if TYPE_CHECKING:
     from routing.candidates import Candidates
@@ -57,10 +55,10 @@ class PrefixCacheAndLoad(Policy):
         mean_tpot = mean_known([work[3] for work in works])
         best, holders = pods.best_match_tokens, pods.holders
         unheld_tokens, prompt_tokens = max(request.prompt_tokens - best, 0.0), max(request.prompt_tokens, 1.0)
-        decode_seconds, barrier = _decode_seconds(request), option(request.config, "kvBarrierSeconds")
+        decode_seconds, barrier = _decode_seconds(request), request.config["kvBarrierSeconds"]
         terms: list[tuple[float, ...]] = []
         for (rate, backlog, requests, tpot, kv_ratio), matched, preference in zip(
-            works, pods.matched_tokens, cold_preferences(pods, request), strict=True
+            works, pods.matched_tokens, pods.cold_preferences(request.prefix, request.prefix_tokens), strict=True
         ):
             own_seconds = (unheld_tokens + (best - matched) / holders) / rate
             slowness = tpot / mean_tpot if mean_tpot and tpot == tpot else 1.0
@@ -99,4 +97,4 @@ def _price(request: RoutingRequest, mean_backlog_tokens: float) -> float:
 def _decode_seconds(request: RoutingRequest) -> float:
     """What each request in flight adds to this one's decoding, on a pod of mean speed."""
     output_tokens = max(request.output_tokens, _MIN_OUTPUT_TOKENS)
-    return output_tokens * DEFAULT_TPOT_SECONDS * option(request.config, "decodeShare")
+    return output_tokens * DEFAULT_TPOT_SECONDS * request.config["decodeShare"]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routing.strategies.options import option
 from routing.strategies.policy import Policy
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Throughput(Policy):
 
     def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Weighted tokens, ended and in flight."""
-        weight, output_weight = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
+        weight, output_weight = request.config["promptTokenWeight"], request.config["outputTokenWeight"]
         return [
             (weight * ended + output_weight * ended_output, weight * prompt + output_weight * output)
             for ended, ended_output, prompt, output in zip(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routing.strategies.options import option
 from routing.strategies.policy import Policy
 from routing.strategies.token_counters import TokenCounters
 
@@ -73,5 +72,5 @@ class VtcBasic(Policy):
 
 
 def _weighted(request: RoutingRequest, prompt_tokens: float, output_tokens: float) -> float:
-    prompt, output = option(request.config, "promptTokenWeight"), option(request.config, "outputTokenWeight")
+    prompt, output = request.config["promptTokenWeight"], request.config["outputTokenWeight"]
     return prompt * prompt_tokens + output * output_tokens

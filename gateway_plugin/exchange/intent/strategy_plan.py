@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway_plugin.exchange.intent import rejections
-from routing.prefix.prefix_keys import PrefixKeys, prefix_keys, prefix_seed
+from routing.prefix.prefix_blocks import PrefixKeys, prefix_keys, prefix_seed
 from routing.profiles import ModelConfig, resolve
 from routing.strategies.policy import RoutingRequest
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routing.candidates import Candidates
 from routing.pods.circuit import Failure
 from routing.pods.pod_table import PodTable
-from routing.prefix.prefix_keys import keys_of
+from routing.prefix.prefix_blocks import keys_of
 from routing.prefix.rendezvous import draws, draws_of_few
 from routing.router import Router
 from routing.shortlist import MAX_PRICED

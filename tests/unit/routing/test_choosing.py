@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from routing.candidates import Candidates
-from routing.chooser import Chooser
 from routing.pods.pod_table import PodTable
 from routing.router import NoReadyPodError, Router, UnknownModelError
 from routing.spec import ClusterState, PodSpec
-from routing.strategies.policy import Policy, RoutingRequest
+from routing.strategies.least_request import LeastRequest
+from routing.strategies.policy import Chooser, Policy, RoutingRequest
 
 REQUEST = RoutingRequest(model="m")
 
@@ -35,7 +35,7 @@ def make(count: int, seed: int = 0, candidates: int = 2) -> tuple[PodTable, Rout
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
     pods.apply(ClusterState(specs, frozenset({"m", "empty"})))
     rng = np.random.default_rng(seed)
-    return pods, Router(pods, rng, candidates), Chooser(random.Random(seed).random)
+    return pods, Router(pods, rng, candidates), Chooser(random.Random(seed).random, LeastRequest())
 
 
 def named(pods: PodTable, positions: Sequence[int]) -> list[str]:

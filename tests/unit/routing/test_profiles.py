@@ -7,6 +7,7 @@ import json
 import pytest
 
 from routing.profiles import Hints, ModelConfig, ProfileCache, ProfileError, is_auto, parse_profiles, resolve
+from routing.strategies.options import OPTIONS
 
 SOURCE = {
     "lockedRoutingStrategy": " prefix-cache ",
@@ -14,7 +15,10 @@ SOURCE = {
     "somethingNewer": [1],
     "profiles": {
         "chat": {"routingStrategy": "least-request", "requestsPerSecond": 100},
-        "long": {"routingStrategy": "pd", "routingConfig": {"promptTokensGte": 8192, "combined": True}},
+        "long": {
+            "routingStrategy": "pd",
+            "routingConfig": {"promptTokensGte": 8192, "combined": True, "decodeShare": 1},
+        },
         "empty": None,
     },
 }
@@ -31,7 +35,7 @@ def auto(hints: dict[str, dict[str, int]], prompt_tokens: float = 0.0, max_token
 def test_a_profile_by_name(source):
     resolved = resolve(parse_profiles(source), " long ", 0.0, None)
     assert (resolved.profile_name, resolved.strategy, resolved.locked_strategy) == ("long", "pd", "prefix-cache")
-    assert (dict(resolved.config), resolved.requests_per_second) == ({"promptTokensGte": 8192, "combined": True}, 0)
+    assert (dict(resolved.config), resolved.requests_per_second) == ({**OPTIONS, "decodeShare": 1}, 0)
     assert not resolved.auto
 
 
@@ -50,7 +54,7 @@ def test_the_default_profile_is_called_default_unless_said():
 def test_without_a_default_no_profile_applies_but_the_lock_does():
     resolved = resolve(parse_profiles({"lockedRoutingStrategy": "random", "profiles": {"a": {}}}), "b", 0.0, None)
     assert (resolved.profile_name, resolved.strategy, resolved.locked_strategy) == ("", "", "random")
-    assert (dict(resolved.config), resolved.requests_per_second) == ({}, 0)
+    assert (dict(resolved.config), resolved.requests_per_second) == (dict(OPTIONS), 0)
 
 
 def test_a_lock_needs_no_profiles():
@@ -156,7 +160,7 @@ def test_mistakes_say_where_what_and_what_is_allowed(source, message):
 def test_a_configuration_cannot_change():
     config = parse_profiles(SOURCE)
     with pytest.raises(TypeError):
-        config.profiles["long"].config["combined"] = False  # type: ignore[index]
+        config.profiles["long"].config["decodeShare"] = 2.0  # type: ignore[index]
     with pytest.raises(AttributeError):
         config.locked_strategy = ""  # type: ignore[misc]
     assert config.automatic == (config.profiles["long"],)

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.candidates import Candidates
-from routing.output_estimates import OutputEstimates
 from routing.pods.books import RowWindow
 from routing.pods.pod_table import PodTable
-from routing.prefix.prefix_keys import PrefixKeys
+from routing.prefix.prefix_blocks import PrefixKeys
 from routing.prefix.rendezvous import draws
 from routing.router import Booking, NoReadyPodError, Router
 from routing.selector import parse_selector
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.policy import Policy, RoutingRequest
 from routing.strategies.token_counters import TokenCounters
+from routing.unsettled import OutputEstimates
 
 PROMPT: dict[str, Any] = {
     "prompt_tokens": 256.0,

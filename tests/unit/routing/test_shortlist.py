@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from routing.pods.pod_table import PodTable
 from routing.pods.pod_view import PodView
-from routing.prefix.prefix_keys import keys_of
+from routing.prefix.prefix_blocks import keys_of
 from routing.router import Router
 from routing.shortlist import MAX_PRICED, shortlist
 from routing.spec import ClusterState, PodSpec

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway_plugin.endpoints.endpoint_table import BodyKind
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.prompt import Prompt, read_json_prompt
-from routing.prefix.prefix_keys import prefix_keys, prefix_seed
+from routing.prefix.prefix_blocks import prefix_keys, prefix_seed
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 DATA_URL = "data:image/png;base64," + "iVBORw0KGgo+/A=" * 1000

@@ -11,7 +11,7 @@ import pytest
 from gateway_plugin.peers.news import MAX_PROMPTS, News
 from protos import replica_state_pb2 as pb
 from routing.pods.pod_work import uid_hash
-from routing.prefix.prefix_keys import keys_of, prefix_keys
+from routing.prefix.prefix_blocks import keys_of, prefix_keys
 from routing.strategies.policy import RoutingRequest
 from tests.unit.gateway_plugin.peers.conftest import PODS, MemoryPeers, Replica, seconds_until
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from routing.prefix.prefix_blocks import PrefixKeys
 from routing.prefix.prefix_index import PrefixBooking, PrefixIndex
-from routing.prefix.prefix_keys import PrefixKeys
 
 TTL_SECONDS = 600.0
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.candidates import Candidates
-from routing.chooser import Chooser
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.combined import Combined
-from routing.strategies.policy import Policy, RequestOutcome, RoutingRequest
+from routing.strategies.least_request import LeastRequest
+from routing.strategies.policy import Chooser, Policy, RequestOutcome, RoutingRequest
 
 REQUEST = RoutingRequest(model="m")
 NAN, INF = float("nan"), float("inf")
@@ -88,7 +88,7 @@ def test_a_strategy_that_knows_nothing_gives_its_weight_to_the_others():
 def test_nothing_known_at_all_is_left_to_the_chooser():
     combined = Combined({Fixed(NAN, NAN): 1, Fixed(NAN, NAN, name="other"): 1})
     assert np.isnan(combined.costs(view(2), REQUEST)).all()
-    choice = Chooser(random.Random(0).random).choose(combined, view(2), REQUEST, 1)
+    choice = Chooser(random.Random(0).random, LeastRequest()).choose(combined, view(2), REQUEST, 1)
     assert choice.branch == "fallback_least_request"
 
 

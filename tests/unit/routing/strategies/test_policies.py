@@ -17,6 +17,7 @@ from routing.pods.pod_view import PodView
 from routing.router import Router
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.every import all_policies
+from routing.strategies.options import with_defaults
 from routing.strategies.policy import Policy, RequestOutcome, RoutingRequest
 from routing.strategies.session_affinity import token_of
 
@@ -135,8 +136,10 @@ def test_prefix_cache_weighs_match_and_load():
 
 def test_a_profile_changes_a_strategys_numbers():
     cluster = Cluster(2, inflight_prompt_tokens=[100, 0], inflight_output_tokens=[0, 100])
-    assert cluster.costs("throughput", config={"outputTokenWeight": 3}) == [100, 300]
-    strict = cluster.costs("prefix-cache", matched=[400, 0], prompt_tokens=1000, config={"minMatchRatio": 0.5})
+    assert cluster.costs("throughput", config=with_defaults({"outputTokenWeight": 3})) == [100, 300]
+    strict = cluster.costs(
+        "prefix-cache", matched=[400, 0], prompt_tokens=1000, config=with_defaults({"minMatchRatio": 0.5})
+    )
     assert strict == [1, 1], "40 % is no match where half is asked for"
 
 

@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.prefix.prefix_keys import BLOCKS_PER_SIZE, FIRST_BLOCK_BYTES, MAX_BLOCKS, prefix_keys, prefix_seed
+from routing.prefix.prefix_blocks import BLOCKS_PER_SIZE, FIRST_BLOCK_BYTES, MAX_BLOCKS, prefix_keys, prefix_seed
 
 KIB = 1024
 TEXT = bytes(range(256)) * 16
@@ -25,7 +25,7 @@ def test_the_values_are_part_of_the_contract_between_replicas():
 
 def test_another_process_finds_the_same_names():
     program = (
-        "from routing.prefix.prefix_keys import *; "
+        "from routing.prefix.prefix_blocks import *; "
         "print(*prefix_keys(prefix_seed('llama', 'lora', 'salt'), bytes(range(256)) * 16).hashes[:2])"
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout

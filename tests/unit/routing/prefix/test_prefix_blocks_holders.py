@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.prefix.prefix_holders import Holders
+from routing.prefix.prefix_blocks import Holders
 
 BLOCKS = tuple(range(1000, 1100))
 TOKENS = tuple(64.0 * (at + 1) for at in range(len(BLOCKS)))

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from routing.prefix.prefix_blocks import PrefixKeys
 from routing.prefix.prefix_index import PrefixBooking, PrefixIndex
-from routing.prefix.prefix_keys import PrefixKeys
 
 TTL_SECONDS = 100.0
 CAPACITY_TOKENS = 640.0
