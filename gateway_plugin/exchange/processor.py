@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import math
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from gateway_plugin.exchange.parking import Parking
 from gateway_plugin.exchange.unpacked import UnpackedBodies
 from gateway_plugin.exchange.uploads import UploadBounds, Uploads
 from gateway_plugin.exchange.waiting import WaitingRoom
+from gateway_plugin.settings.pacing import next_moment
 from protos import ext_proc
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from gateway_plugin.grpc.calls import Call, Methods
     from protos.access_log import FinishedExchange
 
-# A pod that another replica, or discovery, made room on is found at the latest after this.
-_WAKE_SECONDS = 0.05
-_WAKES_PER_EXPIRY = 10
+_EXPIRY_SECONDS = 1.0
 _COMPLAINT_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
@@ -111,13 +109,10 @@ class ExternalProcessor:
         return {f"/{ext_proc.METHOD_SERVICE}/{ext_proc.METHOD_NAME}": self._begin}
 
     async def run(self) -> None:
-        """Until cancelled: resumes those who wait, also when it was another replica that made room, and sends those
-        home whose bodies do not come."""
-        for wake in itertools.count():
-            await asyncio.sleep(_WAKE_SECONDS)
-            self.waiting.freed()
-            if not wake % _WAKES_PER_EXPIRY:
-                self.uploads.expire()
+        """Until cancelled: sends those home whose bodies do not come."""
+        while True:
+            await next_moment(_EXPIRY_SECONDS)
+            self.uploads.expire()
 
     def _begin(self, call: Call) -> ProcessCall:
         if not self._open_calls:

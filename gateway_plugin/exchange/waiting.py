@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+LOOK_SECONDS = 0.05
+"""A pod that another replica, or discovery, made room on is found at the latest after this."""
+
 
 class Waiter(Protocol):
     """What waits."""
@@ -83,6 +86,7 @@ class WaitingRoom:
         self.queues: dict[str, _Queue] = {}
         """By model; others ask only whether there are any."""
         self._timers: dict[Waiter, tuple[str, str, Timer]] = {}
+        self._looking = False
         self._resuming = False
         self._has_news = False
 
@@ -102,6 +106,9 @@ class WaitingRoom:
         self.queues.setdefault(model, _Queue()).put(user, waiter)
         timer = self._call_later(self._max_wait_seconds, lambda: self._expire(waiter))
         self._timers[waiter] = (model, user, timer)
+        if not self._looking:
+            self._looking = True
+            self._call_later(LOOK_SECONDS, self._look)
         return True
 
     def leave(self, waiter: Waiter) -> None:
@@ -129,6 +136,12 @@ class WaitingRoom:
                     self._resume_all(model)
         finally:
             self._resuming = False
+
+    def _look(self) -> None:
+        self.freed()
+        self._looking = bool(self.queues)
+        if self._looking:
+            self._call_later(LOOK_SECONDS, self._look)
 
     def _resume_all(self, model: str) -> None:
         while model in self.queues and self._has_room(model):

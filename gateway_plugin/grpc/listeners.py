@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
@@ -13,6 +14,7 @@ import uvicorn
 from gateway_plugin.grpc.grpcio_server import GrpcioMethods, credentials
 from gateway_plugin.grpc.http2.listener import WireListener
 from gateway_plugin.grpc.tls import TlsError
+from gateway_plugin.settings.pacing import seconds_to_moment
 from gateway_plugin.settings.start_error import StartError
 
 if TYPE_CHECKING:
@@ -86,6 +88,9 @@ class GrpcioListener:
         await self._server.stop(grace_seconds)
 
 
+_DATE_SECONDS = 1.0
+
+
 class HttpListener:
     """A uvicorn server that leaves signals to the process it lives in."""
 
@@ -101,13 +106,29 @@ class HttpListener:
 
     def stop(self) -> None:
         """Makes `run` return after open requests are answered."""
-        self._server.should_exit = True
+        self._server.stop()
 
 
 class _QuietServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopping.set()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """uvicorn's own wakes ten times a second; the `date` header needs one."""
+        now = asyncio.get_running_loop().time
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds_to_moment(now(), _DATE_SECONDS)):
+                    await self._stopping.wait()
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:

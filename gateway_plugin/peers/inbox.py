@@ -47,6 +47,11 @@ class Inbox:
         self._clock = clock
         self._fields: dict[str, dict[str, _Field]] = {}
 
+    @property
+    def hears(self) -> bool:
+        """Whether any other replica has told something that still stands."""
+        return bool(self._fields)
+
     def take(self, model: str, values: Mapping[bytes, bytes]) -> None:
         """The whole hash of one model, as it is now."""
         self.skipped["too_many"] += max(0, len(values) - MAX_REPLICAS)

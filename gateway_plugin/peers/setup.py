@@ -33,7 +33,11 @@ def new_sharing(
     if not settings.effective_redis_url or settings.replica_sharing == "off":
         return None
     store = PeerStore.from_url(settings.effective_redis_url, settings.redis_timeout_seconds)
-    news = News(pods, router, lambda: replicas() == 1)
-    sharing = Sharing(replica, store, pods, Post(replica, router), news, random.Random())
+
+    def is_alone() -> bool:
+        return replicas() == 1
+
+    news = News(pods, router, is_alone)
+    sharing = Sharing(replica, store, pods, Post(replica, router), news, random.Random(), is_alone)
     registry.register(ReplicaCollector(sharing))
     return sharing

@@ -1,5 +1,8 @@
 """The loop that shares in-flight work and prompts: ten turns a second, each a round trip that tells and reads.
 
+A replica that is alone takes one turn a second, until it finds that it is not: replicas are counted every five seconds,
+and the work of another is read within one.
+
     a booking is told within 0.2 s, and read within 0.1 s of that; a killed replica's share goes after 0.8 to 1.5 s
 
 A store that is away is tried again after 0.1 to 2 s; what was read of others ages out meanwhile, and what must be
@@ -16,13 +19,14 @@ from typing import TYPE_CHECKING
 from gateway_plugin.peers.announcer import Announcer
 from gateway_plugin.peers.inbox import Inbox
 from gateway_plugin.peers.peer_store import OLDEST_NEWS, Turn
+from gateway_plugin.settings.pacing import next_moment
 from ratelimit import StoreUnavailable
 from routing.pods.elsewhere import Elsewhere
 from routing.pods.pod_work import own_work
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from gateway_plugin.peers.news import News
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.1
+ALONE_TURN_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 2.0
 _MAX_DOUBLINGS = 10
 MAX_READS = 256
@@ -52,7 +57,16 @@ MAX_READS = 256
 class Sharing:
     """This replica among the others that use the same store."""
 
-    def __init__(self, replica: str, store: Store, pods: PodTable, post: Post, news: News, rng: random.Random) -> None:
+    def __init__(
+        self,
+        replica: str,
+        store: Store,
+        pods: PodTable,
+        post: Post,
+        news: News,
+        rng: random.Random,
+        is_alone: Callable[[], bool] = lambda: False,
+    ) -> None:
         clock = pods.books.clock
         self.elsewhere = Elsewhere(pods)
         self.inbox = Inbox(replica, self.elsewhere, clock)
@@ -67,6 +81,7 @@ class Sharing:
         self._rng = rng
         self._clock = clock
         self._announcer = Announcer(clock)
+        self._is_alone = is_alone
         self._in_a_row = 0
         self._not_before = self._away_since = clock()
         self._next_model = 0
@@ -81,7 +96,10 @@ class Sharing:
                 if self._clock() >= self._not_before:
                     await self._turn()
                 self.elsewhere.update()
-                await asyncio.sleep(TURN_SECONDS)
+                if self._is_alone() and not self.inbox.hears and not self._in_a_row:
+                    await next_moment(ALONE_TURN_SECONDS)
+                else:
+                    await asyncio.sleep(TURN_SECONDS)
         finally:
             await self._withdraw()
 

@@ -17,6 +17,7 @@ from gateway_plugin.pods.addresses import join_host_port
 from gateway_plugin.pods.endpoints_file import ConfiguredPod, EndpointsFile, read_endpoints
 from gateway_plugin.pods.node import EndpointsError
 from gateway_plugin.pods.resolver import HostBook, Resolve, system_addresses
+from gateway_plugin.settings.pacing import next_moment
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class FileDiscovery:
     async def run(self) -> None:
         """Follows the file until cancelled."""
         while True:
-            await asyncio.sleep(self._interval_seconds)
+            await next_moment(self._interval_seconds)
             await self._look()
 
     async def first_state(self) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.2
+ALONE_TURN_SECONDS = 1.0
 MAX_SUBJECTS = 2000
 MAX_BYTES = 1024 * 1024
 """Of one entry."""
@@ -80,7 +81,7 @@ class SpentNews:
     async def run(self) -> None:
         """Until it is cancelled. A store that is away is left to others to complain about."""
         while True:
-            await asyncio.sleep(TURN_SECONDS)
+            await asyncio.sleep(TURN_SECONDS if self._others() else ALONE_TURN_SECONDS)
             await self.turn()
 
     async def turn(self) -> None:

@@ -10,6 +10,7 @@ from gateway_plugin.grpc.http2.bounds import Bounds
 from gateway_plugin.grpc.http2.memory import MessageMemory
 from gateway_plugin.grpc.http2.protocol import OpenConnections, WireProtocol
 from gateway_plugin.grpc.http2.tls_protocol import ReloadingContext
+from gateway_plugin.settings.pacing import next_moment
 
 if TYPE_CHECKING:
     import socket
@@ -73,6 +74,6 @@ class WireListener:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
+            await next_moment(_TICK_SECONDS)
             for protocol in list(self.connections):
                 protocol.tick()

@@ -1,8 +1,8 @@
 """Keeps the catalogue fresh: looks at the pod table when it has changed, at the store for what other replicas did.
 
-    every 0.2 s    has the pod table, the health of pods or what engines list changed?  -> new snapshot, events
-    every 0.5 s    has another replica changed the registry, webhooks or models?        -> read what changed
-    every 1.5 s    lead; write the persistent copy, if this replica leads
+    every 0.25 s   has the pod table, the health of pods or what engines list changed?  -> new snapshot, events
+    every second    has another replica changed the registry, webhooks or models?        -> read what changed
+    every 2 s      lead; write the persistent copy, if this replica leads
 
 Readers take the snapshot of the moment and never wait for any of it.
 """
@@ -23,6 +23,7 @@ from gateway_plugin.models.catalogue.registry import decode_registry
 from gateway_plugin.models.live.event_ring import EventRing
 from gateway_plugin.models.live.keeper import CatalogueKeeper
 from gateway_plugin.models.webhooks.records import Webhook, decode_webhooks
+from gateway_plugin.settings.pacing import next_moment
 from ratelimit import StoreUnavailable
 from ratelimit.rare_log import RareLog
 
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
-SYNC_SECONDS = 0.5
-LEAD_ASK_SECONDS = 1.5
+LOOK_SECONDS = 0.25
+SYNC_SECONDS = 1.0
+LEAD_ASK_SECONDS = 2.0
 # In case a version was missed, and for entries of a writer that died before it could count.
 _READ_ALL_SECONDS = 30.0
 _SETTLE_SECONDS = 15.0
@@ -165,7 +166,7 @@ class LiveCatalogue:
             if self._seen != self._state() or self.catalogue.has_expired():
                 for _ in self._look():
                     await asyncio.sleep(0)
-            await asyncio.sleep(LOOK_SECONDS)
+            await next_moment(LOOK_SECONDS)
 
     def _look(self) -> Generator[None, None, None]:
         seen = self._state()
@@ -253,7 +254,7 @@ class LiveCatalogue:
                 self._note_success(what)
             except StoreUnavailable as error:
                 self._note_failure(what, error)
-            await asyncio.sleep(seconds)
+            await next_moment(seconds)
 
     # Reading may work where writing does not, as with a full disk: each is told of when it changes.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.pods.engines.fetch import FetchOutcome, ScrapeError, http_fetch
 from gateway_plugin.pods.engines.metric_names import engine_named
+from gateway_plugin.settings.pacing import next_moment
 from routing.pods.circuit import CircuitState
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Delays begin at half a second; looking at a few circuits costs microseconds.
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.25
 TIMEOUT_SECONDS = 1.0
 # Pods that hang hold the others up for a second per so many of them.
 AT_ONCE = 16
@@ -52,7 +53,7 @@ class HealthChecks:
             while True:
                 due = self._table.health.due()[:AT_ONCE]
                 await asyncio.gather(*(self._check(row, circuit, fetch) for row, circuit in due))
-                await asyncio.sleep(LOOK_SECONDS)
+                await next_moment(LOOK_SECONDS)
 
     async def _check(self, row: int, circuit: Circuit, fetch: Fetch) -> None:
         pod = self._table.spec(row)

@@ -16,6 +16,7 @@ from gateway_plugin.pods.engines.fetch import Fetch, FetchOutcome, ScrapeError, 
 from gateway_plugin.pods.engines.known_models import EngineReport
 from gateway_plugin.pods.engines.model_lists import BadModelList, read_model_list, read_version
 from gateway_plugin.settings.engine_keys import NO_ENGINE_KEYS, EngineKeys
+from gateway_plugin.settings.pacing import next_moment
 
 if TYPE_CHECKING:
     import random
@@ -88,7 +89,7 @@ class ModelPoller:
                         tasks[target] = group.create_task(self._follow(target, fetch))
                 self._known.flush()
                 self.settled = self.settled or (bool(tasks) and self._asked >= tasks.keys())
-                await asyncio.sleep(_LOOK_SECONDS)
+                await next_moment(_LOOK_SECONDS)
 
     def _targets(self) -> set[_Target]:
         return {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.exchange.waiting import WaitingRoom
+from gateway_plugin.exchange.waiting import LOOK_SECONDS, WaitingRoom
 
 
 class Timer:
@@ -25,6 +25,7 @@ class Room:
     def __init__(self, *, max_length: int = 10, **places: int) -> None:
         self.places = places
         self.timers: list[Timer] = []
+        self.looks: list[Timer] = []
         self.resumed: list[str] = []
         self.gave_up: list[str] = []
         self.room = WaitingRoom(
@@ -32,9 +33,10 @@ class Room:
         )
 
     def _later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        assert seconds == 2.0
-        self.timers.append(Timer(call))
-        return self.timers[-1]
+        assert seconds in (2.0, LOOK_SECONDS)
+        timers = self.timers if seconds == 2.0 else self.looks
+        timers.append(Timer(call))
+        return timers[-1]
 
     def enter(self, name: str, user: str, model: str = "m") -> Guest | None:
         guest = Guest(name, self, model)
@@ -163,3 +165,19 @@ def test_who_ends_at_once_may_make_room_before_another_model():
     bench.room.enter("b", "u", Moving("second", bench, "b"))
     bench.room.freed()
     assert bench.resumed == ["second", "first"]
+
+
+def test_room_that_others_made_is_looked_for_while_anybody_waits_and_only_then():
+    bench = Room(m=0)
+    assert not bench.looks
+    bench.enter("first", "a")
+    bench.enter("second", "b")
+    assert len(bench.looks) == 1, "one look for all"
+    bench.looks[-1].call()
+    assert bench.resumed == []
+    bench.places["m"] = 2
+    bench.looks[-1].call()
+    assert bench.resumed == ["first", "second"]
+    assert len(bench.looks) == 2, "nobody waits, nobody looks"
+    bench.enter("third", "a")
+    assert len(bench.looks) == 3

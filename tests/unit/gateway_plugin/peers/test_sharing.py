@@ -251,3 +251,18 @@ async def test_an_outcome_whose_answer_is_lost_comes_again_and_is_taken_once(joi
     received = one.sharing.post.counts["received"]
     await asyncio.sleep(5)
     assert one.sharing.post.counts["received"] == received
+
+
+async def test_a_replica_alone_takes_one_turn_a_second_until_it_hears_of_another(join: Join, store: MemoryPeers):
+    a = join("a")
+    a.sharing._is_alone = lambda: True
+    await asyncio.sleep(1.5)
+    before = a.sharing.turns
+    await asyncio.sleep(10)
+    assert a.sharing.turns - before == 10
+    b = join("b")
+    b.book(1)
+    assert await seconds_until(lambda: a.sees() == [0.0, 1.0]) < 1.5
+    before = a.sharing.turns
+    await asyncio.sleep(10)
+    assert a.sharing.turns - before > 90, "the count of replicas is old, what is read is not"
