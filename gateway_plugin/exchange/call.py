@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.exchange.collaborators import Services
-    from gateway_plugin.exchange.ending import Ending
     from gateway_plugin.exchange.parking import Parking
-    from gateway_plugin.exchange.steps import Reply, Step
+    from gateway_plugin.exchange.steps import Ending, Reply, Step
     from gateway_plugin.exchange.unpacked import UnpackedBodies
     from gateway_plugin.exchange.uploads import Uploads
     from gateway_plugin.exchange.waiting import WaitingRoom

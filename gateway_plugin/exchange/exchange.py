@@ -12,17 +12,23 @@ from typing import TYPE_CHECKING, TypeVar
 from gateway_plugin.endpoints.endpoint_table import EVENTS_PATH, OPEN_PATHS
 from gateway_plugin.endpoints.web_pages import PREFLIGHT_HEADER
 from gateway_plugin.exchange import replies
-from gateway_plugin.exchange.ending import NOTHING_LEFT, Ending, give_back
 from gateway_plugin.exchange.intent import rejections
-from gateway_plugin.exchange.intent.identity import NOBODY, KeyClaim, fairness_key, hidden_headers, identify, owner_of
-from gateway_plugin.exchange.intent.limit_headers import decision_headers
+from gateway_plugin.exchange.intent.identity import (
+    NOBODY,
+    KeyClaim,
+    fairness_key,
+    hidden_headers,
+    identify,
+    owner_of,
+    source_of,
+)
 from gateway_plugin.exchange.intent.request import check_repeated, read_intent, request_id_of
-from gateway_plugin.exchange.intent.sources import source_of
 from gateway_plugin.exchange.intent.unpacking import Unpacking
 from gateway_plugin.exchange.known_request import KnownRequest
 from gateway_plugin.exchange.phases import ADMITTING, BODY, DONE, HEADERS, HELD, IDENTIFYING, UNPACKING, WAITING
+from gateway_plugin.exchange.replies import decision_headers
 from gateway_plugin.exchange.response import FollowedResponse, followed
-from gateway_plugin.exchange.steps import Admit, Identify, Reply, Step, Unpack, WaitForRoom
+from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, Ending, Identify, Reply, Step, Unpack, WaitForRoom
 from gateway_plugin.openai.errors import ApiError
 from protos import ext_proc
 from protos.ext_proc import Mode
@@ -118,7 +124,7 @@ class Exchange:
         tells = response is not None and self._reached_a_pod and self._services.follows_responses
         finished = response.finished(forward) if response is not None and tells else None
         admission, self._admission = self._admission, None
-        return Ending(give_back(forward, admission, reached_a_pod=self._reached_a_pod), finished)
+        return Ending(forward.give_back(admission, reached_a_pod=self._reached_a_pod), finished)
 
     def _close(self) -> None:
         """Gives back the lease and leaves the gauge."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.exchange.ending import Ending
     from gateway_plugin.exchange.exchange import Exchange
+    from gateway_plugin.exchange.steps import Ending
 
 MAX_PARKED = 100_000
 MAX_PARKED_SECONDS = 3600.0

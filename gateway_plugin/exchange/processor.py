@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_plugin.exchange.call import ProcessCall
-from gateway_plugin.exchange.ending import NOTHING_LEFT
 from gateway_plugin.exchange.parking import Parking
+from gateway_plugin.exchange.steps import NOTHING_LEFT
 from gateway_plugin.exchange.unpacked import UnpackedBodies
 from gateway_plugin.exchange.uploads import UploadBounds, Uploads
 from gateway_plugin.exchange.waiting import WaitingRoom
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.exchange.collaborators import Services
-    from gateway_plugin.exchange.ending import Ending
+    from gateway_plugin.exchange.steps import Ending
     from gateway_plugin.grpc.calls import Call, Methods
     from protos.access_log import FinishedExchange
 

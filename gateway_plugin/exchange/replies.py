@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from gateway_plugin.accounting.limiting import GiveBack
 from gateway_plugin.exchange.steps import Reply
 from gateway_plugin.openai.error_forms import error_in_form
 from protos import ext_proc
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from gateway_plugin.endpoints.endpoint_table import ApiFamily
     from gateway_plugin.openai.errors import ApiError
     from protos.encoding import Json
-    from ratelimit import Subject
+    from ratelimit import Decision, Subject
     from routing.router import Booking
+
 
 # Headers by which Envoy and the pods obey the gateway: a client's own never get past it.
 _TARGET = "target-pod"
@@ -28,6 +31,7 @@ CONTROL_HEADERS = (_TARGET, "target-pod-ip")
 # Usage is read from the response's text as it passes through Envoy, so it must not be compressed.
 REMOVED_HEADERS = (*CONTROL_HEADERS, "accept-encoding")
 _MAX_SHARED = 4096
+_MAX_DURATIONS = 256
 _WENT_THROUGH = {"x-went-into-req-headers": "true"}
 
 ASK_FOR_BODY = Reply(ext_proc.headers_reply(_WENT_THROUGH, REMOVED_HEADERS, mode=Mode.BUFFERED_BODY))
@@ -98,6 +102,17 @@ class Forward(msgspec.Struct):
             headers |= {"target-pod": name} if name else {}
         return headers
 
+    def give_back(self, admission: Decision | None, *, reached_a_pod: bool) -> GiveBack | None:
+        """What it still holds of somebody's limits at its end: a parallel slot, and the reservation if no pod has seen
+        the request."""
+        if admission is None or self.subject is None:
+            return None
+        slot = admission.limits is not None and admission.limits.max_parallel > 0
+        if reached_a_pod and not slot:
+            return None
+        refund = not reached_a_pod
+        return GiveBack(self.subject, self.charge_id, self.model, slot, refund, self.reserved_tokens)
+
     def _more_metadata(self) -> dict[str, Json]:
         more: dict[str, Json] = {}
         if isinstance(self.subject, Source):
@@ -162,3 +177,34 @@ def rejection(error: ApiError, family: ApiFamily, request_id: str, more: Mapping
     headers = {"content-type": "application/json", **id_headers(request_id), **error.headers, **more}
     details, body = f"gateway_plugin_{error.reason}", error_in_form(error, family, request_id)
     return Reply(ext_proc.immediate_reply(error.status, headers, body, details), final=True)
+
+
+def decision_headers(decision: Decision) -> dict[str, str]:
+    """OpenAI's rate limit headers: what a limited user has left; nothing for whoever has no limits."""
+    limits = decision.limits
+    if limits is None:
+        return {}
+    requests_left = int(limits.requests_per_minute - decision.requests_used)
+    tokens_left = int(limits.tokens_per_minute - decision.tokens_used)
+    return {
+        "x-ratelimit-limit-requests": str(limits.requests_per_minute),
+        "x-ratelimit-remaining-requests": str(requests_left) if requests_left > 0 else "0",
+        "x-ratelimit-reset-requests": duration(decision.requests_reset_seconds),
+        "x-ratelimit-limit-tokens": str(limits.tokens_per_minute),
+        "x-ratelimit-remaining-tokens": str(tokens_left) if tokens_left > 0 else "0",
+        "x-ratelimit-reset-tokens": duration(decision.tokens_reset_seconds),
+    }
+
+
+def duration(seconds: float) -> str:
+    """As OpenAI writes it, "0s", "250ms", "6m0s": milliseconds below a second, then whole seconds, rounded up."""
+    if seconds < 1.0:
+        milliseconds = ceil(max(0.0, seconds) * 1000)
+        return f"{milliseconds}ms" if 0 < milliseconds < 1000 else _whole_seconds(milliseconds // 1000)
+    return _whole_seconds(ceil(seconds))
+
+
+@lru_cache(_MAX_DURATIONS)
+def _whole_seconds(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

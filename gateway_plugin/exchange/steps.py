@@ -1,4 +1,7 @@
-"""What an exchange wants done next. Whoever carries it does so, and tells the exchange what came of it."""
+"""What an exchange wants done next, and what is left to do when it is over.
+
+Whoever carries it does so, and tells the exchange what came of a step; of the rest nobody wants to hear.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from gateway_plugin.accounting.limiting import GiveBack
     from gateway_plugin.exchange.intent.unpacking import Unpacking
+    from protos.access_log import FinishedExchange
     from ratelimit import Admission
 
 
@@ -47,3 +52,14 @@ class WaitForRoom(msgspec.Struct, frozen=True):
 
 
 Step = Reply | Identify | Unpack | Admit | WaitForRoom
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """What is left to do for one exchange."""
+
+    back: GiveBack | None = None
+    finished: FinishedExchange | None = None
+    """What became of it, where responses are followed."""
+
+
+NOTHING_LEFT = Ending()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from gateway_plugin.exchange.intent.sources import UNKNOWN
+from gateway_plugin.exchange.intent.identity import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from gateway_plugin.exchange.intent.sources import source_of
+from gateway_plugin.exchange.intent.identity import source_of
 from gateway_plugin.models.catalogue.changes import encode_event, events_for
 from gateway_plugin.openai.errors import ApiError
 

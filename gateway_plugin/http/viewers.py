@@ -11,9 +11,8 @@ import hmac
 from typing import TYPE_CHECKING, Protocol
 
 from gateway_plugin.exchange.intent import rejections
-from gateway_plugin.exchange.intent.identity import KEY_HEADERS, KeyClaim, KeyOwner, identify, owner_of
+from gateway_plugin.exchange.intent.identity import KEY_HEADERS, KeyClaim, KeyOwner, identify, owner_of, source_of
 from gateway_plugin.exchange.intent.request import check_repeated
-from gateway_plugin.exchange.intent.sources import source_of
 from gateway_plugin.models.catalogue.access import EVERYBODY, OPERATOR, Viewer
 from ratelimit import CorruptUserRecord, Decision, Outcome, StoreUnavailable
 from ratelimit.users.key_owners import TooManyUnknownKeys

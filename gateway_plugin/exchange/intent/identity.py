@@ -9,13 +9,20 @@ Who is anonymous says the type, and never a name. What counts against whom (`sub
 
 Without `header`, whoever brings no proof is a stranger. Every answer to a stranger is the same: whether a key is
 missing, wrong or of somebody who is gone, and whoever else is named, cannot be told from it.
+
+Where a request comes from is the address that Envoy saw, or one that trusted proxies in front of it tell. Envoy adds
+the address that it sees to the end of `x-forwarded-for`. With n trusted proxies in front, each of which did the same,
+the client's is the one n places before the end; where there are fewer, somebody went past the proxies, and the last is
+theirs. What stands before is hearsay. A client owns a whole IPv6 /64, so that is one source.
 """
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -28,6 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ratelimit import Subject
+
+
+UNKNOWN = "unknown"
+_MAX_SOURCES_KEPT = 10_000
+_MAX_SOURCE_CHARACTERS = 64
+_CLIENT_PREFIX_BITS = 64
+
 
 KEY_PREFIX = "gw-"
 AUTHORIZATION = "authorization"
@@ -182,3 +196,25 @@ def _user(headers: Mapping[str, str]) -> str:
         except InvalidUserName as error:
             raise rejections.bad_user_name(str(error)) from None
     return user
+
+
+def source_of(forwarded_for: str, trusted_hops: int = 0) -> str:
+    """An IPv4 address, an IPv6 /64, or UNKNOWN."""
+    told = forwarded_for.rsplit(",", trusted_hops + 1)
+    at = -1 - trusted_hops if len(told) > trusted_hops else -1
+    text = told[at].strip()
+    # Only what may be an address is kept: clients write the rest of the header, as long as they like.
+    return _normal_source(text) if len(text) <= _MAX_SOURCE_CHARACTERS else UNKNOWN
+
+
+@lru_cache(_MAX_SOURCES_KEPT)
+def _normal_source(text: str) -> str:
+    try:
+        address = ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return UNKNOWN
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, _CLIENT_PREFIX_BITS), strict=False))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from gateway_plugin.exchange.intent.limit_headers import decision_headers
+from gateway_plugin.exchange.replies import decision_headers
 from gateway_plugin.openai.errors import ApiError
 from ratelimit import Outcome, Source
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.exchange.intent.sources import UNKNOWN
+from gateway_plugin.exchange.intent.identity import UNKNOWN
 from gateway_plugin.exchange.uploads import UNKNOWN_LENGTH_BYTES, UploadBounds, Uploads, announced_bytes
 from gateway_plugin.grpc.calls import TooMuch
 from tests.unit.gateway_plugin.exchange.bench import body, headers

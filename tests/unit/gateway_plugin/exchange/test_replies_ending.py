@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gateway_plugin.accounting.limiting import GiveBack
-from gateway_plugin.exchange.ending import give_back
 from gateway_plugin.exchange.replies import Forward
 from ratelimit import Decision, Limits, Outcome
 
@@ -26,10 +25,10 @@ def admitted(max_parallel: int) -> Decision:
     ],
 )
 def test_what_is_given_back(max_parallel: int, reached_a_pod: bool, slot_and_refund: tuple[bool, bool] | None):
-    back = give_back(FORWARD, admitted(max_parallel), reached_a_pod=reached_a_pod)
+    back = FORWARD.give_back(admitted(max_parallel), reached_a_pod=reached_a_pod)
     assert back == (slot_and_refund and GiveBack("lgy", "charge-1", "m", *slot_and_refund, reserved_tokens=40))
 
 
 def test_who_was_not_admitted_holds_nothing():
-    assert give_back(FORWARD, None, reached_a_pod=False) is None
-    assert give_back(Forward("m", "request-1", "charge-1"), admitted(2), reached_a_pod=False) is None
+    assert FORWARD.give_back(None, reached_a_pod=False) is None
+    assert Forward("m", "request-1", "charge-1").give_back(admitted(2), reached_a_pod=False) is None

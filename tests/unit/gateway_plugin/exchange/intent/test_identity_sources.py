@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from gateway_plugin.exchange.intent.sources import source_of
+from gateway_plugin.exchange.intent.identity import source_of
 
 
 @pytest.mark.parametrize(

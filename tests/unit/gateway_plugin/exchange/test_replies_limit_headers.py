@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.exchange.intent.limit_headers import decision_headers, duration
+from gateway_plugin.exchange.replies import decision_headers, duration
 from ratelimit import Decision, Limits, Outcome
 
 LIMIT, USED, SECONDS = st.integers(1, 2**63 - 1), st.integers(0, 2**63), st.floats(-1.0, 65.0)
