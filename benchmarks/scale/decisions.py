@@ -20,7 +20,7 @@ import numpy as np
 from gateway_plugin.endpoints.endpoint_table import BodyKind
 from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.exchange import Exchange
-from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.exchange.steps import Reply
 from gateway_plugin.metrics.families import Metrics
 from gateway_plugin.openai.prompt import read_json_prompt

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from gateway_plugin.accounting.limiting import Limiting
-    from gateway_plugin.exchange.intent.request import Rules
+    from gateway_plugin.exchange.intent.request_rules import Rules
     from gateway_plugin.metrics.families import Metrics
     from gateway_plugin.models.store import CatalogueStore
     from gateway_plugin.models.webhooks.delivery import Send

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway_plugin.exchange.intent.request import wanted_headers
-from gateway_plugin.exchange.intent.strategy_plan import Planner
+from gateway_plugin.exchange.intent.request import Planner
+from gateway_plugin.exchange.intent.request_rules import wanted_headers
 from gateway_plugin.models.catalogue.registry import PlainNames
 from gateway_plugin.settings.engine_keys import EngineKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.exchange.intent.request import Rules
+    from gateway_plugin.exchange.intent.request_rules import Rules
     from gateway_plugin.metrics.families import Metrics
     from gateway_plugin.models.catalogue.registry import Names
     from ratelimit import Decision, Subject

@@ -19,7 +19,7 @@ from gateway_plugin.exchange.intent.kept_responses import (
     keeper_of,
     target_at,
 )
-from gateway_plugin.exchange.intent.strategy_plan import Plan, routing_request
+from gateway_plugin.exchange.intent.request import Plan, routing_request
 from gateway_plugin.exchange.replies import Forward
 from gateway_plugin.openai.response_ids import new_response_id, with_response_id
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage

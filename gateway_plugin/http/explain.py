@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.intent.identity import NOBODY, KeyClaim, identify
-from gateway_plugin.exchange.intent.request import WANTED_HEADERS, Intent, Rules, read_intent
-from gateway_plugin.exchange.intent.strategy_plan import make_plan, routing_request
+from gateway_plugin.exchange.intent.request import Intent, make_plan, read_intent, routing_request
+from gateway_plugin.exchange.intent.request_rules import WANTED_HEADERS, Rules
 from gateway_plugin.http.error_docs import errors
 from gateway_plugin.http.user_paths import refuse_other_methods
 from gateway_plugin.models.catalogue.registry import PlainNames

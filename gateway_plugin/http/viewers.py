@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from gateway_plugin.exchange.intent.identity import Identity
-    from gateway_plugin.exchange.intent.request import Rules
+    from gateway_plugin.exchange.intent.request_rules import Rules
     from ratelimit import UserRecord
 
 

@@ -1,68 +1,49 @@
-"""What the headers of a request say: what for, how it shall be routed, and how its body is to be read.
+"""What a request asks for: which endpoint, how its body is to be read, and by which strategy it shall be routed.
 
-Who asks is told by `identity`, before.
+Who asks is told by `identity`, before. `Intent` is what the headers say; a `Plan` is what holds for a request of a
+model, and `routing_request` everything the strategy is told. Which strategy holds, as in AIBrix: the model's locked
+strategy, the `routing-strategy` header, the profile's strategy, the configured default. None of them: no strategy, and
+Envoy balances.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway_plugin.endpoints.endpoint_table import (
-    Answerer,
-    BodyKind,
-    Cost,
-    EndpointTable,
-    UsageReading,
-    without_trailing_slash,
-)
-from gateway_plugin.endpoints.web_pages import PREFLIGHT_HEADER
+from gateway_plugin.endpoints.endpoint_table import Answerer, BodyKind, Cost, UsageReading, without_trailing_slash
 from gateway_plugin.exchange.intent import rejections
-from gateway_plugin.exchange.intent.identity import KEY_HEADERS, IdentityRules
+from gateway_plugin.exchange.intent.identity import KEY_HEADERS
+from gateway_plugin.exchange.intent.request_rules import ANY_KEY
 from gateway_plugin.openai.head import RequestHead
 from gateway_plugin.openai.multipart import multipart_with_model, read_multipart_head
 from gateway_plugin.openai.prompt import NO_PROMPT, read_json_prompt
 from gateway_plugin.openai.rewriting import with_model
 from gateway_plugin.openai.values import missing_model
+from routing.prefix.prefix_blocks import PrefixKeys, prefix_keys, prefix_seed
+from routing.profiles import ModelConfig, resolve
 from routing.selector import SelectorError, parse_selector
+from routing.strategies.policy import RoutingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from gateway_plugin.endpoints.endpoint_table import Endpoint
-    from gateway_plugin.endpoints.web_pages import WebPages
+    from gateway_plugin.exchange.intent.request_rules import Rules
     from gateway_plugin.openai.prompt import Prompt
+    from routing.profiles import Resolved
+    from routing.router import Router
     from routing.selector import Selector
+    from routing.strategies.policy import Policy
 
-WANTED_HEADERS = frozenset(
-    {
-        ":method",
-        ":path",
-        *KEY_HEADERS,
-        "config-profile",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "external-filter",
-        "model",
-        "routing-strategy",
-        "user",
-        "x-aibrix-session-key",
-        "x-forwarded-for",
-        "x-request-id",
-        "x-session-id",
-    }
-)
-ANY_KEY = "*"
+
 _DECIDING = (
     *("user", *KEY_HEADERS, "model", "routing-strategy", "config-profile", "external-filter"),
     *("content-type", "content-encoding"),
 )
 """Headers that must not say two things. Of the others the first counts."""
-StreamUsage = Literal["inject", "require", "estimate"]
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _FORM = "multipart/form-data"
 _JSON_TYPES = ("application/json", "text/json")
@@ -72,33 +53,11 @@ _RESPONSES = BodyKind.RESPONSES
 _POD = Answerer.POD
 _GENERATION, _REQUEST = Cost.GENERATION, Cost.REQUEST
 _ASKED, _NOT_TOLD = UsageReading.ASKED, UsageReading.NONE
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the operator configured for all requests."""
-
-    default_strategy: str = ""
-    identity: IdentityRules = field(default_factory=IdentityRules)
-    limited: bool = True
-    """False when nobody's limits are enforced."""
-    stream_usage: StreamUsage = "inject"
-    filter_keys: frozenset[str] = frozenset({ANY_KEY})
-    """Pod labels that clients may select by; "*" is all."""
-    expose_pod: bool = True
-    """Whether clients are told which pod served them."""
-    max_body_bytes: int = 16 * 1024 * 1024
-    """Of a body that came compressed; all others are bounded by Envoy and the transport."""
-    endpoints: EndpointTable = field(default_factory=EndpointTable)
-    web_pages: WebPages | None = None
-    """Those that may send requests; None: no page may."""
-
-
-def wanted_headers(rules: Rules, *, hides_credentials: bool = False) -> frozenset[str]:
-    """The headers that `read_intent` looks at under these rules."""
-    reads_credentials = rules.identity.reads_credentials or hides_credentials
-    wanted = WANTED_HEADERS if reads_credentials else WANTED_HEADERS - frozenset(KEY_HEADERS)
-    return wanted if rules.web_pages is None else wanted | {"origin", PREFLIGHT_HEADER}
+_NO_CONFIG = ModelConfig()
+_NO_KEYS = PrefixKeys((), ())
+# Clients choose the profile, and models before anybody knows whether there is such a one.
+_MAX_PLANS_KEPT = 1024
+_MAX_KEPT_CHARACTERS = 512
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):
@@ -275,3 +234,79 @@ def _selector(text: str, rules: Rules) -> Selector | None:
     if forbidden and ANY_KEY not in rules.filter_keys:
         raise rejections.bad_filter(f"label {min(forbidden)} may not be used")
     return selector
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How one request shall be routed. No policy means that Envoy balances."""
+
+    policy: Policy | None
+    strategy: str
+    """The strategy as it was asked for: a name, an alias or a combination."""
+    label: str
+    """The strategy in metrics: the policy's own name, or "none"."""
+    resolved: Resolved
+    needs_body: bool
+    prefix_seed: int = 0
+    """Of the model's prompts without a cache salt, where the policy asks for prefixes."""
+
+
+class Planner:
+    """Makes plans. Those that follow from names alone are kept, for as long as the model's configuration stands."""
+
+    def __init__(self, rules: Rules, router: Router) -> None:
+        self._rules = rules
+        self._router = router
+        self._kept: dict[tuple[str, str, str], tuple[ModelConfig | None, Plan]] = {}
+
+    def plan(self, intent: Intent, model: str, prompt: Prompt | None) -> Plan:
+        """As `make_plan`."""
+        key = (model, intent.strategy, intent.profile)
+        kept = self._kept.get(key)
+        # A configuration is never changed, only replaced.
+        if kept is not None and kept[0] is self._router.config(model):
+            return kept[1]
+        plan = make_plan(intent, model, self._rules, self._router, prompt)
+        if not plan.resolved.auto and sum(map(len, key)) <= _MAX_KEPT_CHARACTERS:
+            if len(self._kept) >= _MAX_PLANS_KEPT:
+                self._kept.clear()
+            self._kept[key] = self._router.config(model), plan
+        return plan
+
+
+def make_plan(intent: Intent, model: str, rules: Rules, router: Router, prompt: Prompt | None) -> Plan:
+    """The plan for a request of a model, with what is known of its body; raises ApiError for an unknown strategy."""
+    config = router.config(model) or _NO_CONFIG
+    tokens = prompt.tokens if prompt else 0.0
+    resolved = resolve(config, intent.profile, tokens, prompt.max_output_tokens if prompt else None)
+    strategy = resolved.locked_strategy or intent.strategy or resolved.strategy or rules.default_strategy
+    policy = router.policy(strategy) if strategy else None
+    if policy is None:
+        if strategy:
+            raise rejections.unknown_strategy(strategy, router.strategies())
+        return Plan(None, strategy, "none", resolved, needs_body=resolved.auto)
+    needs_body = policy.needs_body or policy.needs_prefix or resolved.auto
+    seed = prefix_seed(model) if policy.needs_prefix else 0
+    return Plan(policy, strategy, policy.name, resolved, needs_body, seed)
+
+
+def routing_request(
+    intent: Intent, user: str, model: str, plan: Plan, router: Router, prompt: Prompt | None
+) -> RoutingRequest:
+    """What the policy is told; hashes the prompt only for a policy that asks for it."""
+    keys, tokens, output_tokens = _NO_KEYS, 0.0, 0.0
+    if prompt is not None and plan.policy is not None:
+        tokens = prompt.tokens
+        output_tokens = router.outputs.expected(model, prompt.max_output_tokens)
+        if plan.policy.needs_prefix:
+            salt = prompt.cache_salt
+            keys = prefix_keys(prefix_seed(model, cache_salt=salt) if salt else plan.prefix_seed, prompt.key)
+    return RoutingRequest(
+        model=model,
+        user=user,
+        session=intent.session,
+        prompt_tokens=tokens,
+        output_tokens=output_tokens,
+        prefix=keys.hashes,
+        prefix_tokens=keys.tokens,
+        config=plan.resolved.config,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.exchange import Exchange
-from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.exchange.steps import Reply
 from gateway_plugin.metrics.families import Metrics
 from protos.ext_proc import ProcessingRequest, ProcessingResponse

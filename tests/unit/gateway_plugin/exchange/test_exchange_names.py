@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway_plugin.exchange.intent.identity import IdentityRules
-from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.exchange.steps import Admit
 from gateway_plugin.models.catalogue.registry import Alias, Canary, ModelRule, Registry, Target
 from protos.ext_proc import ProcessingRequest

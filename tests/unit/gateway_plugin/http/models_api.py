@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.event_listeners import Listeners
 from gateway_plugin.http.model_events import model_events_router

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
 from gateway_plugin.http.models import models_router, sees_everything

@@ -9,7 +9,7 @@ import schemathesis
 from hypothesis import settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from gateway_plugin.exchange.intent.request import Rules
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
 from gateway_plugin.http.ops import ops_router

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.exchange.intent import strategy_plan as plans
-from gateway_plugin.exchange.intent.request import Rules, read_intent
-from gateway_plugin.exchange.intent.strategy_plan import Planner, make_plan
+from gateway_plugin.exchange.intent import request as plans
+from gateway_plugin.exchange.intent.request import Planner, make_plan, read_intent
+from gateway_plugin.exchange.intent.request_rules import Rules
 from gateway_plugin.openai.prompt import Prompt
 from routing.profiles import parse_profiles
 from routing.spec import ClusterState, PodSpec
@@ -54,7 +54,7 @@ def test_plans(steps: list[tuple[str, str, str, str, bytes, dict[str, Any] | Non
 def test_few_plans_are_kept():
     bench = Bench()
     planner = Planner(Rules("random"), bench.router)
-    for number in range(plans._MAX_KEPT + 7):
+    for number in range(plans._MAX_PLANS_KEPT + 7):
         planner.plan(read_intent({}, Rules(), "id"), f"model-{number}", None)
     assert len(planner._kept) == 7
     planner.plan(read_intent({"config-profile": "x" * 10_000}, Rules(), "id"), "m", None)

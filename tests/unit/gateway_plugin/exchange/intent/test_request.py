@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway_plugin.endpoints.endpoint_table import without_trailing_slash
 from gateway_plugin.exchange.intent.identity import IdentityRules, identify
-from gateway_plugin.exchange.intent.request import WANTED_HEADERS, Rules, read_intent, wanted_headers
+from gateway_plugin.exchange.intent.request import read_intent
+from gateway_plugin.exchange.intent.request_rules import WANTED_HEADERS, Rules, wanted_headers
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.settings.settings import PROOFS
 
