@@ -85,6 +85,9 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """Whether the tokens that the response names are none that it cost, but those of an earlier one."""
     source: str = ""
     """Where a request came from that counts against its source, in nobody's name."""
+    request_id: str = ""
+    strategy: str = ""
+    """Empty where Envoy balanced."""
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
 
@@ -143,6 +146,8 @@ def _parse(entry: Entry) -> FinishedExchange | None:
         prompt_tokens_estimate=_count(ours["prompt_tokens_estimate"]) or 0,
         uncounted="uncounted" in ours,
         source=_kept_text(ours["source"]),
+        request_id=_text(ours["request_id"]),
+        strategy=_kept_text(ours["strategy"]),
         tokens=_tokens(usage[_TOKENS]) if _TOKENS in usage else {},
     )
 

@@ -32,6 +32,19 @@ class Booking(msgspec.Struct, frozen=True, gc=False):
     lease: Lease
     branch: str
     matched_tokens: float
+    weighed: tuple[Weighed, ...] = ()
+    """The first and the runner-up, where the router was to tell."""
+
+
+class Weighed(msgspec.Struct, frozen=True, gc=False):
+    """What a strategy said of a pod when it chose."""
+
+    pod: PodSpec
+    cost: float
+    terms: tuple[float, ...]
+    """In the strategy's unit, in the order of its `term_names`."""
+    names: tuple[str, ...]
+    matched_tokens: float
 
 
 @dataclass(frozen=True, slots=True)

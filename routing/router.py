@@ -9,9 +9,10 @@ import math
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
-from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError
+from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError, Weighed
 from routing.candidates import Candidates, first_unknown
 from routing.pods.books import Work, booked
 from routing.prefix.prefix_blocks import PrefixKeys
@@ -53,8 +54,14 @@ class Router:
     """The strategies over one pod table."""
 
     def __init__(
-        self, pods: PodTable, rng: np.random.Generator, candidates: int = 1, max_inflight_per_pod: int = 0
+        self,
+        pods: PodTable,
+        rng: np.random.Generator,
+        candidates: int = 1,
+        max_inflight_per_pod: int = 0,
+        explain_every_seconds: float = math.inf,
     ) -> None:
+        """At most every `explain_every_seconds` a booking tells what its pods were weighed with: some microseconds."""
         clock = pods.books.clock
         self.outputs = OutputEstimates()
         self.prefixes = PrefixIndex(clock)
@@ -67,6 +74,8 @@ class Router:
         self._max_inflight_per_pod = max_inflight_per_pod or math.inf
         self._strategies = Strategies(all_policies(clock, rng), ALIASES)
         self._unsettled = Unsettled(self.prefixes)
+        self._explain_every_seconds = explain_every_seconds
+        self._explain_at_seconds = math.inf if explain_every_seconds == math.inf else -math.inf
         self.on_prefix: Callable[[PodSpec, PrefixKeys], None] = lambda pod, keys: None
         """Called with the prompt that a pod is about to compute."""
         self.on_stranger: Callable[[Settled], None] = lambda settled: None
@@ -113,6 +122,7 @@ class Router:
         """Chooses pods and books the request on the first; raises as `check` does, and SaturatedError."""
         now_seconds = self._clock()
         self._unsettled.end_silent(now_seconds)
+        weighed: tuple[Weighed, ...] = ()
         view, probe = self._with_room(*self._offered(self._ready(request.model, selector)))
         if not len(view):
             if probe is None:
@@ -120,7 +130,10 @@ class Router:
             rows, branch, matched_tokens = [probe], _PROBE, 0.0
         else:
             priced = Candidates(self._priced(view, policy, request))
-            choice = self._chooser.choose(policy, priced, request, self._candidates)
+            if now_seconds >= self._explain_at_seconds:
+                choice, weighed = self._explained(policy, priced, request, now_seconds)
+            else:
+                choice = self._chooser.choose(policy, priced, request, self._candidates)
             rows, branch, matched_tokens = self._chosen(priced, choice, probe)
         if selector is not None:
             # After the last candidate Envoy would take any pod: the client's filter holds for retries, too.
@@ -140,7 +153,7 @@ class Router:
         except Exception:
             lease.release()  # nobody else knows of it yet
             raise
-        return Booking(pods, lease, branch, matched_tokens)
+        return Booking(pods, lease, branch, matched_tokens, weighed)
 
     def _chosen(self, pods: Candidates, choice: Choice, probe: int | None) -> tuple[list[int], str, float]:
         """Rows, best first, the branch, and what the first of them is believed to have cached."""
@@ -149,6 +162,22 @@ class Router:
             return rows, choice.branch, pods.matched_tokens[choice.positions[0]]
         # The strategy's choices stay behind it, for Envoy to retry on; nobody trusts the probe's cache.
         return [probe, *rows][: max(2, self._candidates)], _PROBE, 0.0
+
+    def _explained(
+        self, policy: Policy, pods: Candidates, request: RoutingRequest, now_seconds: float
+    ) -> tuple[Choice, tuple[Weighed, ...]]:
+        """The choice as `Chooser.choose` makes it, and what its best two were weighed with."""
+        self._explain_at_seconds = now_seconds + self._explain_every_seconds
+        terms = policy.terms(pods, request)  # once: some draw lots for them
+        costs = list(map(sum, terms))
+        choice = self._chooser.rank(policy, pods, request, costs, max(2, self._candidates))
+        weighed = tuple(
+            Weighed(
+                self._pods.spec(pods.rows[at]), choice.costs[at], terms[at], policy.term_names, pods.matched_tokens[at]
+            )
+            for at in choice.positions[:2]
+        )
+        return msgspec.structs.replace(choice, positions=choice.positions[: self._candidates]), weighed
 
     def explain(self, policy: Policy, request: RoutingRequest, selector: PodFilter | None = None) -> list[Candidate]:
         """Every candidate as `book` would see it now, best first, and then those not offered; changes nothing."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.metrics.stories import Stories
     from gateway_plugin.models.catalogue.usage_windows import LatencyWindows
     from protos.access_log import FinishedExchange
 
@@ -42,7 +43,13 @@ class Accountant:
     """Books finished exchanges, from whichever replica's Envoy log they come."""
 
     def __init__(
-        self, limiter: Limiting, pods: PodTable, router: Router, metrics: Metrics, windows: LatencyWindows | None = None
+        self,
+        limiter: Limiting,
+        pods: PodTable,
+        router: Router,
+        metrics: Metrics,
+        windows: LatencyWindows | None = None,
+        stories: Stories | None = None,
     ) -> None:
         self._limiter = limiter
         self._pods = pods
@@ -50,6 +57,7 @@ class Accountant:
         self._metrics = metrics
         self._cut_off = CutOffTokens()
         self._windows = windows
+        self._stories = stories
         self._rare = RareLog(logger)
         self._models: dict[str, ModelMetrics] = {}
         """By label; as many as the metrics have children."""
@@ -80,7 +88,7 @@ class Accountant:
         if entry.uncounted and entry.tokens:
             entry = msgspec.structs.replace(entry, tokens={})
         # What it costs is charged even if what it teaches cannot be learned.
-        for part in (self._charge, self._observe):
+        for part in (self._charge, self._observe, self._tell):
             try:
                 part(entry, charges)
             except Exception as error:  # noqa: BLE001 - one entry must not drop the charges of its batch
@@ -134,6 +142,10 @@ class Accountant:
             ttft_seconds=entry.ttft_seconds,
         )
 
+    def _tell(self, entry: FinishedExchange, _: object) -> None:
+        if self._stories is not None:
+            self._stories.finish(entry)
+
     def _count(self, entry: FinishedExchange, label: str, *, succeeded: bool) -> None:
         status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
         outcome = self._metrics.successes if succeeded else self._metrics.failures
@@ -149,13 +161,15 @@ class Accountant:
         address, targets = entry.pod_address, entry.targets
         vain = passed_over(entry) if entry.attempts > 1 else ()
         for passed in vain:
-            self._tell(entry, passed, Failure.PASSED_OVER)
-        self._tell(entry, address, failure, succeeded=succeeded)
+            self._tell_pod(entry, passed, Failure.PASSED_OVER)
+        self._tell_pod(entry, address, failure, succeeded=succeeded)
         if targets and targets[0] != address and targets[0] not in vain:
             # Chosen, perhaps as a probe, and never tried.
-            self._tell(entry, targets[0], None)
+            self._tell_pod(entry, targets[0], None)
 
-    def _tell(self, entry: FinishedExchange, address: str, failure: Failure | None, *, succeeded: bool = False) -> None:
+    def _tell_pod(
+        self, entry: FinishedExchange, address: str, failure: Failure | None, *, succeeded: bool = False
+    ) -> None:
         row, health = self._pods.row_of(address), self._pods.health
         # An exchange that began before the pod did is one of its predecessor's.
         if row is None or not health.lived(row, entry.duration_seconds):

@@ -10,11 +10,13 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import uvloop
 
+from gateway_plugin.accounting.access_lines import LineWriter
 from gateway_plugin.accounting.accountant import Accountant
 from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.accounting.log_service import AccessLogService
@@ -31,8 +33,9 @@ from gateway_plugin.grpc.grpc_health import GrpcHealth
 from gateway_plugin.grpc.http2 import bounds as wire_bounds
 from gateway_plugin.grpc.listeners import GrpcListener, HttpListener, address, grpc_listener
 from gateway_plugin.grpc.tls import TlsFiles
-from gateway_plugin.http.admin import is_beyond_loopback
+from gateway_plugin.http.admin import is_beyond_loopback, is_public_to_operators
 from gateway_plugin.http.announced import AnnouncedStore
+from gateway_plugin.http.debug import debug_router
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
 from gateway_plugin.http.ops import ops_router
@@ -47,6 +50,7 @@ from gateway_plugin.metrics.families import (
     PrefixIndexCollector,
     WaitingCollector,
 )
+from gateway_plugin.metrics.stories import Stories
 from gateway_plugin.peers.post import new_charge_id, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
 from gateway_plugin.pods.discovery_error import DiscoveryError
@@ -58,6 +62,7 @@ from gateway_plugin.pods.node import EndpointsError
 from gateway_plugin.pods.source import new_discovery
 from gateway_plugin.settings.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
 from gateway_plugin.settings.settings import API_KEY, HEADER
+from gateway_plugin.settings.shown_settings import shown_settings
 from gateway_plugin.settings.start_error import StartError
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.outage.breaker import BreakerState
@@ -67,7 +72,7 @@ from routing.pods.pod_table import PodTable
 from routing.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from fastapi import FastAPI
 
@@ -80,6 +85,8 @@ logger = logging.getLogger(__name__)
 _LOG_SECONDS = 1.2
 _FLUSH_SECONDS = 2.0
 _GRACE_SECONDS = 1.0
+# What a decision weighed is kept for all of a quiet gateway, and for 200 a second of a busy one.
+_EXPLAIN_EVERY_SECONDS = 0.005
 _HEALTH_NAMES = ("", "gateway-plugin")
 
 
@@ -92,14 +99,22 @@ class _Part(Protocol):
 class App:
     """One plugin process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, origins: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`origins`: where the value of each setting comes from."""
         self.settings = settings
+        self.origins = origins
         self.metrics = Metrics()
         self.replica_id = new_replica_id()
         self.pods = PodTable(time.monotonic, health=_pod_health(settings))
         self.router = Router(
-            self.pods, np.random.default_rng(), settings.target_candidates, settings.max_inflight_per_pod
+            self.pods,
+            np.random.default_rng(),
+            settings.target_candidates,
+            settings.max_inflight_per_pod,
+            explain_every_seconds=_EXPLAIN_EVERY_SECONDS,
         )
+        self.stories = Stories()
+        LineWriter().listen(self.stories)
         self.rules = _rules(settings)
         self.limiter = _limiter(settings)
         self.engine_keys = _engine_keys(settings)
@@ -107,7 +122,7 @@ class App:
         self.sharing = new_sharing(
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
         )
-        accountant = Accountant(self.limiter, self.pods, self.router, self.metrics, self.models.windows)
+        accountant = Accountant(self.limiter, self.pods, self.router, self.metrics, self.models.windows, self.stories)
         self.access_log = AccessLogService(accountant)
         self.processor = ExternalProcessor(self._services(), self.limiter, self.access_log.book_soon, _bounds(settings))
         self.access_log.on_finished = self.processor.parked.release
@@ -250,6 +265,7 @@ class App:
             may_wait=self.settings.queue_length > 0,
             outcomes_are_told=self.settings.accounting != "none",
             follows_responses=self.settings.accounting == "ext_proc",
+            stories=self.stories,
             names=self.models.live,
             engine_keys=self.engine_keys,
         )
@@ -278,6 +294,8 @@ class App:
             "Metrics, health and the state of routing.",
             # /debug/route takes whole requests.
             max_body_bytes=self.settings.grpc_max_message_bytes,
+            admin_token=self.settings.admin_token.get_secret_value(),
+            is_public=is_public_to_operators,
         )
         api.include_router(
             ops_router(
@@ -287,6 +305,8 @@ class App:
         for router in self.models.operators_routers():
             api.include_router(router)
         api.include_router(explain_router(self.router, self.rules, self.models.live))
+        shown = shown_settings(self.settings, self.origins)
+        api.include_router(debug_router(self.stories, self.pods, self.router.prefixes, lambda: shown))
         return api
 
     def _public_api(self) -> FastAPI:
@@ -328,7 +348,7 @@ class App:
             )
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, origins: Mapping[str, str] = MappingProxyType({})) -> None:
     """Runs the service until SIGTERM or SIGINT; a second one ends the draining. Raises StartError."""
 
     async def main() -> None:
@@ -339,7 +359,7 @@ def serve(settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        await App(settings).run(stopping, hurrying)
+        await App(settings, origins).run(stopping, hurrying)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
 from gateway_plugin.cli.users_command import users_cli
 from gateway_plugin.tools.bench.command import bench
 
@@ -19,6 +20,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware ro
 
 cli.add_typer(users_cli, name="users")
 cli.command()(bench)
+add_debug_commands(cli)
 
 ConfigFile = Annotated[
     Path | None,
@@ -30,16 +32,15 @@ ConfigFile = Annotated[
 def serve(config: ConfigFile = None) -> None:
     """Run the plugin: ext_proc for Envoy, and the HTTP APIs."""
     from gateway_plugin.app import process as app
+    from gateway_plugin.settings import log_lines
     from gateway_plugin.settings.start_error import StartError
 
     loaded = _load(config)
-    logging.basicConfig(
-        level=loaded.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_lines.configure(loaded.settings.log_level)
     for warning in loaded.warnings:
         logging.getLogger(__name__).warning(warning)
     try:
-        app.serve(loaded.settings)
+        app.serve(loaded.settings, loaded.origins)
     except StartError as error:
         _fail(str(error))
 
@@ -213,12 +214,13 @@ def explain(
     url: Annotated[str, typer.Option(help="Where the plugin's operations port is.")] = "http://127.0.0.1:8080",
     header: Annotated[list[str] | None, typer.Option("-H", help="As in curl: routing-strategy, user ... ")] = None,
     path: Annotated[str, typer.Option(help="The endpoint the body is meant for.")] = "/v1/chat/completions",
+    admin_token: AdminToken = "",
 ) -> None:
     """Show which pod a running plugin would choose for a request, and why; sends nothing to any pod."""
     from gateway_plugin.cli.explanation import ExplainError, fetch_explanation, print_explanation
 
     try:
-        print_explanation(fetch_explanation(url, request.read_bytes(), header or [], path))
+        print_explanation(fetch_explanation(url, request.read_bytes(), header or [], path, admin_token))
     except ExplainError as error:
         _fail(str(error))
 

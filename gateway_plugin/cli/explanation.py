@@ -17,15 +17,19 @@ class ExplainError(RuntimeError):
     """There is no explanation; the text says why."""
 
 
-def fetch_explanation(url: str, body: bytes, headers: list[str], path: str) -> dict[str, Any]:
+def fetch_explanation(url: str, body: bytes, headers: list[str], path: str, admin_token: str = "") -> dict[str, Any]:
     """The plugin's explanation of a request; raises ExplainError with the plugin's own words."""
-    sent = {"content-type": "application/json"}
+    sent = {"content-type": "application/json"} | _authorization(admin_token)
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon:
             raise ExplainError(f"-H {header!r}: a header is written name: value")
         sent[name.strip().lower()] = value.strip()
     return asyncio.run(_post(f"{url}/debug/route", body, sent, path))
+
+
+def _authorization(admin_token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {admin_token}"} if admin_token else {}
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str], path: str) -> dict[str, Any]:

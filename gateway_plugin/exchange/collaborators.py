@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.exchange.intent.request import Planner
 from gateway_plugin.exchange.intent.request_rules import wanted_headers
+from gateway_plugin.metrics.stories import Stories
 from gateway_plugin.models.catalogue.registry import PlainNames
 from gateway_plugin.settings.engine_keys import EngineKeys
 
@@ -39,6 +40,8 @@ class Services:
     """False when nobody will tell how exchanges ended."""
     follows_responses: bool = False
     """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
+    stories: Stories = field(default_factory=Stories)
+    """What is remembered of each request."""
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
     engine_keys: EngineKeys = field(default_factory=EngineKeys)

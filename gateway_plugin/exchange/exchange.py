@@ -72,6 +72,7 @@ class Exchange:
         self._key: KeyClaim | None = None
         self._page_headers: Mapping[str, str] = _NO_HEADERS
         self._request: KnownRequest | None = None
+        self._user = ""
         self._forward: Forward | None = None
         self._admission: Decision | None = None
         self._reached_a_pod = False
@@ -222,6 +223,7 @@ class Exchange:
 
     def _with_identity(self, headers: RequestHeaders, identity: Identity) -> Step:
         services = self._services
+        self._user = identity.user
         removed_headers: tuple[str, ...] = ()
         if headers.repeated:
             check_repeated(headers.repeated)
@@ -341,17 +343,34 @@ class Exchange:
         logger.debug("routed request_id=%s %r", self._request_id, self)
         self.phase, self._reached_a_pod = HELD, True
         forward.new_body = None
-        request.drop_body()
         branch = forward.booking.branch if forward.booking is not None else None
         services.metrics.sent_on(forward.model, plan.label, branch)
+        services.stories.sent_on(
+            forward.request_id,
+            forward.charge_id,
+            forward.user,
+            forward.model,
+            request.intent.path,
+            forward.strategy,
+            forward.booking,
+            request.prompt_tokens,
+            forward.reserved_tokens,
+            services.clock() - self._started_seconds,
+            self._admission,
+        )
+        request.drop_body()
         return reply
 
     def _reject(self, error: ApiError) -> Reply:
         self._close()
         self._request_id = self._request_id or self._services.new_id()
         self._services.metrics.rejections.labels(error.reason, str(error.status)).inc()
-        # Exhausted users come in floods; the counter above is enough of them.
-        level = logging.DEBUG if error.status == 429 else logging.INFO
-        logger.log(level, "rejected request_id=%s status=%d reason=%s", self._request_id, error.status, error.reason)
+        self._tell_refusal(error)
         family = self._services.rules.endpoints.family_of(self._path)
         return replies.rejection(error, family, self._request_id, self._page_headers)
+
+    def _tell_refusal(self, error: ApiError) -> None:
+        model = self._request.model_named if self._request is not None else ""
+        self._services.stories.refuse(
+            self._request_id, self._user, model, self._path, error.status, error.reason, error.message, self.source
+        )

@@ -119,6 +119,16 @@ class KnownRequest:
         """As the client names it; what is behind the name is not the client's business."""
         return self.target.asked
 
+    @property
+    def model_named(self) -> str:
+        """The same, as far as it is known; perhaps empty."""
+        return self._head.model if self._head is not None else self.intent.model
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Estimated; 0 where nobody read the body, and after it was dropped."""
+        return int(self._prompt.tokens) if self._prompt is not None else 0
+
     def forward(self, page_headers: Mapping[str, str]) -> Forward:
         """What goes along with it to a pod, as far as that is known before one is chosen."""
         services, intent, target = self._services, self.intent, self.target

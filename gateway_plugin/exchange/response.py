@@ -127,6 +127,8 @@ class FollowedResponse:
             reserved_tokens=forward.reserved_tokens,
             prompt_tokens_estimate=forward.prompt_tokens_estimate,
             uncounted=forward.uncounted,
+            request_id=forward.request_id,
+            strategy=forward.strategy,
             tokens=self._reader.tokens() if self._reader is not None else {},
         )
 

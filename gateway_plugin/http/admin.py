@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PUBLIC = frozenset({"/v1/models", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
+_PROBED = frozenset({"/metrics", "/healthz", "/readyz"})
 _bearer = HTTPBearer(auto_error=False, scheme_name="admin_token", description="the setting `admin_token`")
 
 
@@ -60,6 +61,11 @@ def admin_check(token: str) -> Callable[[Mapping[str, str]], None]:
 def is_public(path: str) -> bool:
     """Whether everybody may call it: models, which have rules of their own, and the description of the API."""
     return path in _PUBLIC or path.startswith("/v1/models/")
+
+
+def is_public_to_operators(path: str) -> bool:
+    """The same of the operations port: what scrapers and probes ask, and the models, as ever."""
+    return path in _PROBED or is_public(path)
 
 
 def is_beyond_loopback(host: str) -> bool:

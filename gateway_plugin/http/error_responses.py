@@ -8,16 +8,24 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from gateway_plugin.http.admin import admin_check, is_public
+from gateway_plugin.http.admin import admin_check
+from gateway_plugin.http.admin import is_public as is_public_by_default
 from gateway_plugin.http.gate import MAX_BODY_BYTES, Gate
 from gateway_plugin.openai.errors import ApiError, error_body
 from ratelimit import CorruptUserRecord, InvalidUserName, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
-def new_app(title: str, description: str, *, admin_token: str = "", max_body_bytes: int = MAX_BODY_BYTES) -> FastAPI:
+def new_app(
+    title: str,
+    description: str,
+    *,
+    admin_token: str = "",
+    max_body_bytes: int = MAX_BODY_BYTES,
+    is_public: Callable[[str], bool] = is_public_by_default,
+) -> FastAPI:
     """A FastAPI application whose every error has the OpenAI shape, behind a gate. With an admin token, only what is
     public can be called without it."""
     app = FastAPI(title=title, description=description, version="1")

@@ -7,6 +7,7 @@ A body is read here, whole, and handed on as one message. Paths that are public 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -101,7 +102,7 @@ class Gate:
 
 def _with_id(request_id: str, send: Send) -> Send:
     if not is_well_formed_id(request_id):
-        return send
+        request_id = secrets.token_hex(16)
     headers = [(b"x-request-id", request_id.encode()), (b"request-id", request_id.encode())]
 
     async def send_with_id(message: Message) -> None:

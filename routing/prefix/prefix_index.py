@@ -144,6 +144,11 @@ class PrefixIndex:
         pod.capacity_tokens = tokens
         self._evict(pod, tokens, math.inf)
 
+    def held(self, row: int) -> tuple[int, int, float]:
+        """Blocks, tokens, and the capacity in tokens, of the row's pod."""
+        pod = self._rows.get(row)
+        return (len(pod.blocks), pod.tokens, pod.capacity_tokens) if pod else (0, 0, self._capacity_tokens)
+
     def drop_row(self, row: int) -> None:
         """The row's pod has gone or restarted."""
         pod = self._rows.pop(row, None)

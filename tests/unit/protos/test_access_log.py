@@ -16,7 +16,7 @@ from protos.encoding import field
 from protos.envoy_log_pb2 import AccessLog
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-NAMES = ("user", "model", "targets", "strategy")
+NAMES = ("user", "model", "targets", "request_id", "strategy")
 COUNTS = ("reserved_tokens", "prompt_tokens_estimate")
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 NUMBERS = st.integers(0, 2**52) | st.sampled_from([-1.0, 2.0**60, 0.5])
@@ -81,6 +81,8 @@ def test_what_is_put_into_an_entry_is_read(
         flags=frozenset({"downstream_remote_reset"} if left else ()),
         reserved_tokens=counted(ours.get("reserved_tokens")) or 0,
         prompt_tokens_estimate=counted(ours.get("prompt_tokens_estimate")) or 0,
+        request_id=ours.get("request_id", ""),
+        strategy=ours.get("strategy", ""),
         tokens={name: count for name in TOKENS if (count := counted((usage or {}).get(name))) is not None},
     )
 

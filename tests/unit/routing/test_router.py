@@ -65,6 +65,25 @@ def test_a_mistake_of_who_learns_of_a_booking_leaves_no_lease():
     assert site.pods.view("m").inflight_requests.sum() == 0
 
 
+def test_a_booking_tells_what_was_weighed_at_most_so_often():
+    site = Site()
+    site.router = Router(site.pods, np.random.default_rng(3), candidates=1, explain_every_seconds=1.0)
+    told = []
+    for now in (0.0, 0.5, 0.9, 1.0, 1.5):
+        site.now = now
+        booking = site.book("prefix-cache-and-load", str(now), **PROMPT)
+        assert len(booking.pods) == 1
+        told.append(len(booking.weighed))
+        if booking.weighed:
+            first, second = booking.weighed
+            assert first.pod == booking.pods[0]
+            assert first.cost <= second.cost
+            assert first.cost == pytest.approx(sum(first.terms))
+            assert len(first.names) == len(first.terms)
+    assert told == [2, 0, 0, 2, 0]
+    assert Site().book("random").weighed == ()
+
+
 def test_a_burst_of_one_prompt_finds_itself_at_once():
     site = Site()
     first = site.book("prefix-cache", "a", **PROMPT)

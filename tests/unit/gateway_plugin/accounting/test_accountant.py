@@ -187,6 +187,8 @@ def test_entries_are_parsed():
         targets=("10.0.0.1:8000", "[fd00::1]:8000"),
         flags=frozenset({"upstream_protocol_error"}),
         details="upstream_reset_after_response_started{protocol_error}",
+        request_id="r",
+        strategy="random",
         tokens={"total_tokens": 7, "prompt_tokens": 3},
     )
 

@@ -96,10 +96,13 @@ async def test_a_body_that_does_not_come_is_given_up(looptime):
 
 
 async def test_answers_say_the_requests_id():
-    for own, said in ((b"mine-1", b"mine-1"), (b"a b", None)):
+    for own, is_kept in ((b"mine-1", True), (b"a b", False), (b"", False)):
         client = Client(iter([]))
         _, headers, _ = await client.post(new_api(), "/v1/users", (b"x-request-id", own))
-        assert (headers.get(b"x-request-id"), headers.get(b"request-id")) == (said, said)
+        said = headers[b"x-request-id"]
+        assert said == headers[b"request-id"]
+        assert (said == own) is is_kept
+        assert len(said) == (len(own) if is_kept else 32)
 
 
 async def test_a_body_within_bounds_arrives():
