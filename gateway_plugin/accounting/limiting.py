@@ -41,6 +41,7 @@ from ratelimit.users.key_owners import KeyOwners
 from ratelimit.users.known_users import KnownUsers
 from ratelimit.users.user_cache import UserCache
 from ratelimit.users.user_changes import UserChanges
+from ratelimit.windows.decision import UNKNOWN_USER
 from ratelimit.windows.exhausted import ExhaustedUsers, scope_of
 from ratelimit.windows.limits import source_record
 
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
 _SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED)
 
 
@@ -78,6 +78,9 @@ class Limiting:
         self.limits: LimitStore
         self.resilient: ResilientLimits | None = None
         self.exhausted: ExhaustedUsers | None = None
+        self.refusal: Callable[[Subject, str], Decision | None] = self._refusal
+        """Of a subject and a model, that still holds, without asking anybody: a user is gone, or has spent all."""
+        self._known = KnownUsers(time.monotonic)
         self._users: UserCache | None = None
         self._guard: StoreGuard | None = None
         self._changes: UserChanges | None = None
@@ -89,6 +92,7 @@ class Limiting:
             self._use_redis(settings)
         else:
             self.store = self.limits = MemoryStore(time.monotonic, self.defaults, wall_clock=time.time)
+            self.refusal = self.store.refusal
         self.admit: Callable[[Admission], Decision | Awaitable[Decision]] = self.limits.admit
         """As `LimitStore.admit`; a lasting refusal is remembered."""
 
@@ -96,7 +100,7 @@ class Limiting:
         store = RedisStore.from_url(
             settings.effective_redis_url, self.defaults, timeout_seconds=settings.redis_timeout_seconds
         )
-        rng, known = random.Random(), KnownUsers(time.monotonic)
+        rng, known = random.Random(), self._known
         guard = StoreGuard(
             store.ping, time.monotonic, rng, name=store.address, timeout_seconds=settings.limiter_timeout_seconds
         )
@@ -147,15 +151,26 @@ class Limiting:
         """How many replicas share the store, this one included, as far as is known."""
         return self._replicas.seen if self._replicas is not None else 1
 
-    def refusal(self, subject: Subject, model: str) -> Decision | None:
-        """A refusal that still holds, without asking anybody: a user is gone, or has spent all."""
+    def _refusal(self, subject: Subject, model: str) -> Decision | None:
         if not isinstance(subject, Source) and self._is_missing(subject):
-            return _UNKNOWN_USER
+            return UNKNOWN_USER
         return self.exhausted.refusal(subject, model) if self.exhausted is not None else None
 
     def _is_missing(self, user: str) -> bool:
         known = self._users.peek(user) if self._users is not None else None
         return known is not None and known.record is None
+
+    def is_known(self, user: str) -> bool:
+        """Whether the user was heard of in the last hour; whoever is gone since then is refused by the admission."""
+        known = self._known.get(user)
+        return known is not None and known.record is not None
+
+    async def has_user(self, user: str) -> bool:
+        """Whether there is such a user; true, too, where that cannot be told now: the admission decides then."""
+        try:
+            return await self.record_of(user) is not None
+        except (StoreUnavailable, CorruptUserRecord):
+            return True
 
     def _refused(self, admission: Admission, decision: Decision) -> None:
         if decision.outcome not in _SPENT or self._users is None:

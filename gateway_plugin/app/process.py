@@ -64,7 +64,7 @@ from gateway_plugin.settings.engine_keys import EngineKeys, EngineKeysError, rea
 from gateway_plugin.settings.settings import API_KEY, HEADER
 from gateway_plugin.settings.shown_settings import shown_settings
 from gateway_plugin.settings.start_error import StartError
-from ratelimit import RedisStore, StoreUnavailable
+from ratelimit import MemoryStore, RedisStore, StoreUnavailable
 from ratelimit.outage.breaker import BreakerState
 from routing.pods.circuit import CircuitSettings
 from routing.pods.pod_health import PodHealth
@@ -260,7 +260,8 @@ class App:
             self.metrics,
             partial(new_charge_id, self.replica_id),
             time.perf_counter,
-            self.limiter.refusal if self.limiter.exhausted is not None else None,
+            self.limiter.refusal,
+            is_known=None if isinstance(self.limiter.store, MemoryStore) else self.limiter.is_known,
             listeners_refusal=self.models.listeners.refusal,
             may_wait=self.settings.queue_length > 0,
             outcomes_are_told=self.settings.accounting != "none",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from gateway_plugin.exchange.exchange import Exchange
 from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, WAITING
-from gateway_plugin.exchange.steps import Admit, Identify, Unpack, WaitForRoom
+from gateway_plugin.exchange.steps import Admit, FindUser, Identify, Unpack, WaitForRoom
 from gateway_plugin.exchange.uploads import announced_bytes
 from gateway_plugin.grpc.calls import INTERNAL, UNAVAILABLE, TooMuch
 from gateway_plugin.openai.errors import ApiError
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from gateway_plugin.exchange.waiting import WaitingRoom
     from gateway_plugin.grpc.calls import Call
 
-    # A decision of the limiter, the owner of a key, or a body.
-    Answer = Decision | str | bytes | None
+    # A decision of the limiter, the owner of a key, whether there is a user, or a body.
+    Answer = Decision | str | bool | bytes | None
 
 A = TypeVar("A")
 
 logger = logging.getLogger(__name__)
 
-_QUESTIONS = (Admit, Identify, Unpack, WaitForRoom)
+_QUESTIONS = (Admit, Identify, FindUser, Unpack, WaitForRoom)
 
 
 class Processor(Protocol):
@@ -198,7 +198,7 @@ class ProcessCall:
         self._uploading = False
         self._processor.uploads.leave(self)
 
-    def _ask(self, step: Admit | Identify | Unpack | WaitForRoom) -> Step | None:
+    def _ask(self, step: Admit | Identify | FindUser | Unpack | WaitForRoom) -> Step | None:
         """The next step, or None when the answer comes later."""
         if isinstance(step, Admit):
             decision = self._processor.limiter.admit(step.admission)
@@ -207,6 +207,8 @@ class ProcessCall:
             self._wait_for(decision)
         elif isinstance(step, Identify):
             self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256, step.source))
+        elif isinstance(step, FindUser):
+            self._wait_for(self._processor.limiter.has_user(step.user))
         elif isinstance(step, Unpack):
             self._wait_for(self._processor.unpacked.unpacked(step.unpacking))
         elif not self._processor.waiting.enter(step.model, step.turn, self):
@@ -234,6 +236,8 @@ class ProcessCall:
         answer = asked.result()
         if isinstance(answer, bytes):
             return self._unpacked(answer)
+        if isinstance(answer, bool):
+            return self._exchange.user_found(answer)
         return self._exchange.admitted(answer) if isinstance(answer, Decision) else self._exchange.identified(answer)
 
     def _unpacked(self, body: bytes) -> Step:

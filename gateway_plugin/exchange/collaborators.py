@@ -32,6 +32,9 @@ class Services:
     clock: Callable[[], float]
     refusal: Callable[[Subject, str], Decision | None] | None = None
     """A refusal of a subject (for a model) that still holds, without asking anybody; None: nobody remembers any."""
+    is_known: Callable[[str], bool] | None = None
+    """Whether a user was heard of; of others it is asked whether they exist before their bodies are. None: nobody can
+    be asked, or `refusal` knows."""
     listeners_refusal: Callable[[str], str] | None = None
     """Why no client of a source may listen to events now, so that floods of such requests end here; empty: it may."""
     may_wait: bool = False

@@ -28,11 +28,22 @@ from gateway_plugin.exchange.known_request import KnownRequest
 from gateway_plugin.exchange.phases import ADMITTING, BODY, DONE, HEADERS, HELD, IDENTIFYING, UNPACKING, WAITING
 from gateway_plugin.exchange.replies import decision_headers
 from gateway_plugin.exchange.response import FollowedResponse, followed
-from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, Ending, Identify, Reply, Step, Unpack, WaitForRoom
+from gateway_plugin.exchange.steps import (
+    NOTHING_LEFT,
+    Admit,
+    Ending,
+    FindUser,
+    Identify,
+    Reply,
+    Step,
+    Unpack,
+    WaitForRoom,
+)
 from gateway_plugin.openai.errors import ApiError
 from protos import ext_proc
 from protos.ext_proc import Mode
 from ratelimit import Outcome
+from ratelimit.windows.decision import UNKNOWN_USER
 from routing.router import NoReadyPodError, SaturatedError, UnknownModelError
 from routing.strategies.session_affinity import SessionAffinity, token_of
 
@@ -89,6 +100,10 @@ class Exchange:
     def identified(self, key_owner: str | None) -> Step:
         """The answer to `Identify`: whose key it is, None for nobody's."""
         return self._run(self._on_identified, key_owner)
+
+    def user_found(self, exists: bool) -> Step:
+        """The answer to `FindUser`."""
+        return self._run(self._on_user, exists)
 
     def unpacked(self, body: bytes) -> Step:
         """The answer to `Unpack`."""
@@ -243,8 +258,21 @@ class Exchange:
             self._check_exhausted(request)
         elif request.aim_by_headers():
             return self._admit(request)
-        if not self._has_body or not intent.wants_body:
+        # Also where it says nothing: what streams by is in nobody's books.
+        if not self._has_body:
             return self._on_body(b"")
+        if services.is_known is not None and request.is_named_by_header and not services.is_known(identity.user):
+            self.phase = IDENTIFYING
+            return FindUser(identity.user)
+        return self._ask_for_body()
+
+    def _on_user(self, exists: bool) -> Step:
+        if not exists:
+            raise self._known.refusal_at_once(UNKNOWN_USER)
+        return self._ask_for_body()
+
+    def _ask_for_body(self) -> Reply:
+        services = self._services
         self.phase = BODY
         sees_response = services.follows_responses or services.names.restores_names()
         return replies.ASK_FOR_BODY_AND_RESPONSE if sees_response else replies.ASK_FOR_BODY

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway_plugin.exchange.intent import rejections
-from gateway_plugin.exchange.intent.identity import AUTHORIZATION, KeyOwner, fairness_key, subject_of
+from gateway_plugin.exchange.intent.identity import AUTHORIZATION, KeyOwner, NamedUser, fairness_key, subject_of
 from gateway_plugin.exchange.intent.kept_responses import (
     BELOW_COLLECTION,
     KEEPING_ENGINES,
@@ -113,6 +113,11 @@ class KnownRequest:
     def drop_body(self) -> None:
         """It has gone on to a pod."""
         self._body, self._prompt = b"", None
+
+    @property
+    def is_named_by_header(self) -> bool:
+        """Whether it counts against a user of whom nobody has proven that there is one."""
+        return self.subject is not None and isinstance(self.identity, NamedUser)
 
     @property
     def model_asked(self) -> str:

@@ -1,7 +1,8 @@
 """The phases of an exchange, and what leads from one to the next.
 
 HEADERS     --request_headers--> IDENTIFYING | BODY | ADMITTING | HELD | DONE
-IDENTIFYING --identified-------> BODY | ADMITTING | HELD
+IDENTIFYING --identified-------> IDENTIFYING | BODY | ADMITTING | HELD
+IDENTIFYING --user_found-------> BODY
 BODY        --request_body-----> UNPACKING | ADMITTING | HELD
 UNPACKING   --unpacked---------> ADMITTING | HELD
 ADMITTING   --admitted---------> HELD | WAITING

@@ -31,6 +31,12 @@ class Identify(msgspec.Struct, frozen=True):
     """Where the request comes from."""
 
 
+class FindUser(msgspec.Struct, frozen=True):
+    """Find out whether there is a user of this name, then call `user_found` or `refused`."""
+
+    user: str
+
+
 class Unpack(msgspec.Struct, frozen=True):
     """Let another thread finish this, then call `unpacked` or `refused`."""
 
@@ -51,7 +57,7 @@ class WaitForRoom(msgspec.Struct, frozen=True):
     """Who takes turns with others."""
 
 
-Step = Reply | Identify | Unpack | Admit | WaitForRoom
+Step = Reply | Identify | FindUser | Unpack | Admit | WaitForRoom
 
 
 class Ending(msgspec.Struct, frozen=True):

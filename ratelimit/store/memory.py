@@ -13,7 +13,7 @@ from ratelimit.users.subjects import Source, check_subject
 from ratelimit.users.users import UserRecord, check_user_name
 from ratelimit.windows.admission import Question, Scope, account, judge, override_of, refused_by_record, wait_seconds
 from ratelimit.windows.charges import Charges, Closed, Open
-from ratelimit.windows.decision import Admission, Decision, Outcome, Settlement, Usage
+from ratelimit.windows.decision import UNKNOWN_USER, Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.windows.expected import expected
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
 from ratelimit.windows.spending import Accounts, LastLengths, ModelRates, Slots
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ratelimit.windows.expected import Expected
     from ratelimit.windows.limits import Limits
     from ratelimit.windows.spending import Spent
-
-_UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
 
 
 class _Known(NamedTuple):
@@ -74,11 +72,15 @@ class MemoryStore(MemoryKeys):
         known = self._known(admission.subject)
         if known is None:
             check_subject(admission.subject)
-            return _UNKNOWN_USER
+            return UNKNOWN_USER
         refusal = refused_by_record(known.record, admission.model, admission.other_names)
         if refusal:
             return Decision(refusal, None)
         return self._judge(admission, known, self._clock())
+
+    def refusal(self, subject: Subject, model: str) -> Decision | None:
+        """What can be said before an admission: that there is no such user."""
+        return None if self._known(subject) is not None else UNKNOWN_USER
 
     def _known(self, subject: Subject) -> _Known | None:
         return self._every_source if isinstance(subject, Source) else self._users.get(subject)

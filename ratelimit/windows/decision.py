@@ -62,6 +62,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     tokens_reset_seconds: float = 0.0
 
 
+UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
+
+
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The tokens that an exchange turned out to cost, and what its admission had reserved of them.
 

@@ -114,11 +114,6 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
         return self.content_encoding not in ("", "identity")
 
     @property
-    def wants_body(self) -> bool:
-        """Whether a body can say anything here."""
-        return self.endpoint is not None and self.endpoint.body is not _NONE
-
-    @property
     def makes_response(self) -> bool:
         """Whether the answer is a response that its pod keeps."""
         return self.endpoint is not None and self.endpoint.body is _RESPONSES

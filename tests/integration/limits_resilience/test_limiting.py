@@ -43,7 +43,8 @@ async def opened(url: str, **settings: float) -> AsyncIterator[Limiting]:
 
 @pytest.fixture
 async def limiting(valkey):
-    async with opened(valkey.url) as limiting:
+    # A busy machine is no outage.
+    async with opened(valkey.url, limiter_timeout_seconds=1, redis_timeout_seconds=2) as limiting:
         yield limiting
 
 
@@ -84,6 +85,28 @@ async def test_who_was_unknown_a_moment_ago_is_refused_without_asking(limiting: 
     assert limiting.refusal(Source("10.0.0.1"), "m") is None
     monkeypatch.setattr("ratelimit.users.user_cache.FRESH_ABSENT_SECONDS", 0.0)
     assert limiting.refusal("nobody", "m") is None, "who was made meanwhile is found"
+
+
+async def test_who_was_never_heard_of_is_looked_for_once(limiting: Limiting, monkeypatch):
+    await limiting.store.create(UserRecord("lgy"))
+    assert not limiting.is_known("lgy")
+    assert [await limiting.has_user(name) for name in ("lgy", "nobody")] == [True, False]
+    assert (limiting.is_known("lgy"), limiting.is_known("nobody")) == (True, False)
+    assert limiting.refusal("nobody", "m") == Decision(Outcome.UNKNOWN_USER, None)
+
+    async def away(name: str) -> None:
+        raise StoreUnavailable("redis", "away")
+
+    monkeypatch.setattr(limiting, "record_of", away)
+    assert await limiting.has_user("other"), "nobody can tell: the admission decides"
+
+
+async def test_the_memory_store_knows_all_users():
+    async with opened("") as memory:
+        await memory.store.create(UserRecord("lgy"))
+        assert memory.refusal("lgy", "m") is None
+        assert memory.refusal("nobody", "m") == Decision(Outcome.UNKNOWN_USER, None)
+        assert memory.refusal(Source("10.0.0.1"), "m") is None
 
 
 async def test_a_change_of_a_user_forgets_nothing_of_what_it_has_spent(valkey: Valkey):

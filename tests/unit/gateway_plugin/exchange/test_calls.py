@@ -44,6 +44,9 @@ class FakeLimiter:
         self.answers.append(asyncio.get_running_loop().create_future())
         return self.answers[-1]
 
+    async def has_user(self, user: str) -> bool:
+        return user == "kim"
+
     async def give_back(self, back: GiveBack) -> None:
         self.given_back.append(back)
 
@@ -322,3 +325,19 @@ async def test_whatever_a_client_waits_for_its_leaving_leaves_nothing(
         holder.ended()
     assert (process.inflight(), process.processor.open_exchanges) == (0, 0)
     assert process.processor.idle.is_set()
+
+
+async def test_a_user_is_looked_for_before_the_body_is_asked_for():
+    process = Process()
+    process.processor.services = replace(process.services, is_known=lambda _: False)
+    asked = {}
+    for user in ("kim", "nobody"):
+        call, handler = process.begin()
+        busy = handler.received(headers(user=user))
+        assert busy is not None
+        assert not call.sent
+        await busy
+        asked[user] = call.sent[0].mode_override.request_body_mode, call.sent[0].immediate_response.status.code
+        handler.ended()
+    assert asked == {"kim": (2, 0), "nobody": (0, 401)}
+    assert not process.processor.uploads.waiting

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway_plugin.exchange.intent.identity import IdentityRules
-from gateway_plugin.exchange.steps import Admit, Identify
+from gateway_plugin.exchange.steps import Admit, FindUser, Identify
 from ratelimit import Decision, Limits, Outcome, Source
 from routing.spec import ClusterState
 from tests.unit.gateway_plugin.exchange.bench import ADMITTED, LIMITS, Bench, body, error, headers, mutation, reply
@@ -156,6 +157,33 @@ def test_an_exhausted_user_is_refused_before_the_body_is_read():
     status, found, _ = error(bench.exchange().receive(headers(user="lgy")))
     assert (status, found["message"]) == (429, "user: lgy has exceeded RPM: 3")
     assert not reply(bench.exchange().receive(headers(user="kim"))).final
+
+
+def test_whether_there_is_such_a_user_is_asked_before_the_body_is():
+    bench = Bench(default_strategy="random")
+    known = {"kim"}
+    bench.services = replace(bench.services, is_known=known.__contains__)
+    assert not reply(bench.exchange().receive(headers(user="kim"))).final, "heard of"
+    for exists in (True, False):
+        exchange = bench.exchange()
+        step = exchange.receive(headers(user="lgy"))
+        assert step == FindUser("lgy")
+        assert bench.exchange().receive(headers(True, user="lgy", model="m")) != step, "no body, no question"
+        if exists:
+            assert reply(exchange.user_found(exists)).message.mode_override.request_body_mode == 2
+            assert isinstance(exchange.receive(body()), Admit)
+        else:
+            status, found, _ = error(exchange.user_found(exists))
+            assert (status, found["code"]) == (401, "invalid_user")
+
+
+def test_whoever_has_proven_who_they_are_is_not_asked_for():
+    bench = Bench(default_strategy="random", identity=KEYS)
+    bench.services = replace(bench.services, is_known=lambda _: False)
+    exchange = bench.exchange()
+    exchange.receive(headers(authorization=f"Bearer {KEY}"))
+    assert not reply(exchange.identified("kim")).final
+    assert not reply(bench.exchange().receive(headers())).final, "and nobody has no name"
 
 
 def test_where_nobody_is_limited_a_user_costs_nothing():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway_plugin.exchange.intent.identity import UNKNOWN
 from gateway_plugin.exchange.uploads import UNKNOWN_LENGTH_BYTES, UploadBounds, Uploads, announced_bytes
 from gateway_plugin.grpc.calls import TooMuch
+from gateway_plugin.openai.response_ids import new_response_id
 from tests.unit.gateway_plugin.exchange.bench import body, headers
 from tests.unit.gateway_plugin.exchange.test_calls import Process, status_of
 
@@ -104,6 +105,23 @@ async def test_who_announces_too_much_is_refused_before_a_byte_is_sent():
         return status_of(call)
 
     assert [sent("15000000"), sent("15000000"), sent("500")] == [0, 503, 0]
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("/v1/responses/{id}", "DELETE"), ("/v1/responses/{id}/cancel", "POST")],
+)
+async def test_a_body_is_counted_also_where_it_says_nothing(path: str, method: str):
+    process = Process(uploads=UploadBounds(per_source=1))
+
+    def sent() -> tuple[int, int]:
+        call, handler = process.begin()
+        kept = new_response_id("10.0.0.1:8000", "lgy", "id")
+        asked = {":path": path.format(id=kept), ":method": method, "user": "lgy", "content-length": "500"}
+        handler.received(headers(x_forwarded_for="10.9.9.9", **asked))
+        return status_of(call), len(process.processor.uploads.waiting)
+
+    assert [sent(), sent()] == [(0, 1), (503, 1)]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from("abc"))))
