@@ -183,14 +183,13 @@ async def measure(arguments: argparse.Namespace, profiles: dict[str, cProfile.Pr
     with contextlib.ExitStack() as stack:
         redis_url = stack.enter_context(_valkey()) if arguments.limits == "valkey" else ""
         # Pods are told to it directly; the file is never read.
-        settings = Settings(
-            default_strategy=arguments.strategy,
-            endpoints_file=Path("none"),
-            redis_url=redis_url,
-            redis_timeout_seconds=5,
-            limiter_timeout_seconds=5,
-        )
-        app = App(settings)
+        settings = {
+            "pods": {"endpoints_file": "none"},
+            "redis": {"url": redis_url, "timeout_seconds": 5},
+            "routing": {"default_strategy": arguments.strategy},
+            "users": {"limiter_timeout_seconds": 5},
+        }
+        app = App(Settings.model_validate(settings))
         pods = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",), uid=str(i)) for i in range(arguments.pods))
         app.models.known.discovered(ClusterState(pods, frozenset()))
         for number in range(USERS):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway_plugin.app import process as app
-from gateway_plugin.settings.settings import load
+from gateway_plugin.settings.loading import load
 
 if TYPE_CHECKING:
     from gateway_plugin.app.process import _Part

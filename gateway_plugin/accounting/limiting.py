@@ -73,7 +73,9 @@ class Limiting:
     """Admissions, key owners, and the background work behind them. Raises ValueError for a URL that is none."""
 
     def __init__(self, settings: Settings) -> None:
-        self.defaults = LimitDefaults(settings.default_rpm, settings.default_tokens_per_request, settings.anonymous_rpm)
+        self.defaults = LimitDefaults(
+            settings.users.default_rpm, settings.users.default_tokens_per_request, settings.identity.anonymous_rpm
+        )
         self.store: MemoryStore | RedisStore
         self.limits: LimitStore
         self.resilient: ResilientLimits | None = None
@@ -88,7 +90,7 @@ class Limiting:
         self._news: SpentNews | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self._owners: KeyOwners | None = None
-        if settings.effective_redis_url:
+        if settings.redis.effective_url:
             self._use_redis(settings)
         else:
             self.store = self.limits = MemoryStore(time.monotonic, self.defaults, wall_clock=time.time)
@@ -98,20 +100,20 @@ class Limiting:
 
     def _use_redis(self, settings: Settings) -> None:
         store = RedisStore.from_url(
-            settings.effective_redis_url, self.defaults, timeout_seconds=settings.redis_timeout_seconds
+            settings.redis.effective_url, self.defaults, timeout_seconds=settings.redis.timeout_seconds
         )
         rng, known = random.Random(), self._known
         guard = StoreGuard(
-            store.ping, time.monotonic, rng, name=store.address, timeout_seconds=settings.limiter_timeout_seconds
+            store.ping, time.monotonic, rng, name=store.address, timeout_seconds=settings.users.limiter_timeout_seconds
         )
-        replicas = self._replicas = Replicas(store, f"{settings.replica}-{secrets.token_hex(4)}")
+        replicas = self._replicas = Replicas(store, f"{settings.process.replica}-{secrets.token_hex(4)}")
         last_spent = store.last_spent = LastSpent(time.monotonic)
         local = LocalLimits(
             time.monotonic, known, lambda: Part(replicas.seen, replicas.rank), self.defaults, last_spent=last_spent
         )
-        policy = StoreDown(settings.store_down)
+        policy = StoreDown(settings.users.store_down)
         # No batch is asked for longer than any call may take, nor given up while somebody waits for it.
-        timeout_seconds = min(settings.redis_timeout_seconds, 2 * settings.limiter_timeout_seconds)
+        timeout_seconds = min(settings.redis.timeout_seconds, 2 * settings.users.limiter_timeout_seconds)
         batching = BatchingLimits(store, timeout_seconds=timeout_seconds)
         self.resilient = ResilientLimits(batching, guard, known, local, time.monotonic, policy, last_spent=last_spent)
         self.exhausted = ExhaustedUsers(time.monotonic)

@@ -63,15 +63,15 @@ class ModelService:
         """Of events, on the public port."""
         self._settings = settings
         self._poller = ModelPoller(
-            table, self.known, random.Random(), settings.models_poll_seconds or 1.0, keys=engine_keys
+            table, self.known, random.Random(), settings.models.poll_seconds or 1.0, keys=engine_keys
         )
         self._pages = Pages(FigureBook(table, self.windows, metrics.in_flight_by_model))
-        describer = Describer(settings.models_owned_by, settings.gpu_label_keys)
+        describer = Describer(settings.models.owned_by, settings.pods.gpu_label_keys)
         self.live = LiveCatalogue(
-            Catalogue(time.time, settings.models_keep_seconds, describer),
-            Sources(table, self.known, is_synced, lambda: self._poller.settled or not settings.models_poll_seconds),
+            Catalogue(time.time, settings.models.keep_seconds, describer),
+            Sources(table, self.known, is_synced, lambda: self._poller.settled or not settings.models.poll_seconds),
             _store(settings),
-            f"{settings.replica}-{secrets.token_hex(4)}",
+            f"{settings.process.replica}-{secrets.token_hex(4)}",
         )
         metrics.registry.register(CatalogueCollector(self.live))
         self.live.removed.append(metrics.forget_model)
@@ -82,9 +82,9 @@ class ModelService:
     async def load(self) -> None:
         """Before the first answer; call it when the first pods are known."""
         settings = self._settings
-        sender = http_sender(settings.webhook_timeout_seconds, private=settings.webhook_private_targets)
+        sender = http_sender(settings.webhooks.timeout_seconds, private=settings.webhooks.private_targets)
         self._send = await self._open.enter_async_context(sender)
-        patience = Patience(settings.webhook_attempts)
+        patience = Patience(settings.webhooks.attempts)
         self.live.dispatcher = Dispatcher(self._send, self._letters.bury, random.Random(), patience)
         await self.live.load()
 
@@ -92,7 +92,7 @@ class ModelService:
         """Follows pods, engines and other replicas until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.live.run())
-            if self._settings.models_poll_seconds:
+            if self._settings.models.poll_seconds:
                 group.create_task(self._poller.run())
 
     def stop_streams(self) -> None:
@@ -109,9 +109,9 @@ class ModelService:
     def public_routers(self, rules: Rules, limiter: Limiting) -> list[APIRouter]:
         """For everybody, each as far as they may see; registry and webhooks for the operator."""
         assert self._send is not None
-        token = self._settings.admin_token.get_secret_value()
+        token = self._settings.identity.admin_token.get_secret_value()
         viewers = Viewers(rules, limiter, token)
-        private = self._settings.webhook_private_targets
+        private = self._settings.webhooks.private_targets
         return [
             model_events_router(self.live.events, viewers.of, self.listeners, rules.identity.trusted_hops),
             models_router(self.live, self._pages, viewers.of),
@@ -128,8 +128,8 @@ class ModelService:
 
 
 def _store(settings: Settings) -> CatalogueStore:
-    if settings.effective_redis_url:
-        return RedisCatalogueStore(settings.effective_redis_url, settings.redis_timeout_seconds)
-    if settings.models_file is not None:
-        return FileCatalogueStore(settings.models_file)
+    if settings.redis.effective_url:
+        return RedisCatalogueStore(settings.redis.effective_url, settings.redis.timeout_seconds)
+    if settings.models.file is not None:
+        return FileCatalogueStore(settings.models.file)
     return MemoryCatalogueStore()

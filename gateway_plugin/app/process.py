@@ -61,7 +61,7 @@ from gateway_plugin.pods.engines.scraper import Scraper
 from gateway_plugin.pods.node import EndpointsError
 from gateway_plugin.pods.source import new_discovery
 from gateway_plugin.settings.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
-from gateway_plugin.settings.settings import API_KEY, HEADER
+from gateway_plugin.settings.identity_settings import API_KEY, HEADER
 from gateway_plugin.settings.shown_settings import shown_settings
 from gateway_plugin.settings.start_error import StartError
 from ratelimit import MemoryStore, RedisStore, StoreUnavailable
@@ -77,7 +77,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from gateway_plugin.pods.source import Discovery
+    from gateway_plugin.settings.engine_settings import EngineSettings
+    from gateway_plugin.settings.identity_settings import IdentitySettings
+    from gateway_plugin.settings.routing_settings import RoutingSettings
     from gateway_plugin.settings.settings import Settings
+    from gateway_plugin.settings.tls_settings import TlsSettings
 
 logger = logging.getLogger(__name__)
 
@@ -105,19 +109,19 @@ class App:
         self.origins = origins
         self.metrics = Metrics()
         self.replica_id = new_replica_id()
-        self.pods = PodTable(time.monotonic, health=_pod_health(settings))
+        self.pods = PodTable(time.monotonic, health=_pod_health(settings.routing))
         self.router = Router(
             self.pods,
             np.random.default_rng(),
-            settings.target_candidates,
-            settings.max_inflight_per_pod,
+            settings.routing.target_candidates,
+            settings.overload.max_inflight_per_pod,
             explain_every_seconds=_EXPLAIN_EVERY_SECONDS,
         )
         self.stories = Stories()
         LineWriter().listen(self.stories)
         self.rules = _rules(settings)
         self.limiter = _limiter(settings)
-        self.engine_keys = _engine_keys(settings)
+        self.engine_keys = _engine_keys(settings.engines)
         self.models = self._new_models()
         self.sharing = new_sharing(
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
@@ -128,13 +132,13 @@ class App:
         self.access_log.on_finished = self.processor.parked.release
         if self.sharing is not None:
             self.sharing.post.on_received = self.processor.parked.release
-        self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.scrape_interval_seconds)
+        self.scraper = Scraper(self.pods, random.Random(), interval_seconds=settings.pods.scrape_interval_seconds)
         self.health_checks = HealthChecks(self.pods)
         self.metrics.registry.register(EngineCollector(self.pods, self.scraper.outcomes))
         self.metrics.registry.register(HealthCollector(self.pods, self.health_checks.outcomes))
         self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
         self.metrics.registry.register(ExchangesCollector(self._open_exchanges))
-        if settings.queue_length:
+        if settings.overload.queue_length:
             self.metrics.registry.register(WaitingCollector(self.processor.waiting.lengths, self.pods.models))
         resilient = self.limiter.resilient
         if resilient is not None:
@@ -183,10 +187,10 @@ class App:
 
     async def _prepare(self) -> None:
         """Everything that can be wrong with the configuration shows here, before any port is open."""
-        strategy = self.settings.default_strategy
+        strategy = self.settings.routing.default_strategy
         if strategy and self.router.policy(strategy) is None:
             known = ", ".join(self.router.strategies())
-            raise StartError(f"default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
+            raise StartError(f"routing.default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
         try:
             self.models.known.discovered(await self._discovery.load())
         except (EndpointsError, DiscoveryError) as error:
@@ -195,23 +199,24 @@ class App:
             await self.limiter.store.ping()
         except StoreUnavailable as error:
             message = f"redis cannot be reached: {error}; start it, or correct GATEWAY_REDIS_URL"
-            if self.settings.store_down == "closed":
+            if self.settings.users.store_down == "closed":
                 raise StartError(message) from None
             logger.warning("%s; until it answers, limits are decided here (store_down)", message)
         await self.models.load()
 
     def _listen(self) -> tuple[GrpcListener, list[HttpListener]]:
-        settings, host = self.settings, self.settings.bind_host
+        listeners = self.settings.listeners
+        host = listeners.bind_host
         methods = {**self.processor.methods(), **self._health.methods()}
-        if settings.accounting == "access_log":
+        if self.settings.usage.accounting == "access_log":
             methods |= self.access_log.methods()
         bounds = wire_bounds.Bounds(
-            max_message_bytes=settings.grpc_max_message_bytes, memory_bytes=settings.request_memory_bytes
+            max_message_bytes=listeners.grpc_max_message_bytes, memory_bytes=listeners.request_memory_bytes
         )
-        grpc = grpc_listener(settings.transport, host, settings.grpc_port, methods, bounds, _tls(settings))
+        grpc = grpc_listener(listeners.transport, host, listeners.grpc_port, methods, bounds, _tls(self.settings.tls))
         http_listeners = [
-            HttpListener(self._ops_api(), host, settings.ops_port, "ops_port"),
-            HttpListener(self._public_api(), host, settings.api_port, "api_port"),
+            HttpListener(self._ops_api(), host, listeners.ops_port, "ops_port"),
+            HttpListener(self._public_api(), host, listeners.api_port, "api_port"),
         ]
         return grpc, http_listeners
 
@@ -235,22 +240,22 @@ class App:
     async def _drain(self) -> None:
         """Withdraws readiness and goes on as before, until Envoy has noticed; then refuses new calls, waits for open
         ones, and for what the access log still has to say of them."""
-        settings, processor = self.settings, self.processor
+        process, processor = self.settings.process, self.processor
         self.draining = True
         self._health.set_serving(False)
         logger.info("draining: %d requests in flight", processor.open_exchanges)
-        await asyncio.sleep(min(settings.drain_grace_seconds, settings.drain_seconds))
+        await asyncio.sleep(min(process.drain_grace_seconds, process.drain_seconds))
         processor.refuses_calls = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(processor.idle.wait(), settings.drain_seconds)
-        if settings.accounting == "access_log":
+            await asyncio.wait_for(processor.idle.wait(), process.drain_seconds)
+        if self.settings.usage.accounting == "access_log":
             await asyncio.sleep(max(0.0, processor.last_end_seconds + _LOG_SECONDS - time.perf_counter()))
 
     def _open_exchanges(self) -> list[Exchanges]:
-        processor, settings = self.processor, self.settings
+        processor, overload = self.processor, self.settings.overload
         return [
-            Exchanges("working", processor.working, settings.max_inflight_exchanges),
-            Exchanges("uploading", len(processor.uploads.waiting), settings.max_uploads),
+            Exchanges("working", processor.working, overload.max_inflight_exchanges),
+            Exchanges("uploading", len(processor.uploads.waiting), overload.max_uploads),
         ]
 
     def _services(self) -> Services:
@@ -263,9 +268,9 @@ class App:
             self.limiter.refusal,
             is_known=None if isinstance(self.limiter.store, MemoryStore) else self.limiter.is_known,
             listeners_refusal=self.models.listeners.refusal,
-            may_wait=self.settings.queue_length > 0,
-            outcomes_are_told=self.settings.accounting != "none",
-            follows_responses=self.settings.accounting == "ext_proc",
+            may_wait=self.settings.overload.queue_length > 0,
+            outcomes_are_told=self.settings.usage.accounting != "none",
+            follows_responses=self.settings.usage.accounting == "ext_proc",
             stories=self.stories,
             names=self.models.live,
             engine_keys=self.engine_keys,
@@ -287,15 +292,15 @@ class App:
                 self.engine_keys,
             )
         except ValueError as error:
-            raise StartError(f"models_file: {error}") from None
+            raise StartError(f"models.file: {error}") from None
 
     def _ops_api(self) -> FastAPI:
         api = new_app(
             "gateway-plugin operations",
             "Metrics, health and the state of routing.",
             # /debug/route takes whole requests.
-            max_body_bytes=self.settings.grpc_max_message_bytes,
-            admin_token=self.settings.admin_token.get_secret_value(),
+            max_body_bytes=self.settings.listeners.grpc_max_message_bytes,
+            admin_token=self.settings.identity.admin_token.get_secret_value(),
             is_public=is_public_to_operators,
         )
         api.include_router(
@@ -311,7 +316,7 @@ class App:
         return api
 
     def _public_api(self) -> FastAPI:
-        store, token = self.limiter.store, self.settings.admin_token.get_secret_value()
+        store, token = self.limiter.store, self.settings.identity.admin_token.get_secret_value()
         api = new_app("gateway-plugin", "Users and models.", admin_token=token)
         if self.rules.web_pages is not None:
             api.add_middleware(ReadableByPages, pages=self.rules.web_pages)
@@ -327,25 +332,26 @@ class App:
         settings = self.settings
         logger.info(
             "serving ext_proc on %s, operations on :%d, users and models on :%d; limits in %s; default strategy %s",
-            address(settings.bind_host, settings.grpc_port),
-            settings.ops_port,
-            settings.api_port,
-            "redis" if settings.effective_redis_url else "this process's memory",
-            settings.default_strategy or "none (Envoy balances)",
+            address(settings.listeners.bind_host, settings.listeners.grpc_port),
+            settings.listeners.ops_port,
+            settings.listeners.api_port,
+            "redis" if settings.redis.effective_url else "this process's memory",
+            settings.routing.default_strategy or "none (Envoy balances)",
         )
         logger.info(
             "who asks is proven by: %s; requests in nobody's name: %s",
-            ", ".join(sorted(settings.proofs)),
-            "401" if settings.proofs == {API_KEY} else settings.anonymous,
+            ", ".join(sorted(settings.identity.proofs)),
+            "401" if settings.identity.proofs == {API_KEY} else settings.identity.anonymous,
         )
-        if HEADER in settings.proofs:
+        if HEADER in settings.identity.proofs:
             logger.warning(
                 "a `user` header is believed, as in AIBrix: only for networks where all who reach Envoy are trusted;"
                 " elsewhere set GATEWAY_IDENTITY_PROOFS=api-key"
             )
-        if is_beyond_loopback(settings.bind_host) and not settings.admin_token.get_secret_value():
+        if is_beyond_loopback(settings.listeners.bind_host) and not settings.identity.admin_token.get_secret_value():
             logger.warning(
-                "users, registry and webhooks on :%d are open to everybody; set GATEWAY_ADMIN_TOKEN", settings.api_port
+                "users, registry and webhooks on :%d are open to everybody; set GATEWAY_ADMIN_TOKEN",
+                settings.listeners.api_port,
             )
 
 
@@ -367,27 +373,29 @@ def serve(settings: Settings, origins: Mapping[str, str] = MappingProxyType({}))
 
 
 def _rules(settings: Settings) -> Rules:
-    filter_keys = frozenset(key.strip() for key in settings.external_filter_keys.split(",") if key.strip())
-    identity = IdentityRules(
+    limited = settings.users.limits == "on"
+    origins = parse_origins(settings.endpoints.cors_origins)
+    endpoints = EndpointTable(parse_extra_paths(settings.endpoints.extra_paths))
+    return Rules(
+        settings.routing.default_strategy,
+        _identity_rules(settings.identity),
+        limited,
+        settings.usage.stream_usage,
+        settings.routing.filter_keys,
+        settings.routing.expose_pod,
+        endpoints=endpoints,
+        web_pages=WebPages(origins) if origins else None,
+        max_body_bytes=settings.listeners.grpc_max_message_bytes,
+    )
+
+
+def _identity_rules(settings: IdentitySettings) -> IdentityRules:
+    return IdentityRules(
         proofs=settings.proofs,
         bearer_token=settings.auth_bearer_token.get_secret_value(),
         forward_api_keys=settings.forward_api_keys,
         anonymous=settings.anonymous,
         trusted_hops=settings.trusted_hops,
-    )
-    limited = settings.limits == "on"
-    origins = parse_origins(settings.cors_origins)
-    endpoints = EndpointTable(parse_extra_paths(settings.extra_paths))
-    return Rules(
-        settings.default_strategy,
-        identity,
-        limited,
-        settings.stream_usage,
-        filter_keys,
-        settings.expose_pod,
-        endpoints=endpoints,
-        web_pages=WebPages(origins) if origins else None,
-        max_body_bytes=settings.grpc_max_message_bytes,
     )
 
 
@@ -400,40 +408,41 @@ async def _first(*parts: Coroutine[Any, Any, object]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tls(settings: Settings) -> TlsFiles | None:
-    chain, key = settings.grpc_tls_cert_file, settings.grpc_tls_key_file
-    return TlsFiles(chain, key, settings.grpc_tls_client_ca_file) if chain is not None and key is not None else None
+def _tls(settings: TlsSettings) -> TlsFiles | None:
+    chain, key = settings.cert_file, settings.key_file
+    return TlsFiles(chain, key, settings.client_ca_file) if chain is not None and key is not None else None
 
 
 def _bounds(settings: Settings) -> ProcessorBounds:
     return ProcessorBounds(
-        max_exchanges=settings.max_inflight_exchanges,
-        unpacked_bytes=settings.request_memory_bytes,
+        max_exchanges=settings.overload.max_inflight_exchanges,
+        unpacked_bytes=settings.listeners.request_memory_bytes,
         uploads=_upload_bounds(settings),
-        max_queue_length=settings.queue_length,
-        max_wait_seconds=settings.queue_seconds,
-        ends_calls=settings.release == "access_log",
+        max_queue_length=settings.overload.queue_length,
+        max_wait_seconds=settings.overload.queue_seconds,
+        ends_calls=settings.usage.release == "access_log",
     )
 
 
 def _upload_bounds(settings: Settings) -> UploadBounds:
-    large_bytes = settings.upload_bytes
-    if settings.transport == "grpcio":
+    overload, listeners = settings.overload, settings.listeners
+    large_bytes = overload.upload_bytes
+    if listeners.transport == "grpcio":
         # The library takes whatever Envoy sends: only what was never asked for does not come.
-        large_bytes = min(large_bytes or settings.request_memory_bytes, settings.request_memory_bytes)
+        large_bytes = min(large_bytes or listeners.request_memory_bytes, listeners.request_memory_bytes)
     return UploadBounds(
-        settings.max_uploads, settings.max_uploads_per_source, settings.upload_seconds, total_bytes=large_bytes
+        overload.max_uploads, overload.max_uploads_per_source, overload.upload_seconds, total_bytes=large_bytes
     )
 
 
-def _pod_health(settings: Settings) -> PodHealth:
+def _pod_health(settings: RoutingSettings) -> PodHealth:
     circuit = CircuitSettings(longest_delay_seconds=settings.sick_retry_seconds)
     return PodHealth(time.monotonic, random.Random(), settings.max_sick_share, circuit)
 
 
-def _engine_keys(settings: Settings) -> EngineKeys:
+def _engine_keys(settings: EngineSettings) -> EngineKeys:
     try:
-        return read_engine_keys(settings.engine_api_key.get_secret_value(), settings.engine_api_keys_file)
+        return read_engine_keys(settings.api_key.get_secret_value(), settings.api_keys_file)
     except EngineKeysError as error:
         raise StartError(str(error)) from None
 
@@ -442,4 +451,4 @@ def _limiter(settings: Settings) -> Limiting:
     try:
         return Limiting(settings)
     except ValueError as error:
-        raise StartError(f"redis_url: {error}") from None
+        raise StartError(f"redis.url: {error}") from None

@@ -14,7 +14,7 @@ from gateway_plugin.tools.bench.command import bench
 
 if TYPE_CHECKING:
     from gateway_plugin.controller.controller_settings import ControllerSettings
-    from gateway_plugin.settings.settings import Loaded
+    from gateway_plugin.settings.loading import Loaded
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
 
@@ -24,7 +24,7 @@ add_debug_commands(cli)
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="YAML file; its keys are the setting names."),
+    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="YAML file: topics, and the settings of each."),
 ]
 
 
@@ -36,7 +36,7 @@ def serve(config: ConfigFile = None) -> None:
     from gateway_plugin.settings.start_error import StartError
 
     loaded = _load(config)
-    log_lines.configure(loaded.settings.log_level)
+    log_lines.configure(loaded.settings.process.log_level)
     for warning in loaded.warnings:
         logging.getLogger(__name__).warning(warning)
     try:
@@ -173,30 +173,33 @@ def envoy_config(
     from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, PluginTls, Replica
 
     settings = _load(config).settings
+    listeners, overload = settings.listeners, settings.overload
     needed = (body_limit + 1) << 20
-    if settings.grpc_max_message_bytes < needed:
+    if listeners.grpc_max_message_bytes < needed:
         _fail(
-            f"--body-limit {body_limit}: the plugin takes {settings.grpc_max_message_bytes} bytes of a message; "
-            f"set grpc_max_message_bytes to at least {needed}, here and where it runs"
+            f"--body-limit {body_limit}: the plugin takes {listeners.grpc_max_message_bytes} bytes of a message; "
+            f"set listeners.grpc_max_message_bytes to at least {needed}, here and where it runs"
         )
-    if settings.queue_length and settings.queue_seconds >= message_timeout:
-        _fail(f"--message-timeout {message_timeout}: must be longer than queue_seconds, {settings.queue_seconds}")
+    if overload.queue_length and overload.queue_seconds >= message_timeout:
+        _fail(
+            f"--message-timeout {message_timeout}: must be longer than overload.queue_seconds, {overload.queue_seconds}"
+        )
     first, *others = plugin_host or ["127.0.0.1"]
     envoy = EnvoyConfig(
-        ports=EnvoyPorts(listener_port, admin_port, settings.grpc_port, settings.api_port),
+        ports=EnvoyPorts(listener_port, admin_port, listeners.grpc_port, listeners.api_port),
         plugin_host=first,
-        replicas=tuple(Replica(host, settings.grpc_port, settings.api_port) for host in others),
+        replicas=tuple(Replica(host, listeners.grpc_port, listeners.api_port) for host in others),
         plugin_tls=PluginTls(plugin_ca, plugin_name, client_cert, client_key) if plugin_ca else None,
         body_limit_bytes=body_limit << 20,
-        upload_seconds=settings.upload_seconds,
+        upload_seconds=overload.upload_seconds,
         idle_timeout_seconds=idle_timeout,
         message_timeout_seconds=message_timeout,
         first_byte_seconds=first_byte_timeout,
         max_heap_bytes=max_heap << 20,
         max_connections=max_connections,
-        extra_paths=parse_extra_paths(settings.extra_paths),
+        extra_paths=parse_extra_paths(settings.endpoints.extra_paths),
         fail_open=fail_open,
-        accounting=settings.accounting,
+        accounting=settings.usage.accounting,
         lua_path=lua_path,
     )
     try:
@@ -236,20 +239,20 @@ def demo(
 
 
 def _load(config: Path | None) -> Loaded:
-    from gateway_plugin.settings import settings
+    from gateway_plugin.settings import loading
 
     try:
-        return settings.load(config)
-    except settings.SettingsError as error:
+        return loading.load(config)
+    except loading.SettingsError as error:
         _fail(str(error))
 
 
 def _load_controller(config: Path | None) -> ControllerSettings:
-    from gateway_plugin.controller.controller_settings import AIBRIX_NAMES, ControllerSettings
-    from gateway_plugin.settings.settings import SettingsError, load_as
+    from gateway_plugin.controller.controller_settings import ControllerSettings
+    from gateway_plugin.settings.loading import SettingsError, load_as
 
     try:
-        settings = load_as(ControllerSettings, AIBRIX_NAMES, config).settings
+        settings = load_as(ControllerSettings, config).settings
     except SettingsError as error:
         _fail(str(error))
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -6,24 +6,22 @@ Read like those of the plugin: `GATEWAY_<NAME>` in the environment, then a YAML 
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from gateway_plugin.controller.desired import RouteRules
 from gateway_plugin.controller.route_keys import RouteKeys
 from gateway_plugin.controller.routes import Parent
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
-from gateway_plugin.settings.settings import Port  # noqa: TC001 - pydantic reads it at run time
-
-AIBRIX_NAMES = {"route_timeout_seconds": "AIBRIX_GATEWAY_TIMEOUT_SECONDS"}
+from gateway_plugin.settings.topic import LabelPrefix, Port, Topic, items_of
 
 
-class ControllerSettings(BaseModel):
+class ControllerSettings(Topic):
     """Effective configuration of one controller process."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    env_also: ClassVar[dict[str, str]] = {"route_timeout_seconds": "AIBRIX_GATEWAY_TIMEOUT_SECONDS"}
 
     bind_host: str = Field("0.0.0.0", description="address of the HTTP port; every interface, for probes and metrics")  # noqa: S104
     controller_port: Port = Field(8081, description="HTTP: /healthz, /readyz, /metrics, /debug/routes")
@@ -31,10 +29,9 @@ class ControllerSettings(BaseModel):
     gateway_name: str = Field("gateway-plugin", description="the Gateway that serves the routes", min_length=1)
     gateway_namespace: str = Field("", description="where the Gateway is; empty: route_namespace")
     gateway_listener: str = Field("", description="one listener of the Gateway, by name; empty: every listener")
-    label_prefix: str = Field(
+    label_prefix: LabelPrefix = Field(
         "model.aibrix.ai",
         description="of the labels and annotations on workloads: name, port, service-name; AIBrix's",
-        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
     )
     kubernetes_namespaces: str = Field(
         "", description="where workloads are looked for, separated by commas; empty: all"
@@ -72,6 +69,6 @@ class ControllerSettings(BaseModel):
     @property
     def namespaces(self) -> tuple[str, ...]:
         """All that must be read; empty: the whole cluster."""
-        named = {name.strip() for name in self.kubernetes_namespaces.split(",") if name.strip()}
+        named = set(items_of(self.kubernetes_namespaces))
         own = {self.route_namespace, self.gateway_namespace or self.route_namespace}
         return tuple(sorted(named | own)) if named else ()

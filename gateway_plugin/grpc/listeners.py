@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway_plugin.grpc.calls import Methods
     from gateway_plugin.grpc.http2.bounds import Bounds
     from gateway_plugin.grpc.tls import TlsFiles
-    from gateway_plugin.settings.settings import Transport
+    from gateway_plugin.settings.listener_settings import Transport
 
 # Each open HTTP exchange holds one stream; a limit here would be a limit on concurrent generations.
 _MAX_STREAMS = 2**31 - 1
@@ -57,7 +57,7 @@ def grpc_listener(
             return GrpcioListener(host, port, methods, bounds.max_message_bytes, tls)
         return WireListener(methods, bind(host, port, "grpc_port"), bounds, tls)
     except TlsError as error:
-        raise StartError(f"grpc_tls_cert_file: {error}") from None
+        raise StartError(f"tls.cert_file: {error}") from None
 
 
 class GrpcioListener:

@@ -30,9 +30,9 @@ def new_sharing(
     replicas: Callable[[], int],
 ) -> Sharing | None:
     """None without Redis, or where sharing is off. `replicas` tells how many share the store, this one included."""
-    if not settings.effective_redis_url or settings.replica_sharing == "off":
+    if not settings.redis.effective_url or settings.peers.replica_sharing == "off":
         return None
-    store = PeerStore.from_url(settings.effective_redis_url, settings.redis_timeout_seconds)
+    store = PeerStore.from_url(settings.redis.effective_url, settings.redis.timeout_seconds)
 
     def is_alone() -> bool:
         return replicas() == 1

@@ -38,14 +38,14 @@ class Discovery(Protocol):
 
 def new_discovery(settings: Settings, on_state: Callable[[ClusterState], None]) -> Discovery:
     """Raises DiscoveryError."""
-    if settings.discovery == "kubernetes":
+    if settings.pods.discovery == "kubernetes":
         return _on_kubernetes(settings, on_state)
-    if settings.endpoints_file is None:
+    if settings.pods.endpoints_file is None:
         raise DiscoveryError(
-            "endpoints_file is not set; set GATEWAY_ENDPOINTS_FILE to a file of models and their pods,"
+            "pods.endpoints_file is not set; set GATEWAY_ENDPOINTS_FILE to a file of models and their pods,"
             " or GATEWAY_DISCOVERY=kubernetes"
         )
-    return FileDiscovery(settings.endpoints_file, on_state=on_state)
+    return FileDiscovery(settings.pods.endpoints_file, on_state=on_state)
 
 
 def _on_kubernetes(settings: Settings, on_state: Callable[[ClusterState], None]) -> Discovery:
@@ -54,14 +54,14 @@ def _on_kubernetes(settings: Settings, on_state: Callable[[ClusterState], None])
         from gateway_plugin.pods.kubernetes.discovery import KubernetesDiscovery, Options  # noqa: PLC0415
         from gateway_plugin.pods.kubernetes.label_keys import LabelKeys  # noqa: PLC0415
     except ImportError as error:
-        message = "discovery = 'kubernetes' needs the Kubernetes client: pip install 'gateway-plugin[kubernetes]'"
+        message = "pods.discovery = 'kubernetes' needs the Kubernetes client: pip install 'gateway-plugin[kubernetes]'"
         raise DiscoveryError(f"{message} ({error})") from None
     options = Options(
-        keys=LabelKeys(settings.label_prefix),
-        namespaces=settings.namespaces,
-        labelled_only=settings.kubernetes_pods == "labelled",
-        ip_family=settings.pod_ip_family,
-        kubeconfig=settings.kubeconfig,
-        replica=settings.replica,
+        keys=LabelKeys(settings.pods.label_prefix),
+        namespaces=settings.pods.namespaces,
+        labelled_only=settings.pods.kubernetes_pods == "labelled",
+        ip_family=settings.pods.pod_ip_family,
+        kubeconfig=settings.pods.kubeconfig,
+        replica=settings.process.replica,
     )
     return KubernetesDiscovery(options, on_state)

@@ -72,7 +72,7 @@ class EngineKeys:
 def read_engine_keys(default: str, file: Path | None) -> EngineKeys:
     """Raises EngineKeysError."""
     if default and not _KEY.fullmatch(default):
-        raise EngineKeysError("engine_api_key: must be printable ASCII without spaces")
+        raise EngineKeysError("engines.api_key: must be printable ASCII without spaces")
     if file is None:
         return EngineKeys(default)
     return EngineKeys(default, _read(file), file=file)
@@ -82,14 +82,14 @@ def _read(file: Path) -> dict[str, str]:
     try:
         content = plain_yaml.load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise EngineKeysError(f"engine_api_keys_file {file}: {error.strerror}") from None
+        raise EngineKeysError(f"engines.api_keys_file {file}: {error.strerror}") from None
     except ValueError:
-        raise EngineKeysError(f"engine_api_keys_file {file}: not YAML") from None
+        raise EngineKeysError(f"engines.api_keys_file {file}: not YAML") from None
     if not isinstance(content, dict):
-        raise EngineKeysError(f"engine_api_keys_file {file}: must map models to keys")
+        raise EngineKeysError(f"engines.api_keys_file {file}: must map models to keys")
     for model, key in content.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise EngineKeysError(f"engine_api_keys_file {file}: the key of {model} must be text without spaces")
+            raise EngineKeysError(f"engines.api_keys_file {file}: the key of {model} must be text without spaces")
     return {str(model): key for model, key in content.items()}
 
 

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from gateway_plugin.settings.settings import Settings
+from gateway_plugin.settings.loading import load
 from gateway_plugin.tools.demo.ports import Ports
 from gateway_plugin.tools.demo.stack import StackOptions
 
@@ -132,7 +132,8 @@ async def _nginx(directory: Path, config: str) -> asyncio.subprocess.Process:
 async def test_yaml_of_proxies():
     dify, values, ingress = map(yaml.safe_load, blocks("yaml"))
     assert dify["API Key"] == "gw-key"
-    settings = Settings(**values["plugin"]["settings"])
-    assert (settings.anonymous, settings.trusted_hops) == ("limit", 1)
+    environ = {f"GATEWAY_{name.upper()}": str(value) for name, value in values["plugin"]["settings"].items()}
+    identity = load(environ=environ).settings.identity
+    assert (identity.anonymous, identity.trusted_hops) == ("limit", 1)
     assert ingress["kind"] == "Ingress"
     assert all(isinstance(value, str) for value in ingress["metadata"]["annotations"].values())

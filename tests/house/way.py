@@ -72,7 +72,8 @@ class _Envoy:
 
 
 async def _walk() -> Way:
-    app = App(Settings(default_strategy="prefix-cache-and-load", endpoints_file=Path("none")))
+    settings = {"routing": {"default_strategy": "prefix-cache-and-load"}, "pods": {"endpoints_file": "none"}}
+    app = App(Settings.model_validate(settings))
     pods = tuple(PodSpec(f"pod-{number}", f"10.0.0.{number}:8000", ("m",)) for number in range(4))
     app.models.known.discovered(ClusterState(pods, frozenset()))
     await app.limiter.store.create(UserRecord("user-0", rpm=10**6, tpm=10**9))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from gateway_plugin.exchange.intent import rejections
-from gateway_plugin.settings.settings import API_KEY, BEARER, HEADER
+from gateway_plugin.settings.identity_settings import API_KEY, BEARER, HEADER
 from ratelimit import InvalidUserName, Source, check_user_name
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def check_address(address: str) -> None:
     # The zone of a link-local address is not part of it.
     for one in _all_of(ipaddress.ip_address(address.partition("%")[0])):
         if not one.is_global or one.is_multicast or one in _LOCAL_NAT64:
-            raise ForbiddenTargetError(f"{address} is not a public address; see the setting webhook_private_targets")
+            raise ForbiddenTargetError(f"{address} is not a public address; see the setting webhooks.private_targets")
 
 
 async def addresses_of(host: str, port: int, *, private: bool) -> list[str]:

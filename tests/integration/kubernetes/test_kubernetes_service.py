@@ -13,7 +13,7 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway_plugin.settings.settings import load
+from gateway_plugin.settings.loading import load
 from gateway_plugin.tools.demo.ports import Ports
 from gateway_plugin.tools.demo.processes import Process, script
 from gateway_plugin.tools.demo.stack import HOST, Stack, StackOptions
@@ -154,7 +154,7 @@ async def test_bad_configuration(server: FakeServer, tmp_path: Path, change: dic
 
 def test_namespaces_are_a_list() -> None:
     settings = load(environ={"GATEWAY_KUBERNETES_NAMESPACES": " a, b,,a "}).settings
-    assert settings.namespaces == ("a", "b")
+    assert settings.pods.namespaces == ("a", "b")
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -164,7 +164,7 @@ def test_the_client_is_loaded_only_when_it_is_used(missing: bool, tmp_path: Path
 import sys
 if {missing}: sys.modules["kubernetes"] = None
 from gateway_plugin.app.process import App, StartError
-from gateway_plugin.settings.settings import load
+from gateway_plugin.settings.loading import load
 assert not any(name.startswith(("kubernetes", "kopf")) and sys.modules[name] for name in sys.modules)
 try:
     App(load(environ={{"GATEWAY_DISCOVERY": "kubernetes"}}).settings)

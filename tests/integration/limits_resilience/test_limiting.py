@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.http.announced import AnnouncedStore
+from gateway_plugin.settings.loading import load
 from gateway_plugin.settings.settings import Settings
 from ratelimit import (
     Admission,
@@ -33,8 +33,9 @@ pytestmark = pytest.mark.redis
 
 
 @asynccontextmanager
-async def opened(url: str, **settings: float) -> AsyncIterator[Limiting]:
-    limiting = Limiting(Settings.model_validate({"endpoints_file": Path("none"), "redis_url": url, **settings}))
+async def opened(url: str, **variables: float) -> AsyncIterator[Limiting]:
+    environ = {f"GATEWAY_{name.upper()}": str(value) for name, value in variables.items()}
+    limiting = Limiting(load(environ=environ | {"GATEWAY_REDIS_URL": url}).settings)
     try:
         yield limiting
     finally:
@@ -220,7 +221,7 @@ async def test_a_key_of_another_type_is_one_users_trouble(limiting):
 
 
 async def test_the_wall_clock_opens_and_closes_no_limit(monkeypatch):
-    limiting = Limiting(Settings.model_validate({"endpoints_file": Path("none")}))
+    limiting = Limiting(Settings())
     await limiting.store.create(UserRecord("lgy", rpm=2))
     outcomes = []
     for number, now in enumerate((1e9, 2e9, 1e9, 0.0, 3e9)):

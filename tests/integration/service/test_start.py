@@ -65,10 +65,10 @@ async def test_a_taken_port(env: dict[str, str], port: str):
             {"GATEWAY_REDIS_URL": "redis://:hunter2@127.0.0.1:1", "GATEWAY_STORE_DOWN": "closed"},
             ["redis cannot be reached", "127.0.0.1:1"],
         ),
-        ({"GATEWAY_REDIS_URL": "ftp://x"}, ["redis_url"]),
+        ({"GATEWAY_REDIS_URL": "ftp://x"}, ["redis.url"]),
         (
             {"GATEWAY_GRPC_TLS_CERT_FILE": "/no.crt", "GATEWAY_GRPC_TLS_KEY_FILE": "/no.key"},
-            ["grpc_tls_cert_file: /no.crt, /no.key", "No such file"],
+            ["tls.cert_file: /no.crt, /no.key", "No such file"],
         ),
         ({"GATEWAY_BIND_HOST": "203.0.113.7"}, ["cannot listen on 203.0.113.7"]),
     ],
@@ -113,7 +113,7 @@ async def test_config_shows_values_and_origins(env: dict[str, str]):
         stdout=asyncio.subprocess.PIPE,
     )
     stdout, _ = await asyncio.wait_for(process.communicate(), 20)
-    line = next(line for line in stdout.decode().splitlines() if line.strip().startswith("default_rpm"))
+    line = next(line for line in stdout.decode().splitlines() if line.strip().startswith("users.default_rpm"))
     assert "7" in line
     assert "environment GATEWAY_DEFAULT_RPM" in line
     assert "hunter2" not in stdout.decode()

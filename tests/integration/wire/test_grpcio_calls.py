@@ -14,7 +14,7 @@ from gateway_plugin.grpc.listeners import grpc_listener
 
 if TYPE_CHECKING:
     from gateway_plugin.grpc.calls import Call
-    from gateway_plugin.settings.settings import Transport
+    from gateway_plugin.settings.listener_settings import Transport
 
 METHOD = "/test.Service/Method"
 

@@ -67,14 +67,18 @@ def test_control_headers_are_removed(objects: Objects):
 def test_the_longest_body_fits_the_plugin(objects: Objects):
     text = objects.get("ClientTrafficPolicy")["spec"]["connection"]["bufferLimit"]
     limit = int(text.removesuffix("Mi")) << 20
-    assert limit == EnvoyConfig().body_limit_bytes < Settings().grpc_max_message_bytes
+    assert limit == EnvoyConfig().body_limit_bytes < Settings().listeners.grpc_max_message_bytes
 
 
 def test_who_waits_has_the_same_deadlines_and_bounds(objects: Objects):
     spec, config = objects.get("ClientTrafficPolicy")["spec"], EnvoyConfig()
     times = spec["timeout"]["http"]
     assert times["requestHeadersReceivedTimeout"] == f"{config.header_seconds:.0f}s"
-    assert times["requestReceivedTimeout"] == f"{config.upload_seconds:.0f}s" == f"{Settings().upload_seconds:.0f}s"
+    assert (
+        times["requestReceivedTimeout"]
+        == f"{config.upload_seconds:.0f}s"
+        == f"{Settings().overload.upload_seconds:.0f}s"
+    )
     assert times["streamIdleTimeout"] == f"{config.idle_timeout_seconds:.0f}s"
     assert objects.get("BackendTrafficPolicy")["spec"]["timeout"]["http"]["streamIdleTimeout"] == "3600s"
     assert times["idleTimeout"] == HCM["common_http_protocol_options"]["idle_timeout"]
@@ -104,7 +108,7 @@ def test_requests_are_tried_again_alike(objects: Objects):
     ours = objects.get("BackendTrafficPolicy")["spec"]["retry"]
     assert ours["retryOn"]["triggers"] == theirs["retry_on"].split(",")
     assert ours["retryOn"]["httpStatusCodes"] == theirs["retriable_status_codes"]
-    assert ours["numRetries"] == theirs["num_retries"] == Settings().target_candidates - 1
+    assert ours["numRetries"] == theirs["num_retries"] == Settings().routing.target_candidates - 1
 
 
 def test_envoys_errors_are_worded_alike(objects: Objects):
@@ -144,13 +148,17 @@ def test_ports_are_the_plugins(objects: Objects):
     settings = Settings()
     (container,) = pod_of(objects.get("Deployment"))["containers"]
     ports = {item["name"]: item["containerPort"] for item in container["ports"]}
-    assert ports == {"grpc": settings.grpc_port, "http-api": settings.api_port, "http-ops": settings.ops_port}
+    assert ports == {
+        "grpc": settings.listeners.grpc_port,
+        "http-api": settings.listeners.api_port,
+        "http-ops": settings.listeners.ops_port,
+    }
 
 
 def test_a_stopping_plugin_has_time_to_drain(objects: Objects):
     drain_seconds = int(environment(objects, "gateway-plugin")["GATEWAY_DRAIN_SECONDS"])
     grace = pod_of(objects.get("Deployment"))["terminationGracePeriodSeconds"]
-    assert grace > drain_seconds + Settings().drain_grace_seconds
+    assert grace > drain_seconds + Settings().process.drain_grace_seconds
 
 
 def test_there_are_two_replicas(objects: Objects):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway_plugin.controller.controller_settings import ControllerSettings
-from gateway_plugin.settings.settings import Settings, env_names, load
+from gateway_plugin.settings.loading import load, settings_of
+from gateway_plugin.settings.settings import Settings
 
 if TYPE_CHECKING:
     from tests.unit.deploy.manifests.conftest import Objects
@@ -18,16 +19,16 @@ def environment(objects: Objects, name: str) -> dict[str, str]:
 
 def test_the_plugins(objects: Objects):
     ours = environment(objects, "gateway-plugin")
-    assert set(ours) <= {variable for name in Settings.model_fields for variable in env_names(name)}
+    assert set(ours) <= {variable for setting in settings_of(Settings) for variable in setting.variables}
     loaded = load(environ=ours)
     assert loaded.warnings == ()
-    assert loaded.settings.model_dump()["discovery"] == "kubernetes"
-    assert loaded.settings.effective_redis_url == "redis://:a-secret@gateway-plugin-redis:6379"
+    assert loaded.settings.pods.discovery == "kubernetes"
+    assert loaded.settings.redis.effective_url == "redis://:a-secret@gateway-plugin-redis:6379"
 
 
 def test_the_controllers(objects: Objects):
     ours = environment(objects, "gateway-plugin-controller")
-    assert set(ours) <= {f"GATEWAY_{name.upper()}" for name in ControllerSettings.model_fields}
+    assert set(ours) <= {setting.variables[0] for setting in settings_of(ControllerSettings)}
     gateway = objects.get("Gateway")["metadata"]
     assert ours["GATEWAY_GATEWAY_NAME"] == gateway["name"]
     assert ours["GATEWAY_ROUTE_NAMESPACE"] == gateway["namespace"]

@@ -31,7 +31,7 @@ def test_what_proves_who_asks(
     file = tmp_path / "endpoints.yaml"
     file.write_text("")
     with caplog.at_level(logging.INFO):
-        App(Settings.model_validate({"endpoints_file": file, **settings}))._announce()
+        App(Settings.model_validate({"pods": {"endpoints_file": file}, "identity": settings}))._announce()
     assert said in caplog.text
     assert ("only for networks where all who reach Envoy are trusted" in caplog.text) is warned
     assert "t0p" not in caplog.text

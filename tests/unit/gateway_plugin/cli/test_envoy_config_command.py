@@ -48,7 +48,7 @@ def test_a_queue_that_outlasts_envoys_patience_is_noticed(tmp_path: Path):
     queue = {"GATEWAY_QUEUE_LENGTH": "5", "GATEWAY_MAX_INFLIGHT_PER_POD": "5", "GATEWAY_QUEUE_SECONDS": "6"}
     code, said, _ = run(tmp_path, **queue)
     assert code == 1
-    assert "longer than queue_seconds" in said
+    assert "longer than overload.queue_seconds" in said
     assert run(tmp_path, "--message-timeout", "7", **queue)[0] == 0
 
 
@@ -61,5 +61,5 @@ def test_the_defaults_let_engines_think_and_bodies_be_large():
     config, settings = EnvoyConfig(), Settings()
     assert config.idle_timeout_seconds >= 3600
     assert config.body_limit_bytes == 64 << 20
-    assert settings.grpc_max_message_bytes >= config.body_limit_bytes + (1 << 20)
-    assert config.upload_seconds == settings.upload_seconds
+    assert settings.listeners.grpc_max_message_bytes >= config.body_limit_bytes + (1 << 20)
+    assert config.upload_seconds == settings.overload.upload_seconds

@@ -6,7 +6,7 @@ import pytest
 
 from gateway_plugin.endpoints.endpoint_table import ENDPOINTS
 from gateway_plugin.endpoints.extra_paths import MANAGEMENT, MAX_PATHS, parse_extra_paths
-from gateway_plugin.settings.settings import SettingsError, load
+from gateway_plugin.settings.loading import SettingsError, load
 
 
 def test_exact_paths_are_taken_once():

@@ -7,7 +7,7 @@ import pytest
 from gateway_plugin.endpoints.web_pages import WebPages, parse_origins
 from gateway_plugin.exchange.intent.identity import IdentityRules
 from gateway_plugin.exchange.intent.request_rules import Rules, wanted_headers
-from gateway_plugin.settings.settings import SettingsError, load
+from gateway_plugin.settings.loading import SettingsError, load
 from tests.unit.gateway_plugin.exchange.bench import Bench, error, headers, mutation, reply
 
 PAGES = WebPages(parse_origins("https://a.test, http://b.test:8080, https://*.c.test"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway_plugin.settings import plain_yaml
+from gateway_plugin.settings.loading import SettingsError, load
 from gateway_plugin.settings.plain_yaml import MAX_BYTES, PlainYamlError
-from gateway_plugin.settings.settings import SettingsError, load
 
 MERGE_BOMB = "a0: &a0 {k: 1}\n" + "".join(
     f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9)

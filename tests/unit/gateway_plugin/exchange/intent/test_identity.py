@@ -20,7 +20,7 @@ from gateway_plugin.exchange.intent.identity import (
     subject_of,
 )
 from gateway_plugin.openai.errors import ApiError
-from gateway_plugin.settings.settings import Settings
+from gateway_plugin.settings.identity_settings import IdentitySettings
 from ratelimit import Source
 
 HOST = "10.0.0.9"
@@ -137,8 +137,8 @@ def test_any_set_of_proofs():
                 assert refusal(rules, **sent).status == 401
 
 
-def settings(**values: object) -> Settings:
-    return Settings.model_validate({"endpoints_file": "none", **values})
+def settings(**values: object) -> IdentitySettings:
+    return IdentitySettings.model_validate(values)
 
 
 def test_the_older_settings_keep_their_meaning():

@@ -13,7 +13,7 @@ from gateway_plugin.exchange.intent.identity import IdentityRules, identify
 from gateway_plugin.exchange.intent.request import read_intent
 from gateway_plugin.exchange.intent.request_rules import WANTED_HEADERS, Rules, wanted_headers
 from gateway_plugin.openai.errors import ApiError
-from gateway_plugin.settings.settings import PROOFS
+from gateway_plugin.settings.identity_settings import PROOFS
 
 VALUES = st.sampled_from(["", "a", " b ", "10.0.0.1, 10.0.0.2", "Bearer t0p", "Bearer gw-key", "POST", "/v1/rerank/"])
 HEADERS = st.dictionaries(st.sampled_from(sorted(WANTED_HEADERS - {"external-filter"})), VALUES)

@@ -36,7 +36,7 @@ def test_keys_that_cannot_be_used(tmp_path: Path, text: str, named: str):
     assert "secret" not in str(raised.value)
     with pytest.raises(EngineKeysError, match="No such file"):
         read_engine_keys("", tmp_path / "none")
-    with pytest.raises(EngineKeysError, match="engine_api_key: must be"):
+    with pytest.raises(EngineKeysError, match=r"engines\.api_key: must be"):
         read_engine_keys("sk\nsecret", None)
 
 
