@@ -30,6 +30,7 @@ from gateway_plugin.models.webhooks.dispatcher import Dispatcher, Patience
 from gateway_plugin.pods.engines.known_models import KnownModels
 from gateway_plugin.pods.engines.model_poller import ModelPoller
 from gateway_plugin.settings.engine_keys import NO_ENGINE_KEYS, EngineKeys
+from gateway_plugin.settings.pacing import next_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class ModelService:
             Sources(table, self.known, is_synced, lambda: self._poller.settled or not settings.models.poll_seconds),
             _store(settings),
             f"{settings.process.replica}-{secrets.token_hex(4)}",
+            pause=next_moment,
         )
         metrics.registry.register(CatalogueCollector(self.live))
         self.live.removed.append(metrics.forget_model)

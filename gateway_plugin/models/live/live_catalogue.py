@@ -23,7 +23,6 @@ from gateway_plugin.models.catalogue.registry import decode_registry
 from gateway_plugin.models.live.event_ring import EventRing
 from gateway_plugin.models.live.keeper import CatalogueKeeper
 from gateway_plugin.models.webhooks.records import Webhook, decode_webhooks
-from gateway_plugin.settings.pacing import next_moment
 from ratelimit import StoreUnavailable
 from ratelimit.rare_log import RareLog
 
@@ -74,6 +73,7 @@ class LiveCatalogue:
         replica: str,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.catalogue = catalogue
         self.store = store
@@ -86,6 +86,7 @@ class LiveCatalogue:
         """Told of each model that is gone for good."""
         self._sources = sources
         self._clock = clock
+        self._pause = pause
         self._rare = RareLog(logger, clock)
         self._keeper = CatalogueKeeper(catalogue, store, replica, clock)
         self._began_seconds = clock()
@@ -166,7 +167,7 @@ class LiveCatalogue:
             if self._seen != self._state() or self.catalogue.has_expired():
                 for _ in self._look():
                     await asyncio.sleep(0)
-            await next_moment(LOOK_SECONDS)
+            await self._pause(LOOK_SECONDS)
 
     def _look(self) -> Generator[None, None, None]:
         seen = self._state()
@@ -254,7 +255,7 @@ class LiveCatalogue:
                 self._note_success(what)
             except StoreUnavailable as error:
                 self._note_failure(what, error)
-            await next_moment(seconds)
+            await self._pause(seconds)
 
     # Reading may work where writing does not, as with a full disk: each is told of when it changes.
 
