@@ -24,10 +24,10 @@ from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
 from gateway_plugin.endpoints.web_pages import WebPages, parse_origins
-from gateway_plugin.exchange.collaborators import Services
+from gateway_plugin.exchange.collaborators import ProcessorBounds, Services
 from gateway_plugin.exchange.intent.identity import IdentityRules
 from gateway_plugin.exchange.intent.request_rules import Rules
-from gateway_plugin.exchange.processor import ExternalProcessor, ProcessorBounds
+from gateway_plugin.exchange.processor import ExternalProcessor
 from gateway_plugin.exchange.uploads import UploadBounds
 from gateway_plugin.grpc.grpc_health import GrpcHealth
 from gateway_plugin.grpc.http2 import bounds as wire_bounds

@@ -1,4 +1,4 @@
-"""What exchanges decide with."""
+"""What exchanges decide with, and how much one process takes on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.exchange.intent.request import Planner
 from gateway_plugin.exchange.intent.request_rules import wanted_headers
+from gateway_plugin.exchange.uploads import UploadBounds
 from gateway_plugin.metrics.stories import Stories
 from gateway_plugin.models.catalogue.registry import PlainNames
 from gateway_plugin.settings.engine_keys import EngineKeys
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from gateway_plugin.models.catalogue.registry import Names
     from ratelimit import Decision, Subject
     from routing.router import Router
+
+
+_NO_UPLOAD_BOUNDS = UploadBounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,19 @@ class Services:
         object.__setattr__(self, "engines_have_keys", have_keys)
         object.__setattr__(self, "wanted_headers", wanted_headers(self.rules, hides_credentials=have_keys))
         object.__setattr__(self, "planner", Planner(self.rules, self.router))
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorBounds:
+    """How much one process takes on; 0 is no bound."""
+
+    max_exchanges: int = 0
+    uploads: UploadBounds = _NO_UPLOAD_BOUNDS
+    """Of exchanges whose bodies are still on their way; these are not counted above."""
+    unpacked_bytes: int = 0
+    """Of bodies that came compressed, until it is decided where they go."""
+    max_queue_length: int = 0
+    """Requests of one model that wait for a pod with room; 0: none may wait."""
+    max_wait_seconds: float = 2.0
+    ends_calls: bool = False
+    """End the gRPC stream with the reply and let the access log release the pod, instead of holding the stream."""

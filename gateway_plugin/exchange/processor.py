@@ -1,57 +1,54 @@
-"""ext_proc as a gRPC method: one call per HTTP request, and what all of them share."""
+"""ext_proc as a gRPC method: one call per HTTP request, and what all of them share.
+
+A call carries messages to its exchange, does what that asks for, and tells it when the call is over. An exchange mostly
+answers at once. What must wait, for the limiter or for a pod with room, goes on by callback when the answer is there;
+Envoy sends nothing meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from gateway_plugin.exchange.call import ProcessCall
+from gateway_plugin.exchange.collaborators import ProcessorBounds
+from gateway_plugin.exchange.exchange import Exchange
+from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.parking import Parking
-from gateway_plugin.exchange.steps import NOTHING_LEFT
+from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, WAITING
+from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, FindUser, Identify, Unpack, WaitForRoom
 from gateway_plugin.exchange.unpacked import UnpackedBodies
-from gateway_plugin.exchange.uploads import UploadBounds, Uploads
+from gateway_plugin.exchange.uploads import Uploads, announced_bytes
 from gateway_plugin.exchange.waiting import WaitingRoom
+from gateway_plugin.grpc.calls import INTERNAL, UNAVAILABLE, TooMuch
+from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.settings.pacing import next_moment
 from protos import ext_proc
+from protos.ext_proc import DecodeError
+from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
+from ratelimit.users.key_owners import TooManyUnknownKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.exchange.collaborators import Services
-    from gateway_plugin.exchange.steps import Ending
+    from gateway_plugin.exchange.steps import Ending, Reply, Step
     from gateway_plugin.grpc.calls import Call, Methods
     from protos.access_log import FinishedExchange
 
+    # A decision of the limiter, the owner of a key, whether there is a user, or a body.
+    Answer = Decision | str | bool | bytes | None
+
+A = TypeVar("A")
 _EXPIRY_SECONDS = 1.0
 _COMPLAINT_SECONDS = 60.0
 
-logger = logging.getLogger(__name__)
-
-
-_NO_UPLOAD_BOUNDS = UploadBounds()
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessorBounds:
-    """How much one process takes on; 0 is no bound."""
-
-    max_exchanges: int = 0
-    uploads: UploadBounds = _NO_UPLOAD_BOUNDS
-    """Of exchanges whose bodies are still on their way; these are not counted above."""
-    unpacked_bytes: int = 0
-    """Of bodies that came compressed, until it is decided where they go."""
-    max_queue_length: int = 0
-    """Requests of one model that wait for a pod with room; 0: none may wait."""
-    max_wait_seconds: float = 2.0
-    ends_calls: bool = False
-    """End the gRPC stream with the reply and let the access log release the pod, instead of holding the stream."""
-
-
 _UNBOUNDED = ProcessorBounds()
+_QUESTIONS = (Admit, Identify, FindUser, Unpack, WaitForRoom)
+
+logger = logging.getLogger(__name__)
 
 
 class ExternalProcessor:
@@ -153,3 +150,215 @@ class ExternalProcessor:
             task.add_done_callback(self._giving_back.discard)
         if ending.finished is not None:
             self._on_finished(ending.finished)
+
+
+class ProcessCall:
+    """One call and its exchange."""
+
+    __slots__ = (
+        "_asked",
+        "_busy",
+        "_call",
+        "_exchange",
+        "_finished",
+        "_heard",
+        "_processor",
+        "_unpacked_bytes",
+        "_uploading",
+    )
+
+    def __init__(self, call: Call, processor: ExternalProcessor) -> None:
+        self._call = call
+        self._processor = processor
+        self._exchange = Exchange(processor.services)
+        self._asked: asyncio.Future[Answer] | None = None
+        self._busy: asyncio.Future[None] | None = None
+        self._finished = False
+        self._heard = False
+        self._uploading = False
+        self._unpacked_bytes = 0
+        if processor.refuses_calls:
+            call.finish(UNAVAILABLE, "draining")
+
+    def received(self, message: bytes) -> asyncio.Future[None] | None:
+        """Answers now, or when the returned future is done."""
+        exchange = self._exchange
+        if not self._heard:
+            self._heard = True
+            self._processor.call_heard()
+        if self._uploading:
+            self._end_upload()
+        if (exchange.phase is HEADERS or exchange.phase is BODY) and self._processor.is_full:
+            return self._run(exchange.refused, rejections.overloaded("the gateway is full"))
+        return self._run(exchange.receive, message)
+
+    def message_refused(self, text: str, what: TooMuch) -> None:
+        """A request's body that the transport does not take: its client is told so."""
+        if self._exchange.phase is not BODY:
+            return
+        if self._uploading:
+            self._end_upload()
+        if what is TooMuch.MESSAGE:
+            # Envoy should have refused it: its limit and ours do not fit together.
+            self._processor.complain_of_size(text)
+            self._run(self._exchange.refused, rejections.body_too_large())
+        else:
+            self._run(self._exchange.refused, rejections.overloaded("too many large requests arrive at once"))
+
+    def half_closed(self) -> None:
+        """Envoy has nothing more to say: the HTTP exchange is over."""
+        self._call.finish()
+
+    def ended(self) -> None:
+        """Releases everything the exchange holds, whatever the cause."""
+        asked = self._asked
+        if asked is not None and not asked.cancel():
+            # Answered in this very turn of the loop: what was admitted must be known to be given back.
+            self._answered_too_late(asked)
+        if not self._heard:
+            self._processor.call_heard()
+        if self._uploading:
+            self._end_upload()
+        if self._unpacked_bytes:
+            self._drop_unpacked()
+        self._set_idle()
+        exchange, processor = self._exchange, self._processor
+        if exchange.phase is WAITING:
+            processor.waiting.leave(self)
+        processor.call_ended()
+        if self._finished and exchange.phase is HELD:
+            processor.parked.park(exchange)
+        else:
+            processor.exchange_ended(exchange.end())
+
+    def resume(self) -> None:
+        """A pod has room."""
+        self._run(Exchange.resumed, self._exchange)
+
+    def give_up(self) -> None:
+        """No pod had room in time."""
+        self._run(self._exchange.refused, rejections.overloaded("no pod had room in time"))
+
+    def upload_timed_out(self) -> None:
+        """The body did not come in time."""
+        self._uploading = False
+        self._run(self._exchange.refused, rejections.upload_timed_out())
+
+    def _run(self, first: Callable[[A], Step | None], of: A) -> asyncio.Future[None] | None:
+        """Takes steps until one is a reply, or one must wait. Whatever fails is answered."""
+        try:
+            step = first(of)
+            while isinstance(step, _QUESTIONS):
+                step = self._ask(step)
+                if step is None:
+                    return self._busy_until_answered()
+        except Exception as error:  # noqa: BLE001 - every kind is answered
+            step = self._failed(error)
+        if step is not None:
+            self._say(step)
+        self._set_idle()
+        return None
+
+    def _say(self, reply: Reply) -> None:
+        exchange = self._exchange
+        if exchange.phase is BODY and not self._begin_upload():
+            reply = exchange.refused(rejections.too_many_uploads())
+        if self._unpacked_bytes:
+            self._drop_unpacked()
+        self._call.send(reply.message)
+        may_end = self._processor.ends_calls and exchange.phase is HELD and not exchange.follows_response
+        if reply.final or may_end:
+            self._finished = True
+            self._call.finish()
+
+    def _begin_upload(self) -> bool:
+        """The body is asked for with this reply; from now on the exchange waits and does not work."""
+        exchange = self._exchange
+        size = announced_bytes(exchange.content_length)
+        self._uploading = self._processor.uploads.enter(exchange.source, self, size)
+        return self._uploading
+
+    def _end_upload(self) -> None:
+        self._uploading = False
+        self._processor.uploads.leave(self)
+
+    def _ask(self, step: Admit | Identify | FindUser | Unpack | WaitForRoom) -> Step | None:
+        """The next step, or None when the answer comes later."""
+        if isinstance(step, Admit):
+            decision = self._processor.limiter.admit(step.admission)
+            if isinstance(decision, Decision):
+                return self._exchange.admitted(decision)
+            self._wait_for(decision)
+        elif isinstance(step, Identify):
+            self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256, step.source))
+        elif isinstance(step, FindUser):
+            self._wait_for(self._processor.limiter.has_user(step.user))
+        elif isinstance(step, Unpack):
+            self._wait_for(self._processor.unpacked.unpacked(step.unpacking))
+        elif not self._processor.waiting.enter(step.model, step.turn, self):
+            return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
+        return None
+
+    def _wait_for(self, answer: Awaitable[Answer]) -> None:
+        self._asked = asyncio.ensure_future(answer)
+        self._asked.add_done_callback(self._answered)
+
+    def _answered(self, answer: asyncio.Future[Answer]) -> None:
+        if answer is self._asked:
+            self._asked = None
+            if not answer.cancelled():
+                self._run(self._told, answer)
+
+    def _answered_too_late(self, answer: asyncio.Future[Answer]) -> None:
+        self._asked = None
+        if not answer.cancelled() and answer.exception() is None:
+            decision = answer.result()
+            if isinstance(decision, Decision):
+                self._exchange.admitted_too_late(decision)
+
+    def _told(self, asked: asyncio.Future[Answer]) -> Step:
+        answer = asked.result()
+        if isinstance(answer, bytes):
+            return self._unpacked(answer)
+        if isinstance(answer, bool):
+            return self._exchange.user_found(answer)
+        return self._exchange.admitted(answer) if isinstance(answer, Decision) else self._exchange.identified(answer)
+
+    def _unpacked(self, body: bytes) -> Step:
+        if not self._processor.unpacked.enter(len(body)):
+            return self._exchange.refused(rejections.overloaded("too many large requests arrive at once"))
+        self._unpacked_bytes = len(body)
+        return self._exchange.unpacked(body)
+
+    def _drop_unpacked(self) -> None:
+        self._processor.unpacked.leave(self._unpacked_bytes)
+        self._unpacked_bytes = 0
+
+    def _failed(self, error: Exception) -> Reply | None:
+        """One exchange must never end the process, and its client must get an answer."""
+        if isinstance(error, DecodeError):
+            self._call.finish(INTERNAL, "not a ProcessingRequest")
+            return None
+        if isinstance(error, ApiError):
+            return self._exchange.refused(error)
+        if isinstance(error, StoreUnavailable):
+            logger.debug("limiter unavailable: %s", error)
+            return self._exchange.refused(rejections.limiter_unavailable())
+        if isinstance(error, TooManyUnknownKeys):
+            return self._exchange.refused(rejections.too_many_unknown_keys())
+        if isinstance(error, CorruptUserRecord):
+            logger.error("user cannot be admitted: %s", error)
+            return self._exchange.refused(rejections.corrupt_user())
+        logger.error("exchange failed: %r", self._exchange, exc_info=error)
+        self._processor.waiting.leave(self)  # its phase will not tell that it waits
+        return self._exchange.failed()
+
+    def _busy_until_answered(self) -> asyncio.Future[None]:
+        if self._busy is None:
+            self._busy = asyncio.get_running_loop().create_future()
+        return self._busy
+
+    def _set_idle(self) -> None:
+        if self._busy is not None and not self._busy.done():
+            self._busy.set_result(None)
+        self._busy = None

@@ -14,7 +14,7 @@ from gateway_plugin.exchange.uploads import UNKNOWN_LENGTH_BYTES, UploadBounds, 
 from gateway_plugin.grpc.calls import TooMuch
 from gateway_plugin.openai.response_ids import new_response_id
 from tests.unit.gateway_plugin.exchange.bench import body, headers
-from tests.unit.gateway_plugin.exchange.test_calls import Process, status_of
+from tests.unit.gateway_plugin.exchange.test_processor import Process, status_of
 
 
 class Upload:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway_plugin.accounting.limiting import GiveBack
-from gateway_plugin.exchange.call import ProcessCall
-from gateway_plugin.exchange.processor import ExternalProcessor, ProcessorBounds
+from gateway_plugin.exchange.collaborators import ProcessorBounds
+from gateway_plugin.exchange.processor import ExternalProcessor, ProcessCall
 from gateway_plugin.grpc.calls import INTERNAL, OK, UNAVAILABLE
 from protos import ext_proc
 from protos.access_log import FinishedExchange
