@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway_plugin.grpc.grpcio_server import GrpcioMethods, credentials
 from gateway_plugin.grpc.http2.listener import WireListener
@@ -91,13 +92,54 @@ class GrpcioListener:
 _DATE_SECONDS = 1.0
 
 
+class PunctualHttp(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 with a deadline for heads: it has none itself, so that a byte now and then would hold a
+    connection for ever. Bodies have one at the gate (`http/gate.py`)."""
+
+    head_seconds = 10.0
+    """From the connection, or the end of the last answer, to the end of a head; as long as Envoy gives clients."""
+    _head_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Somebody is there."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._forget_deadline()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is whole; the next request may have come already."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever was there is gone."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._forget_deadline()
+        self._head_deadline = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _forget_deadline(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+
 class HttpListener:
     """A uvicorn server that leaves signals to the process it lives in."""
 
     def __init__(self, app: FastAPI, host: str, port: int, setting: str) -> None:
         self._socket = bind(host, port, setting)
         self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app, http=PunctualHttp, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
         self._server = _QuietServer(config)
 
     async def run(self) -> None:
