@@ -100,7 +100,9 @@ class Rig:
         model = Model("m", tuple(f"{HOST}:{port}" for port in self.pod_ports))
         ports = EnvoyPorts(self.gateway_port, self._admin_port, self._grpc_port, self._api_port)
         accounting = self.variant.accounting if self.variant.processor == "plugin" else "none"
-        config = EnvoyConfig(models=(model,), ports=ports, listener_host=HOST, accounting=accounting)
+        config = EnvoyConfig(
+            models=(model,), ports=ports, listener_host=HOST, accounting=accounting, max_requests_per_second=1_000_000
+        )
         write(config, self._directory)
         path = self._directory / "envoy.yaml"
         bootstrap = adapted(yaml.safe_load(path.read_text()), self.variant)

@@ -163,6 +163,10 @@ def envoy_config(
         int, typer.Option(min=128, help="MiB of Envoy's memory; near it, requests are refused and the largest ended.")
     ] = 1024,
     max_connections: Annotated[int, typer.Option(min=1, help="Connections of clients.")] = 20_000,
+    max_requests_per_second: Annotated[
+        int,
+        typer.Option(min=0, help="Requests of one client address; more are 429. 0, as behind a proxy: no bound."),
+    ] = 500,
     watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -197,6 +201,7 @@ def envoy_config(
         first_byte_seconds=first_byte_timeout,
         max_heap_bytes=max_heap << 20,
         max_connections=max_connections,
+        max_requests_per_second=max_requests_per_second,
         extra_paths=parse_extra_paths(settings.endpoints.extra_paths),
         fail_open=fail_open,
         accounting=settings.usage.accounting,

@@ -187,7 +187,8 @@ class Stack:
             replicas=tuple(Replica(HOST, grpc, api) for grpc, _, api in ports.others),
             plugin_tls=self.options.plugin_tls,
             templates=self.options.envoy_templates,
-            **self.options.envoy,
+            # All load of a demo comes from one address.
+            **{"max_requests_per_second": 1_000_000, **self.options.envoy},
         )
 
     async def start_pod(self, model: str, number: int) -> None:

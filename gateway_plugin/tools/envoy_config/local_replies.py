@@ -60,6 +60,8 @@ def _causes(body_limit_bytes: int) -> tuple[_Cause, ...]:
     too_large = f"The request body is longer than {body_limit_bytes} bytes."
     too_slow = "The request did not arrive in time."
     full = "The gateway has more to do than it can. Try again."
+    limited, too_fast = "rate_limit_error", "Too many requests from one address. Slow down and try again."
+    flood = 'response.code_details == "local_rate_limited"'
     no_answer = "The gateway plugin did not answer."
     no_pod = "No pod could serve the request: those that were tried refused it or broke off. Try again."
     by_plugin = 'response.code_details.startsWith("ext_proc")'
@@ -69,6 +71,7 @@ def _causes(body_limit_bytes: int) -> tuple[_Cause, ...]:
         _Cause("response.code == 408", too_slow, mistake, "request_timeout", late),
         _Cause(by_plugin, no_answer, ours, "gateway_plugin_unavailable", ours),
         _Cause(unknown, "Unknown path or model.", mistake, None, "not_found_error"),
+        _Cause(flood, too_fast, limited, "rate_limit_exceeded", limited, retry_after_seconds=1),
         _Cause('response.code_details == "overload"', full, busy, "overloaded", busy, retry_after_seconds=1),
         _Cause("response.code == 503", no_pod, busy, "service_unavailable", busy, retry_after_seconds=1),
         _Cause("response.code == 504", "The model did not answer in time.", ours, "timeout", late),

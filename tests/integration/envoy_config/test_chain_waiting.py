@@ -8,6 +8,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from tests.h2_client import H2Client
@@ -211,3 +212,30 @@ async def test_silence_ends_when_it_is_too_long(chain: Chain) -> None:
     status, headers, body = await chain.chat()
     assert (status, error_of(headers, body)) == (504, ("api_error", "timeout"))
     await until_nothing_is_left(chain)
+
+
+async def test_one_address_may_ask_so_often_and_its_neighbours_do_not_notice(chain: Chain) -> None:
+    if chain.flavour != "standalone":
+        pytest.skip("the chart's policy has no such bound")
+    pod = await chain.pod()
+    await chain.start(pod.address, max_requests_per_second=5)
+    async with await _from(chain, "127.0.0.2") as flood, await _from(chain, "127.0.0.3") as neighbour:
+        answers = [await _chat(flood) for _ in range(50)]
+        status, _, _ = await _chat(neighbour)
+        assert status == 200
+    refused = [answer for answer in answers if answer[0] != 200]
+    assert 10 <= len(answers) - len(refused) < 50, "ten at once, and five more a second"
+    for status, headers, text in refused:
+        assert (status, headers["retry-after"], json.loads(text)["error"]["type"]) == (429, "1", "rate_limit_error")
+        assert headers["x-request-id"]
+    assert len(chain.plugin.seen) == len(answers) - len(refused) + 1, "whatever was refused asked nobody"
+
+
+async def _from(chain: Chain, address: str) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    return aiohttp.ClientSession(chain.url, connector=connector, timeout=aiohttp.ClientTimeout(total=10))
+
+
+async def _chat(session: aiohttp.ClientSession) -> tuple[int, dict[str, str], bytes]:
+    async with session.post("/v1/chat/completions", json={"model": "x"}) as answer:
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.read()

@@ -52,7 +52,9 @@ def test_a_queue_that_outlasts_envoys_patience_is_noticed(tmp_path: Path):
     assert run(tmp_path, "--message-timeout", "7", **queue)[0] == 0
 
 
-@pytest.mark.parametrize("option", [("--body-limit", "0"), ("--idle-timeout", "0"), ("--max-heap", "1")])
+@pytest.mark.parametrize(
+    "option", [("--body-limit", "0"), ("--idle-timeout", "0"), ("--max-heap", "1"), ("--max-requests-per-second", "-1")]
+)
 def test_wrong_values_are_refused(tmp_path: Path, option: tuple[str, str]):
     assert run(tmp_path, *option)[0] == 2
 

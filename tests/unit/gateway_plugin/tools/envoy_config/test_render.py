@@ -64,7 +64,8 @@ def test_no_models() -> None:
 def test_the_lua_script_is_inside_unless_a_path_is_given() -> None:
     inside = render(EnvoyConfig(), "/etc/gateway")["envoy.yaml"]
     filters = yaml.safe_load(inside)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
-    lua = filters["typed_config"]["http_filters"][0]["typed_config"]["default_source_code"]["inline_string"]
+    by_name = {item["name"]: item["typed_config"] for item in filters["typed_config"]["http_filters"]}
+    lua = by_name["envoy.filters.http.lua"]["default_source_code"]["inline_string"]
     assert lua.strip() == Path(__file__).parents[5].joinpath("deploy/envoy/lua/gateway.lua").read_text().strip()
     assert "inline_string" not in render(EnvoyConfig(lua_path="gateway.lua"), STANDALONE)["envoy.yaml"]
 
@@ -83,6 +84,7 @@ def test_every_setting_reaches_the_bootstrap() -> None:
         max_heap_bytes=1_016_017,
         max_connections=1018,
         max_streams_per_connection=1019,
+        max_requests_per_second=1020,
         fail_open=True,
         access_log_flush_seconds=12.5,
         log_path="/logs/envoy.log",
@@ -92,7 +94,14 @@ def test_every_setting_reaches_the_bootstrap() -> None:
         assert f"port_value: {number}}}" in text
     for part in ("192.0.2.7", '"::1"', "fd00::7", ": 1005", "10.5s", "11.5s", "12.5s", "13.5s", "14.5s"):
         assert part in text
-    for part in ("failure_mode_allow: true", ": 1016017", "connections: 1018", "streams: 1019"):
+    for part in (
+        "failure_mode_allow: true",
+        ": 1016017",
+        "connections: 1018",
+        "streams: 1019",
+        "tokens: 2040",
+        "fill: 1020",
+    ):
         assert part in text
     assert '"/logs/envoy.log"' in text
     assert '"/etc/gateway/clusters.yaml"' in text
