@@ -293,7 +293,7 @@ class Exchange:
         if unpacking.is_done:
             return self._on_plain_body(unpacking.finish())
         self.phase = UNPACKING
-        return Unpack(unpacking)
+        return Unpack(unpacking.finish)
 
     def _on_plain_body(self, body: bytes) -> Step:
         request = self._known

@@ -294,7 +294,7 @@ class ProcessCall:
         elif isinstance(step, FindUser):
             self._wait_for(self._processor.limiter.has_user(step.user))
         elif isinstance(step, Unpack):
-            self._wait_for(self._processor.unpacked.unpacked(step.unpacking))
+            self._wait_for(self._processor.unpacked.unpacked(step.unpack))
         elif not self._processor.waiting.enter(step.model, step.turn, self):
             return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
         return None

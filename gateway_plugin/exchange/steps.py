@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway_plugin.accounting.limiting import GiveBack
-    from gateway_plugin.exchange.intent.unpacking import Unpacking
     from protos.access_log import FinishedExchange
     from ratelimit import Admission
 
@@ -38,9 +39,9 @@ class FindUser(msgspec.Struct, frozen=True):
 
 
 class Unpack(msgspec.Struct, frozen=True):
-    """Let another thread finish this, then call `unpacked` or `refused`."""
+    """Let another thread call this, then call `unpacked` with what it returns, or `refused`."""
 
-    unpacking: Unpacking
+    unpack: Callable[[], bytes]
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):

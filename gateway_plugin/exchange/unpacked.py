@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway_plugin.exchange.intent.unpacking import Unpacking
+    from collections.abc import Callable
 
 # Each holds one body that is not counted yet; zlib leaves Python's lock to the loop.
 _THREADS = 2
@@ -22,9 +22,9 @@ class UnpackedBodies:
         self._threads = ThreadPoolExecutor(_THREADS, "unpacking")
         self.held_bytes = 0
 
-    def unpacked(self, unpacking: Unpacking) -> asyncio.Future[bytes]:
-        """The body, or ApiError."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, unpacking.finish)
+    def unpacked(self, unpack: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        """What it returns, or the ApiError that it raises."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, unpack)
 
     def enter(self, size_bytes: int) -> bool:
         """Whether there is room for one more."""

@@ -79,7 +79,7 @@ def test_long_ones_are_for_a_thread():
     step = exchange.receive(body(gzip.compress(long)))
     assert isinstance(step, Unpack)
     assert exchange.phase is Phase.UNPACKING
-    assert new_body(exchange.unpacked(step.unpacking.finish())) == long
+    assert new_body(exchange.unpacked(step.unpack())) == long
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_bodies_that_cannot_be_unpacked(packed: bytes, status: int, message: str
     try:
         step = exchange.receive(body(packed))
         if isinstance(step, Unpack):
-            step.unpacking.finish()
+            step.unpack()
         told, said, _ = error(step)
     except ApiError as refused:
         told, said = refused.status, {"message": refused.message}
