@@ -20,6 +20,7 @@ from gateway_plugin.accounting.access_lines import LineWriter
 from gateway_plugin.accounting.accountant import Accountant
 from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.accounting.log_service import AccessLogService
+from gateway_plugin.app.live_wiring import discovery_troubles, limiter_state, new_live_feed
 from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
@@ -38,6 +39,8 @@ from gateway_plugin.http.announced import AnnouncedStore
 from gateway_plugin.http.debug import debug_router
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
+from gateway_plugin.http.live_feed import LiveFeed, live_router
+from gateway_plugin.http.live_snapshot import LiveSources
 from gateway_plugin.http.ops import ops_router
 from gateway_plugin.http.readable import ReadableByPages
 from gateway_plugin.http.users_aibrix import users_router
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from gateway_plugin.http.live_shape import Trouble
     from gateway_plugin.pods.source import Discovery
     from gateway_plugin.settings.engine_settings import EngineSettings
     from gateway_plugin.settings.identity_settings import IdentitySettings
@@ -149,6 +153,7 @@ class App:
                     lambda: self.limiter.refused_items,
                 )
             )
+        self.live = self._new_live_feed()
         self.draining = False
         self._discovery = self._new_discovery()
         for collector in self._discovery.collectors():
@@ -177,6 +182,7 @@ class App:
                 await grpc.stop(_GRACE_SECONDS)
                 await self.access_log.flush(timeout_seconds=_FLUSH_SECONDS)
                 self.models.stop_streams()
+                self.live.close()
                 for listener in http_listeners:
                     listener.stop()
                 for task in background:
@@ -228,6 +234,7 @@ class App:
             self.limiter,
             self.processor,
             self.models,
+            self.live,
             self.engine_keys,
         ]
         return [*parts, self.sharing] if self.sharing is not None else parts
@@ -312,6 +319,7 @@ class App:
             api.include_router(router)
         api.include_router(explain_router(self.router, self.rules, self.models.live))
         shown = shown_settings(self.settings, self.origins)
+        api.include_router(live_router(self.live))
         api.include_router(debug_router(self.stories, self.pods, self.router.prefixes, lambda: shown))
         return api
 
@@ -327,6 +335,24 @@ class App:
         api.include_router(users_router(users, token))
         api.include_router(users_rest_router(users, self.limiter.limits, users, token))
         return api
+
+    def _new_live_feed(self) -> LiveFeed:
+        sources = LiveSources(
+            self.pods,
+            self.router.prefixes,
+            self.stories,
+            self.metrics,
+            self.models.windows,
+            self.processor.waiting.lengths,
+            lambda: limiter_state(self.limiter, limited=self.rules.limited),
+            self._troubles,
+            lambda: not self.draining and not self._discovery.problem,
+            self.settings.replica,
+        )
+        return new_live_feed(sources)
+
+    def _troubles(self) -> list[Trouble]:
+        return discovery_troubles(self._discovery.problem)
 
     def _announce(self) -> None:
         settings = self.settings

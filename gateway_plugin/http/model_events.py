@@ -60,12 +60,12 @@ def model_events_router(
             raise ApiError(503, f"{seat}, try again", reason="overloaded", headers={"retry-after": "10"})
         place = _place(events, request.headers.get("last-event-id", ""))
         content = _stream(events, viewer, place, silence_seconds, longest_seconds, seat)
-        return _EventStream(content, seat, longest_seconds)
+        return EventStream(content, seat, longest_seconds)
 
     return router
 
 
-class _EventStream(StreamingResponse):
+class EventStream(StreamingResponse):
     """Is cut off when it does not end by itself in time: whoever reads nothing would stay for ever."""
 
     def __init__(self, content: AsyncIterator[bytes], seat: Seat, longest_seconds: float) -> None:

@@ -1,0 +1,46 @@
+"""What the live page is fed with, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway_plugin.http.event_listeners import Listeners
+from gateway_plugin.http.live_feed import LiveFeed
+from gateway_plugin.http.live_shape import LimiterState, Trouble
+from gateway_plugin.http.live_snapshot import LiveSources, SnapshotMaker
+from gateway_plugin.settings.pacing import next_moment
+from ratelimit.outage.breaker import BreakerState
+
+if TYPE_CHECKING:
+    from gateway_plugin.accounting.limiting import Limiting
+
+_STATES = {BreakerState.CLOSED: "ok", BreakerState.OPEN: "down", BreakerState.HALF_OPEN: "probing"}
+
+
+def new_live_feed(sources: LiveSources) -> LiveFeed:
+    """A feed that wakes the process only when it is awake anyway."""
+    return LiveFeed(SnapshotMaker(sources), Listeners(), next_moment)
+
+
+def discovery_troubles(problem: str) -> list[Trouble]:
+    """Of pods that cannot be found; empty where all is well."""
+    return [Trouble("Discovery", "pods", problem, "see the log of this process")] if problem else []
+
+
+def limiter_state(limiter: Limiting, *, limited: bool) -> LimiterState:
+    """As of now; `limited` is false where nobody's limits are enforced."""
+    resilient = limiter.resilient
+    if not limited:
+        return LimiterState("off", "ok", "", 1, 0, 0, 0)
+    if resilient is None:
+        return LimiterState("memory", "ok", "", 1, 0, 0, 0)
+    counts = resilient.counts
+    return LimiterState(
+        "redis",
+        _STATES[resilient.state],
+        resilient.policy.value,
+        limiter.replicas,
+        counts.admitted_locally,
+        counts.refused_locally,
+        counts.queued,
+    )
