@@ -121,8 +121,8 @@ class App:
             settings.overload.max_inflight_per_pod,
             explain_every_seconds=_EXPLAIN_EVERY_SECONDS,
         )
-        self.stories = Stories()
-        LineWriter().listen(self.stories)
+        self.stories = Stories(settings.operators.kept_requests)
+        LineWriter(settings.logs.access_lines, settings.logs.access_sample_ratio, random.random).listen(self.stories)
         self.rules = _rules(settings)
         self.limiter = _limiter(settings)
         self.engine_keys = _engine_keys(settings.engines)
@@ -234,9 +234,9 @@ class App:
             self.limiter,
             self.processor,
             self.models,
-            self.live,
             self.engine_keys,
         ]
+        parts += [self.live] if self.settings.operators.live_feed else []
         return [*parts, self.sharing] if self.sharing is not None else parts
 
     async def _become_ready(self) -> None:
@@ -319,7 +319,8 @@ class App:
             api.include_router(router)
         api.include_router(explain_router(self.router, self.rules, self.models.live))
         shown = shown_settings(self.settings, self.origins)
-        api.include_router(live_router(self.live))
+        if self.settings.operators.live_feed:
+            api.include_router(live_router(self.live))
         api.include_router(debug_router(self.stories, self.pods, self.router.prefixes, lambda: shown))
         return api
 
@@ -347,7 +348,7 @@ class App:
             lambda: limiter_state(self.limiter, limited=self.rules.limited),
             self._troubles,
             lambda: not self.draining and not self._discovery.problem,
-            self.settings.replica,
+            self.settings.process.replica,
         )
         return new_live_feed(sources)
 

@@ -36,7 +36,7 @@ def serve(config: ConfigFile = None) -> None:
     from gateway_plugin.settings.start_error import StartError
 
     loaded = _load(config)
-    log_lines.configure(loaded.settings.process.log_level)
+    log_lines.configure(loaded.settings.logs.level, loaded.settings.logs.format)
     for warning in loaded.warnings:
         logging.getLogger(__name__).warning(warning)
     try:
@@ -254,13 +254,14 @@ def _load(config: Path | None) -> Loaded:
 
 def _load_controller(config: Path | None) -> ControllerSettings:
     from gateway_plugin.controller.controller_settings import ControllerSettings
+    from gateway_plugin.settings import log_lines
     from gateway_plugin.settings.loading import SettingsError, load_as
 
     try:
         settings = load_as(ControllerSettings, config).settings
     except SettingsError as error:
         _fail(str(error))
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_lines.configure(settings.log_level, settings.log_format)
     return settings
 
 

@@ -6,7 +6,7 @@ Read like those of the plugin: `GATEWAY_<NAME>` in the environment, then a YAML 
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads it at run time
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,7 @@ from gateway_plugin.controller.route_keys import RouteKeys
 from gateway_plugin.controller.routes import Parent
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
+from gateway_plugin.settings.log_lines import LogFormat, LogLevel  # noqa: TC001 - pydantic reads them at run time
 from gateway_plugin.settings.topic import LabelPrefix, Port, Topic, items_of
 
 
@@ -49,7 +50,8 @@ class ControllerSettings(Topic):
     resync_seconds: int = Field(
         300, description="between two complete readings of the cluster, which find what watches missed", ge=1, le=86400
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: kopf speaks, too")
+    log_level: LogLevel = Field("info", description="debug: kopf speaks, too")
+    log_format: LogFormat = Field("human", description="json: an object a line, for whoever collects logs")
 
     @field_validator("extra_paths")
     @classmethod

@@ -70,7 +70,7 @@ class ModelRow(Struct, frozen=True):
     output_tokens_per_second: float
 
 
-class Choice(Struct, frozen=True):
+class WeighedPod(Struct, frozen=True):
     """A pod as the strategy weighed it."""
 
     pod: str
@@ -92,7 +92,7 @@ class DecisionLine(Struct, frozen=True):
     branch: str
     pod: str
     address: str
-    weighed: tuple[Choice, ...]
+    weighed: tuple[WeighedPod, ...]
     """The first and the runner-up; empty where decisions come faster than they are explained."""
     prompt_tokens: int
     matched_tokens: float
@@ -182,7 +182,7 @@ class Point(Struct, frozen=True):
     rates: Rates
 
 
-class Snapshot(Struct, frozen=True):
+class LiveSnapshot(Struct, frozen=True):
     """Everything of one moment."""
 
     at_seconds: float

@@ -60,7 +60,7 @@ class SnapshotMaker:
         self.rates.take(now)
         return shape.Point(round(now, 3), self.rates.rates())
 
-    def snapshot(self) -> shape.Snapshot:
+    def snapshot(self) -> shape.LiveSnapshot:
         """All of it."""
         of, now = self._of, self._of.clock()
         self.rates.take(now)
@@ -69,7 +69,7 @@ class SnapshotMaker:
         if len(rows) > shape.MAX_PODS:
             inflight = of.pods.columns.inflight_requests
             shown = sorted(rows, key=lambda item: -int(inflight[item[0]]))[: shape.MAX_PODS]
-        return shape.Snapshot(
+        return shape.LiveSnapshot(
             at_seconds=round(now, 3),
             replica=of.replica,
             version=of.version,
@@ -216,9 +216,9 @@ def _decision(routed: Routed, end: Finished | None) -> shape.DecisionLine:
     )
 
 
-def _choice(weighed: Weighed) -> shape.Choice:
+def _choice(weighed: Weighed) -> shape.WeighedPod:
     terms = {name: _known(value) for name, value in zip(weighed.names, weighed.terms, strict=True)}
-    return shape.Choice(weighed.pod.name, weighed.pod.address, _known(weighed.cost), terms, weighed.matched_tokens)
+    return shape.WeighedPod(weighed.pod.name, weighed.pod.address, _known(weighed.cost), terms, weighed.matched_tokens)
 
 
 def _refusal(refused: Refused) -> shape.RefusalLine:

@@ -13,6 +13,7 @@ import time
 from typing import Any, Literal
 
 LogFormat = Literal["human", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 _FIELDS = "gateway_fields"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/+@,-[]%")
 # Each of its servers tells its start and its end, under a logger called "error".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -11,12 +11,11 @@ from gateway_plugin.settings.topic import Seconds, Topic
 
 
 class ProcessSettings(Topic):
-    """The process: its name, its log, its end."""
+    """The process: its name, its end."""
 
     env_also: ClassVar[dict[str, str]] = {"pod_name": "POD_NAME"}
 
     pod_name: str = Field("", description="name of this replica in metrics; empty: the host name")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per request")
     drain_seconds: Seconds = Field(30.0, description="how long a stopping process waits for requests in flight")
     drain_grace_seconds: Seconds = Field(
         5.0, description="how long a stopping process still takes new requests, until Envoy has found other replicas"

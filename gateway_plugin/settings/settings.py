@@ -8,7 +8,9 @@ from gateway_plugin.settings.endpoint_settings import EndpointSettings
 from gateway_plugin.settings.engine_settings import EngineSettings
 from gateway_plugin.settings.identity_settings import IdentitySettings
 from gateway_plugin.settings.listener_settings import ListenerSettings
+from gateway_plugin.settings.log_settings import LogSettings
 from gateway_plugin.settings.model_settings import ModelSettings
+from gateway_plugin.settings.operator_settings import OperatorSettings
 from gateway_plugin.settings.overload_settings import OverloadSettings
 from gateway_plugin.settings.peer_settings import PeerSettings
 from gateway_plugin.settings.pod_settings import PodSettings
@@ -29,6 +31,8 @@ class Settings(BaseModel):
     listeners: ListenerSettings = ListenerSettings()
     tls: TlsSettings = TlsSettings()
     process: ProcessSettings = ProcessSettings()
+    logs: LogSettings = LogSettings()
+    operators: OperatorSettings = OperatorSettings()
     overload: OverloadSettings = OverloadSettings()
     endpoints: EndpointSettings = EndpointSettings()
     identity: IdentitySettings = IdentitySettings()

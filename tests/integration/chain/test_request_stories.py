@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
+
+from gateway_plugin.tools.demo.stack import StackOptions
 
 if TYPE_CHECKING:
-    from tests.integration.chain.conftest import Gateway
+    from collections.abc import AsyncIterator
+
+    from tests.integration.chain.conftest import Gateway, OpenGateway
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.envoy, pytest.mark.redis]
+
+CANARY = "canary-5f2c"
+"""In prompts and keys; no log may have it."""
 
 
 async def story_of(gateway: Gateway, request_id: str) -> dict[str, Any]:
@@ -52,3 +61,35 @@ async def test_a_refusal_has_a_story_too(gateway: Gateway):
     (refusal,) = (await story_of(gateway, "told-2"))["refusals"]
     assert (refusal["user"], refusal["status"], refusal["reason"]) == ("throttled", 429, "rpm_exceeded")
     assert refusal["path"] == "/v1/chat/completions"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lined(open_gateway: OpenGateway) -> AsyncIterator[Gateway]:
+    environment = {"GATEWAY_LOG_ACCESS_LINES": "all", "GATEWAY_LOG_FORMAT": "json", "GATEWAY_API_KEYS": "true"}
+    options = StackOptions({"m": 1}, redis=False, speed=10, plugin_environment=environment)
+    async with open_gateway(options) as opened:
+        yield opened
+
+
+async def test_lines_of_the_log_tell_all_but_prompts_and_keys(lined: Gateway):
+    messages = [{"role": "user", "content": f"my secret is {CANARY}"}]
+    body = {"model": "m", "messages": messages, "max_tokens": 2}
+    await lined.create_user("lee", rpm=1)
+    headers = {"x_request_id": "line-1", "authorization": f"Bearer sk-{CANARY}"}
+    assert (await lined.post(body, user="lee", **headers)).status_code == 200
+    refused = {"x_request_id": "line-2", "authorization": f"Bearer gw-{CANARY}"}
+    assert (await lined.post(body, user="lee", **refused)).status_code == 401
+    assert (await lined.post(body | {"stream": CANARY}, x_request_id="line-3")).status_code == 400
+    assert (await lined.post(f'{{"model": "{CANARY}'.encode(), x_request_id="line-4")).status_code == 400
+    log = lined.stack.plugin.log
+    async with asyncio.timeout(10):
+        text = log.read_text()
+        while "line-1" not in text:
+            await asyncio.sleep(0.1)
+            text = log.read_text()
+    assert CANARY not in text
+    lines = {said["request_id"]: said for said in map(json.loads, text.splitlines()) if "request_id" in said}
+    assert lines.keys() >= {"line-1", "line-2", "line-3", "line-4"}
+    told = {name: lines["line-1"][name] for name in ("user", "model", "status", "attempts", "completion_tokens")}
+    assert told == {"user": "lee", "model": "m", "status": 200, "attempts": 1, "completion_tokens": 2}
+    assert (lines["line-2"]["status"], lines["line-2"]["reason"]) == (401, "bad_token")
