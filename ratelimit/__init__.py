@@ -1,8 +1,8 @@
 """How much a user may: requests and tokens per minute, decided in one atomic step.
 
-A user's record says how much (`users`, `limits`), a window what was spent in the last minute (`window`). An admission
+A user's record says how much (`users`, `limits`), a window what was spent in the last minute (`spending`). An admission
 checks every scope, then debits all or none, and reserves tokens (`admission`, `decision`). What a response really cost
-is settled later, once per charge id (`charges`). `MemoryStore` and `RedisStore` do this behind the same protocols
+is settled later, once per charge id (`admission`). `MemoryStore` and `RedisStore` do this behind the same protocols
 (`store`), and keep API keys (`api_keys`).
 """
 

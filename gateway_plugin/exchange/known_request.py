@@ -24,7 +24,7 @@ from gateway_plugin.exchange.replies import Forward
 from gateway_plugin.openai.response_ids import new_response_id, with_response_id
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 from ratelimit import Admission, Outcome
-from ratelimit.windows.expected import UNKNOWN_CEILING, UNSEEN_OUTPUT
+from ratelimit.windows.admission import UNKNOWN_CEILING, UNSEEN_OUTPUT
 from routing.router import NoReadyPodError, UnknownModelError
 from routing.selector import OnlyPod
 from routing.strategies.least_request import LeastRequest

@@ -10,7 +10,7 @@ import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimit.windows.window import BUCKET_SECONDS, bucket_at, counts_at
+from ratelimit.windows.spending import BUCKET_SECONDS, bucket_at, counts_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -27,8 +27,7 @@ from ratelimit.users.subjects import Source
 from ratelimit.users.users import UserRecord
 from ratelimit.windows.decision import Decision, Outcome
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
-from ratelimit.windows.spending import Slots
-from ratelimit.windows.window import NO_LIMIT
+from ratelimit.windows.spending import NO_LIMIT, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -31,7 +31,7 @@ from ratelimit.store.limit_store import ItemRefused, StoreUnavailable
 from ratelimit.store.outbox import SETTLEMENTS_PER_CALL, Outbox, Release
 from ratelimit.users.subjects import Source
 from ratelimit.windows.decision import Decision, Outcome, Settlement
-from ratelimit.windows.window import BUCKET_SECONDS, WINDOW_SECONDS
+from ratelimit.windows.spending import BUCKET_SECONDS, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

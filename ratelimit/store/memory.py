@@ -1,6 +1,6 @@
 """Limits, users and keys in this process: exact for one replica, gone when it ends.
 
-What is held is bounded by the users, their limits, `max_sources`, and `max_charges` (see `charges`). A source that is
+What is held is bounded by the users, their limits, `max_sources`, and `max_charges` (see `admission`). A source that is
 forgotten because more than `max_sources` others asked meanwhile begins anew.
 """
 
@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple
 from ratelimit.users.api_keys import MemoryKeys, NoSuchUser
 from ratelimit.users.subjects import Source, check_subject
 from ratelimit.users.users import UserRecord, check_user_name
-from ratelimit.windows.admission import Question, Scope, account, judge, override_of, refused_by_record, wait_seconds
-from ratelimit.windows.charges import Charges, Closed, Open
+from ratelimit.windows.admission import (
+    Charges,
+    Closed,
+    LastLengths,
+    Open,
+    Question,
+    Scope,
+    account,
+    expected,
+    judge,
+    override_of,
+    refused_by_record,
+    wait_seconds,
+)
 from ratelimit.windows.decision import UNKNOWN_USER, Admission, Decision, Outcome, Settlement, Usage
-from ratelimit.windows.expected import expected
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
-from ratelimit.windows.spending import Accounts, LastLengths, ModelRates, Slots
-from ratelimit.windows.window import NO_LIMIT, bucket_at, counts_at
+from ratelimit.windows.spending import NO_LIMIT, Accounts, ModelRates, Slots, bucket_at, counts_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
     from ratelimit.store.limit_store import Replay
     from ratelimit.users.api_keys import NewKey
     from ratelimit.users.subjects import Subject
-    from ratelimit.windows.expected import Expected
+    from ratelimit.windows.admission import Expected
     from ratelimit.windows.limits import Limits
     from ratelimit.windows.spending import Spent
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from ratelimit.outage.breaker import BreakerState
 from ratelimit.store.backlog import Backlog
 from ratelimit.store.limit_store import PARALLEL_SECONDS, RESERVATION_SECONDS, ItemRefused, Replay, StoreUnavailable
-from ratelimit.windows.window import BUCKET_SECONDS, WINDOW_SECONDS
+from ratelimit.windows.spending import BUCKET_SECONDS, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -26,7 +26,7 @@ from redis.exceptions import (
 from ratelimit.store.kept_connections import KeptConnections
 from ratelimit.store.limit_store import MAX_REPLICAS, PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
 from ratelimit.users.api_keys import MAX_KEYS_PER_USER
-from ratelimit.windows.expected import (
+from ratelimit.windows.admission import (
     KEPT_LENGTHS,
     LENGTHS_SECONDS,
     MODELS_PER_SUBJECT,
@@ -34,7 +34,7 @@ from ratelimit.windows.expected import (
     SHARE_OF_UNSEEN,
     UNSEEN_OUTPUT,
 )
-from ratelimit.windows.window import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, LONGEST_DEBT_WINDOWS
+from ratelimit.windows.spending import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, LONGEST_DEBT_WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

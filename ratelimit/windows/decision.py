@@ -28,7 +28,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     """One request that wants in; a rate of zero is no limit.
 
     `tokens` it costs for certain. Where it generates any, each of its `choices` costs `likely_output` more, if its
-    subject has not been seen yet, and `max_output` at most; 0 where it generates none (`expected`).
+    subject has not been seen yet, and `max_output` at most; 0 where it generates none (see `admission`).
 
     `other_names`: what else than the model's name may stand for it in a user's allow list, without control characters.
     """

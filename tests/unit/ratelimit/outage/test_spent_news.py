@@ -13,7 +13,7 @@ from ratelimit.outage.last_spent import LastSpent
 from ratelimit.outage.spent_news import ENTRIES_PER_READ, MAX_BYTES, MAX_TURN_BYTES, SpentNews
 from ratelimit.outage.store_guard import StoreGuard
 from ratelimit.windows.limits import Limits
-from ratelimit.windows.window import bucket_at
+from ratelimit.windows.spending import bucket_at
 from tests.unit.ratelimit.outage.test_last_spent import BUCKET, LIMITS, SERVER_US, Clock, scope
 
 

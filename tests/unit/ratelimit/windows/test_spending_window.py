@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.windows.window import BUCKET_SECONDS, LONGEST_WAIT_SECONDS, WINDOW_SECONDS, Window, bucket_at, counts_at
+from ratelimit.windows.spending import (
+    BUCKET_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    WINDOW_SECONDS,
+    Window,
+    bucket_at,
+    counts_at,
+)
 
 spendings = st.lists(st.tuples(st.floats(0, 300, allow_nan=False), st.integers(1, 1000)), max_size=20)
 
