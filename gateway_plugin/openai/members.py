@@ -41,6 +41,8 @@ _KINDS = {b"[": "array", b'"': "str", b"t": "bool", b"f": "bool", b"n": "null"} 
 _TRUNCATED = "Input data was truncated"
 _CLOSING = ord("}")
 _SPACES = b" \t\r\n"
+_SHORT_BYTES = 1024 * 1024
+"""Up to here reading twice, which few bodies need, costs less than looking for what might need it."""
 # Of trailing space: what is looked at first, and then at once.
 _FEW_BYTES, _MANY_BYTES = 32, 65536
 
@@ -77,8 +79,10 @@ class _Scan:
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self._text = memoryview(body)
-        self._forgiving = False
+        # A long body must not be read twice because of half an emoji at its end.
+        text = body if len(body) <= _SHORT_BYTES else _forgiven(body)
+        self._forgiving = text is not body
+        self._text = memoryview(text)
 
     def opening(self) -> tuple[int, bool]:
         """Where the first member begins; or what follows the object, when it has none."""
@@ -128,7 +132,7 @@ class _Scan:
 
     def _forgivingly(self, start: int, expected: bytes, error: msgspec.DecodeError) -> int:
         """Once more, with escapes as long in place of all that may be surrogates: ends stay where they are."""
-        text = self._body if self._forgiving else self._body.replace(b"\\u", b"\\n")
+        text = self._body if self._forgiving else _forgiven(self._body)
         if text is self._body:
             raise _failed(_PLACE.sub("", str(error))) from None
         self._forgiving, self._text = True, memoryview(text)
@@ -149,6 +153,17 @@ class _Scan:
                 return end - len(chunk) + left
             end -= len(chunk)
             chunk_bytes = _MANY_BYTES
+
+
+def _forgiven(body: bytes) -> bytes:
+    """The same where there is nothing to forgive. One byte is found ten times faster than two."""
+    first = body.find(b"\\")
+    at = body.find(b"\\u", first) if first >= 0 else -1
+    if at < 0:
+        return body
+    if at < len(body) // 2:
+        return body.replace(b"\\u", b"\\n")
+    return b"".join((memoryview(body)[:at], body[at:].replace(b"\\u", b"\\n")))
 
 
 def _name(key: bytes) -> bytes:

@@ -86,6 +86,19 @@ def test_the_same_name_further_down_is_another():
         assert read_fields(fill + body, LONG)[0].model == "m"
 
 
+def test_long_bodies_are_read_alike_with_and_without_escapes():
+    long = "x" * (1 << 20)
+    for text in (long, long + "\u00e9", "\u00e9" + long, "\\u" + long + "\\\\ud83d"):
+        body = json.dumps({"model": "m\u00e9", "messages": [text], "cache_salt": "s"}).encode()
+        body = body.replace(b"cache_salt", b"cache_s\\u0061lt")
+        fields, spans = read_fields(body, LONG)
+        found, start, end = spans["messages"]
+        assert (fields.model, fields.cache_salt) == ("m\u00e9", "s")
+        assert json.loads(found[start:end]) == [text]
+    cut = body.replace(b"x" * 9, b"x\\uD83Dxx", 1)
+    assert read_fields(cut, LONG)[0].model == "m\u00e9", "half an emoji"
+
+
 @pytest.mark.parametrize("half", ["\\ud83d", "\\udE00", "\\uD83Dx", "\\ude00\\ud83d"])
 @pytest.mark.parametrize("fill", [b"", FILL])
 def test_half_an_emoji_passes(half: str, fill: bytes):
