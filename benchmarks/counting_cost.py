@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from gateway_plugin.metrics.counting import Count, Family, Level, Spread
+from gateway_plugin.metrics.families import Count, Family, Level, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

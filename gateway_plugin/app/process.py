@@ -9,7 +9,6 @@ import random
 import signal
 import time
 from contextlib import suppress
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,16 +44,16 @@ from gateway_plugin.http.ops import ops_router
 from gateway_plugin.http.readable import ReadableByPages
 from gateway_plugin.http.users_aibrix import users_router
 from gateway_plugin.http.users_rest import users_rest_router
-from gateway_plugin.metrics.families import (
+from gateway_plugin.metrics.collectors import (
     Exchanges,
     ExchangesCollector,
     LimiterCollector,
-    Metrics,
     PrefixIndexCollector,
     WaitingCollector,
 )
+from gateway_plugin.metrics.families import Metrics
 from gateway_plugin.metrics.stories import Stories
-from gateway_plugin.peers.post import new_charge_id, new_replica_id
+from gateway_plugin.peers.post import charge_ids, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
 from gateway_plugin.pods.discovery_error import DiscoveryError
 from gateway_plugin.pods.engines.engine_metrics import EngineCollector
@@ -270,7 +269,7 @@ class App:
             self.router,
             self.rules,
             self.metrics,
-            partial(new_charge_id, self.replica_id),
+            charge_ids(self.replica_id),
             time.perf_counter,
             self.limiter.refusal,
             is_known=None if isinstance(self.limiter.store, MemoryStore) else self.limiter.is_known,
@@ -279,7 +278,7 @@ class App:
             outcomes_are_told=self.settings.usage.accounting != "none",
             follows_responses=self.settings.usage.accounting == "ext_proc",
             stories=self.stories,
-            names=self.models.live,
+            names=self.models.live.names,
             engine_keys=self.engine_keys,
         )
 
@@ -317,7 +316,7 @@ class App:
         )
         for router in self.models.operators_routers():
             api.include_router(router)
-        api.include_router(explain_router(self.router, self.rules, self.models.live))
+        api.include_router(explain_router(self.router, self.rules, self.models.live.names))
         shown = shown_settings(self.settings, self.origins)
         if self.settings.operators.live_feed:
             api.include_router(live_router(self.live))

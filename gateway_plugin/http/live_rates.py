@@ -13,8 +13,7 @@ from gateway_plugin.http.live_shape import Rates
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gateway_plugin.metrics.counting import Count, Family
-    from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.metrics.families import Count, Family, Metrics
     from gateway_plugin.metrics.stories import Stories
 
 WINDOW_SECONDS = 10.0

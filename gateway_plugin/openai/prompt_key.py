@@ -7,7 +7,7 @@ size. Only the beginning is kept, as much as prefixes are compared of; the lengt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from xxhash import xxh3_128_hexdigest
 
@@ -16,25 +16,19 @@ from routing.prefix.prefix_blocks import MAX_KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from msgspec import Raw
 
-    from gateway_plugin.openai.body_fields import Span
-
+Span: TypeAlias = tuple[bytes, int, int]
+"""A part of a text: from where to where."""
 _MEDIA_BYTES = 4096
 # Any string longer than _MEDIA_BYTES covers at least one whole probe.
 _STRIDE_BYTES = 2048
 _PROBE_BYTES = 32
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
-_WHITE_SPACE = b" \t\r\n"
-_CLOSING_MARKS = b'"]}'
+WHITE_SPACE = b" \t\r\n"
+CLOSING_MARKS = b'"]}'
 _TAIL_BYTES = 64
 MAX_SHORT_BYTES = _MEDIA_BYTES
-
-
-def short_key(parts: Sequence[Raw]) -> bytes:
-    """Of parts that are together shorter than any media that would be replaced."""
-    key = b"\0".join(parts).rstrip(b"\0")
-    return key[:-1].rstrip(_WHITE_SPACE) if key[-1:] in _CLOSING_MARKS else key
+"""Parts that are together no longer hold no media that would be replaced."""
 
 
 def long_key(parts: Sequence[Span]) -> tuple[bytes, int]:
@@ -69,10 +63,10 @@ class _Pieces:
 
 def _left_open(body: bytes, start: int, end: int) -> int:
     """Where a string, array or object ends without its closing mark, so that a longer one begins with it."""
-    if start == end or body[end - 1 : end] not in _CLOSING_MARKS:
+    if start == end or body[end - 1 : end] not in CLOSING_MARKS:
         return end
     tail = body[max(start, end - 1 - _TAIL_BYTES) : end - 1]
-    return end - 1 - len(tail) + len(tail.rstrip(_WHITE_SPACE))
+    return end - 1 - len(tail) + len(tail.rstrip(WHITE_SPACE))
 
 
 def _add_part(pieces: _Pieces, body: bytes, start: int, end: int) -> None:

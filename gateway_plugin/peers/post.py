@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gateway_plugin.peers.wire import MalformedNewsError, read_settled, settled_bytes
@@ -28,20 +29,16 @@ def new_replica_id() -> str:
     return secrets.token_hex(_ID_BYTES)
 
 
-def new_charge_id(replica: str) -> str:
-    """32 hexadecimal characters."""
-    return replica + next(_random_ids)
+def charge_ids(replica: str) -> Callable[[], str]:
+    """Makes ids of 32 hexadecimal characters, which begin with the replica's."""
+    return chain.from_iterable(_batches(replica)).__next__
 
 
-def _ids() -> Iterator[str]:
+def _batches(replica: str) -> Iterator[list[str]]:
     # The kernel is asked for many at once: a system call costs more than all else about an id.
     while True:
         drawn = secrets.token_hex(_ID_BYTES * _IDS_AT_ONCE)
-        for start in range(0, len(drawn), 2 * _ID_BYTES):
-            yield drawn[start : start + 2 * _ID_BYTES]
-
-
-_random_ids = _ids()
+        yield [replica + drawn[start : start + 2 * _ID_BYTES] for start in range(0, len(drawn), 2 * _ID_BYTES)]
 
 
 class Post:

@@ -19,6 +19,9 @@ from xxhash import xxh64_intdigest
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from gateway_plugin.models.catalogue.snapshot import Snapshot
+    from gateway_plugin.pods.engines.known_models import KnownModels
+
 MAX_ENTRIES = 5000
 """Aliases and rules; of more, the first in the order of their names hold."""
 _SHARES = 10_000
@@ -128,6 +131,45 @@ class PlainNames:
 
     def route_of(self, model: str) -> str:
         return ""
+
+
+class Current(Protocol):
+    """What holds at this moment; the catalogue."""
+
+    registry: Registry
+    snapshot: Snapshot
+
+
+class CatalogueNames:
+    """Names as the catalogue knows them now, and what engines list beside."""
+
+    def __init__(self, current: Current, known: KnownModels) -> None:
+        self._current = current
+        self._known = known
+
+    def resolve(self, asked: str, user: str) -> Target:
+        return self._current.registry.resolve(asked, user)
+
+    def other_names(self, target: Target) -> tuple[str, ...]:
+        """The names that led to it, and the model's labels."""
+        entry = self._current.snapshot.by_id.get(target.base)
+        labels = entry.grants if entry is not None else ()
+        if target.asked == target.model:
+            return labels
+        return (target.asked, target.base, *labels)
+
+    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
+        """All names that may lead to one of the models, and labels."""
+        names = self._current.registry.names_of(models)
+        entries = (self._current.snapshot.by_id.get(name) for name in names)
+        return (*names, *(label for entry in entries if entry is not None for label in entry.grants))
+
+    def restores_names(self) -> bool:
+        return self._current.registry.restores_names
+
+    def route_of(self, model: str) -> str:
+        """Nobody makes routes for adapters that only engines know of; their base model's lead to the same pods."""
+        return self._known.undeclared.get(model, "")
 
 
 def _falls_to_canary(base: str, user: str, canary: Canary) -> bool:

@@ -19,7 +19,7 @@ from gateway_plugin.models.catalogue.access import OPERATOR
 from gateway_plugin.models.catalogue.changes import Change, events_for
 from gateway_plugin.models.catalogue.facts import Kind
 from gateway_plugin.models.catalogue.observing import observe
-from gateway_plugin.models.catalogue.registry import decode_registry
+from gateway_plugin.models.catalogue.registry import CatalogueNames, decode_registry
 from gateway_plugin.models.live.event_ring import EventRing
 from gateway_plugin.models.live.keeper import CatalogueKeeper
 from gateway_plugin.models.webhooks.records import Webhook, decode_webhooks
@@ -27,10 +27,9 @@ from ratelimit import StoreUnavailable
 from ratelimit.rare_log import RareLog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 
     from gateway_plugin.models.catalogue.catalogue import Catalogue
-    from gateway_plugin.models.catalogue.registry import Target
     from gateway_plugin.models.catalogue.snapshot import Snapshot
     from gateway_plugin.models.live.event_ring import Numbered
     from gateway_plugin.models.store import CatalogueStore, Part
@@ -77,6 +76,8 @@ class LiveCatalogue:
     ) -> None:
         self.catalogue = catalogue
         self.store = store
+        self.names = CatalogueNames(catalogue, sources.known)
+        """Names as requests use them."""
         self.events = EventRing(wall_clock)
         self.wall_clock = wall_clock
         self.webhooks: Mapping[str, Webhook] = {}
@@ -103,32 +104,6 @@ class LiveCatalogue:
     def snapshot(self) -> Snapshot:
         """The catalogue now."""
         return self.catalogue.snapshot
-
-    def resolve(self, asked: str, user: str) -> Target:
-        """The model behind a name; `user` is any text that stays the same for one."""
-        return self.catalogue.registry.resolve(asked, user)
-
-    def restores_names(self) -> bool:
-        """Whether responses of any alias are to carry its name."""
-        return self.catalogue.registry.restores_names
-
-    def other_names(self, target: Target) -> tuple[str, ...]:
-        """What else than the model's name admits a request: the names that led to it, and the model's labels."""
-        entry = self.snapshot.by_id.get(target.base)
-        labels = entry.grants if entry is not None else ()
-        if target.asked == target.model:
-            return labels
-        return (target.asked, target.base, *labels)
-
-    def names_of(self, models: Collection[str]) -> tuple[str, ...]:
-        """Whatever admits a request to one of the models: all names that may lead to it, and labels."""
-        names = self.catalogue.registry.names_of(models)
-        entries = (self.snapshot.by_id.get(name) for name in names)
-        return (*names, *(label for entry in entries if entry is not None for label in entry.grants))
-
-    def route_of(self, model: str) -> str:
-        """Nobody makes routes for adapters that only engines know of; their base model's lead to the same pods."""
-        return self._sources.known.undeclared.get(model, "")
 
     async def load(self) -> None:
         """What is remembered, and what is seen already; without the store, the latter alone."""

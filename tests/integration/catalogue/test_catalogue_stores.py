@@ -195,8 +195,8 @@ async def test_replicas_share_the_registry(valkey: str):
     await one.start()
     await two.start()
     await one.live.change("registry", {ALIAS + "gpt-4o": encode_alias(Alias("m"))})
-    assert one.live.resolve("gpt-4o", "lgy").model == "m", "here at once"
-    await eventually(lambda: two.live.resolve("gpt-4o", "lgy").model == "m")
+    assert one.live.names.resolve("gpt-4o", "lgy").model == "m", "here at once"
+    await eventually(lambda: two.live.names.resolve("gpt-4o", "lgy").model == "m")
     assert "gpt-4o" in two.shown()
     await one.stop()
     await two.stop()

@@ -17,7 +17,7 @@ import redis
 
 from gateway_plugin.peers.inbox import Abandoned
 from gateway_plugin.peers.peer_store import INFLIGHT_KEY_MS, NEWS_KEPT, OLDEST_NEWS, PeerStore, Turn
-from gateway_plugin.peers.post import new_charge_id
+from gateway_plugin.peers.post import charge_ids
 from ratelimit import StoreUnavailable
 from tests.integration.limits.conftest import SERVERS, run_cluster, run_server
 from tests.integration.peers import replica_process
@@ -105,7 +105,7 @@ async def test_log_entries_find_the_replica_that_booked(url: str):
     async with sharing(one, other):
         for _ in range(1200):
             other.router.settle(
-                new_charge_id(one.id), "10.0.0.1:8000", succeeded=True, prompt=1, cached=0, output=1, model="m"
+                charge_ids(one.id)(), "10.0.0.1:8000", succeeded=True, prompt=1, cached=0, output=1, model="m"
             )
         await seconds_until(lambda: one.sharing.post.counts["received"] == 1200)
     assert other.sharing.post.counts["forwarded"] == 1200

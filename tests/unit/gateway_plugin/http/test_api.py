@@ -49,7 +49,7 @@ class Api:
         pages = Pages(FigureBook(self.pods, LatencyWindows(lambda: 0.0), dict))
         app.include_router(models_router(self.live, pages, sees_everything))
         router = Router(self.pods, np.random.default_rng(0))
-        app.include_router(explain_router(router, Rules(default_strategy="least-request"), self.live))
+        app.include_router(explain_router(router, Rules(default_strategy="least-request"), self.live.names))
         app.include_router(
             ops_router(self.pods, self.limiter_health, Metrics(), lambda: self.draining, lambda: self.problem)
         )

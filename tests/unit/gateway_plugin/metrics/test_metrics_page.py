@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from gateway_plugin.metrics import counting
+from gateway_plugin.metrics import families
 from gateway_plugin.metrics.families import Metrics
 from gateway_plugin.metrics.metrics_page import page
 
@@ -31,10 +31,10 @@ def used(metrics: Metrics, model: str) -> None:
 async def test_parts_make_the_whole(metrics: Metrics, models: int, monkeypatch: pytest.MonkeyPatch):
     for number in range(models):
         used(metrics, f"m{number}")
-    monkeypatch.setattr(counting, "PART_CHILDREN", 10**6)
+    monkeypatch.setattr(families, "PART_CHILDREN", 10**6)
     whole = generate_latest(metrics.registry)
     assert await page(metrics.registry) == whole
-    monkeypatch.setattr(counting, "PART_CHILDREN", 5)
+    monkeypatch.setattr(families, "PART_CHILDREN", 5)
     assert await page(metrics.registry) == whole
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.peers.post import MAX_QUEUED, Post, new_charge_id, new_replica_id
+from gateway_plugin.peers.post import MAX_QUEUED, Post, charge_ids, new_replica_id
 from gateway_plugin.peers.wire import (
     MalformedNewsError,
     read_report,
@@ -97,14 +97,14 @@ def test_the_post_is_bounded_and_keeps_what_comes_while_it_is_carried():
     post = Post(new_replica_id(), router)
     other = new_replica_id()
     for _ in range(MAX_QUEUED + 3):
-        router.on_stranger(Settled(new_charge_id(other), "m", "", True, 0, 0, 0))
+        router.on_stranger(Settled(charge_ids(other)(), "m", "", True, 0, 0, 0))
     assert post.counts["dropped"] == 3
     outgoing = post.outgoing()
     assert len(outgoing[other]) == MAX_QUEUED
     post.sent(outgoing)
-    router.on_stranger(Settled(new_charge_id(other), "m", "", True, 0, 0, 0))
+    router.on_stranger(Settled(charge_ids(other)(), "m", "", True, 0, 0, 0))
     outgoing = post.outgoing()
-    router.on_stranger(Settled(last := new_charge_id(other), "m", "", True, 0, 0, 0))
+    router.on_stranger(Settled(last := charge_ids(other)(), "m", "", True, 0, 0, 0))
     post.sent(outgoing)
     assert [read_settled(value).charge_id for value in post.outgoing()[other]] == [last]
     assert post.counts["forwarded"] == MAX_QUEUED + 1

@@ -13,7 +13,7 @@ import pytest
 from gateway_plugin.peers.announcer import INTERVAL_SECONDS, REPEAT_SECONDS
 from gateway_plugin.peers.inbox import ABANDONED_SECONDS
 from gateway_plugin.peers.peer_store import Turn
-from gateway_plugin.peers.post import new_charge_id, new_replica_id
+from gateway_plugin.peers.post import charge_ids, new_replica_id
 from routing.pods.books import Work
 from routing.spec import ClusterState
 from routing.strategies.policy import RoutingRequest
@@ -191,7 +191,7 @@ async def test_a_log_entry_finds_the_replica_that_booked(join: Join):
     policy = a.router.policy("prefix-cache")
     assert policy is not None
     request = RoutingRequest("m", prompt_tokens=100.0, prefix=(1,), prefix_tokens=(100.0,))
-    charge_id = new_charge_id(a.name)
+    charge_id = charge_ids(a.name)()
     booking = a.router.book(policy, request, charge_id)
     row = booking.lease.row
     booking.lease.release()
@@ -209,7 +209,7 @@ async def test_a_log_entry_finds_the_replica_that_booked(join: Join):
 
 async def test_an_entry_of_ones_own_that_is_settled_already_goes_nowhere(join: Join, store: MemoryPeers):
     a = join(new_replica_id())
-    assert not a.router.settle(new_charge_id(a.name), "", succeeded=False, prompt=0, cached=0, output=0, model="m")
+    assert not a.router.settle(charge_ids(a.name)(), "", succeeded=False, prompt=0, cached=0, output=0, model="m")
     assert not a.router.settle("short", "", succeeded=False, prompt=0, cached=0, output=0, model="m")
     await asyncio.sleep(1)
     assert store.lists == {}
@@ -221,7 +221,7 @@ async def test_outcomes_wait_for_a_store_that_is_away(join: Join, store: MemoryP
     store.away = True
     await asyncio.sleep(1)
     for _ in range(3):
-        b.router.settle(new_charge_id(a.name), "", succeeded=False, prompt=0, cached=0, output=0, model="m")
+        b.router.settle(charge_ids(a.name)(), "", succeeded=False, prompt=0, cached=0, output=0, model="m")
     await asyncio.sleep(1)
     store.away = False
     await seconds_until(lambda: a.sharing.post.counts["received"] == 3)
@@ -241,7 +241,7 @@ async def test_an_outcome_whose_answer_is_lost_comes_again_and_is_taken_once(joi
     await asyncio.sleep(1)
     store.loses_answers = True
     other.router.settle(
-        new_charge_id(one.name), "10.0.0.1:8000", succeeded=True, prompt=1, cached=0, output=1, model="m"
+        charge_ids(one.name)(), "10.0.0.1:8000", succeeded=True, prompt=1, cached=0, output=1, model="m"
     )
     await asyncio.sleep(5)
     store.loses_answers = False

@@ -165,16 +165,16 @@ async def test_what_others_change_is_seen_and_an_outage_is_survived():
     async with one.running(), two.running():
         await asyncio.sleep(1)
         await one.live.change("registry", {ALIAS + "a": encode_alias(Alias("m"))})
-        assert one.live.resolve("a", "").model == "m"
+        assert one.live.names.resolve("a", "").model == "m"
         await asyncio.sleep(1.1)
-        assert two.live.resolve("a", "").model == "m"
+        assert two.live.names.resolve("a", "").model == "m"
         store.is_away = True
         await asyncio.sleep(60)
-        assert two.live.resolve("a", "").model == "m", "what is known holds"
+        assert two.live.names.resolve("a", "").model == "m", "what is known holds"
         store.is_away = False
         await one.live.change("registry", {}, [ALIAS + "a"])
         await asyncio.sleep(1.1)
-        assert two.live.resolve("a", "").model == "a"
+        assert two.live.names.resolve("a", "").model == "a"
 
 
 def change(_: int = 0) -> Change:

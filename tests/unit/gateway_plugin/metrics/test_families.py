@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from gateway_plugin.metrics.counting import Count, Family, Level, Spread
-from gateway_plugin.metrics.families import Metrics
+from gateway_plugin.metrics.families import Count, Family, Level, Metrics, Spread
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 AMOUNTS = st.lists(st.tuples(NAMES, st.floats(0, 1e6)), max_size=8)

@@ -13,10 +13,9 @@ from msgspec import Raw
 from msgspec.structs import asdict
 
 from gateway_plugin.endpoints.endpoint_table import BodyKind
-from gateway_plugin.openai.body_fields import Fields, read_fields
 from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.openai.members import MAX_MEMBERS, members, with_value
-from gateway_plugin.openai.prompt import read_json_prompt
+from gateway_plugin.openai.prompt import Fields, read_fields, read_json_prompt
 from gateway_plugin.openai.stream_usage import asks_for_usage, with_usage
 
 DECIDING = Fields.__struct_fields__
