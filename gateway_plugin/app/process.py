@@ -457,7 +457,11 @@ def _upload_bounds(settings: Settings) -> UploadBounds:
         # The library takes whatever Envoy sends: only what was never asked for does not come.
         large_bytes = min(large_bytes or listeners.request_memory_bytes, listeners.request_memory_bytes)
     return UploadBounds(
-        overload.max_uploads, overload.max_uploads_per_source, overload.upload_seconds, total_bytes=large_bytes
+        overload.max_uploads,
+        overload.max_uploads_per_source,
+        overload.upload_seconds,
+        total_bytes=large_bytes,
+        source_bytes_per_second=overload.upload_bytes_per_second_per_source,
     )
 
 

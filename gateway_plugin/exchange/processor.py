@@ -187,7 +187,7 @@ class ProcessCall:
             self._heard = True
             self._processor.call_heard()
         if self._uploading:
-            self._end_upload()
+            self._end_upload(len(message))
         if (exchange.phase is HEADERS or exchange.phase is BODY) and self._processor.is_full:
             return self._run(exchange.refused, rejections.overloaded("the gateway is full"))
         return self._run(exchange.receive, message)
@@ -278,9 +278,9 @@ class ProcessCall:
         self._uploading = self._processor.uploads.enter(exchange.source, self, size)
         return self._uploading
 
-    def _end_upload(self) -> None:
+    def _end_upload(self, came_bytes: int = 0) -> None:
         self._uploading = False
-        self._processor.uploads.leave(self)
+        self._processor.uploads.leave(self, came_bytes)
 
     def _ask(self, step: Admit | Identify | FindUser | Unpack | WaitForRoom) -> Step | None:
         """The next step, or None when the answer comes later."""

@@ -2,12 +2,14 @@
 
 Without bounds of their own, one client that opens requests and never ends them would fill the process for everybody.
 So they are counted apart from work, by source address, and each has a deadline. Large ones are bounded in bytes, too,
-as their clients announce them: Envoy keeps a body until it is whole. Small ones never wait for those.
+as their clients announce them: Envoy keeps a body until it is whole. And as reading one holds up everybody, for up to
+3 ms a MiB, a source that has sent more of them than its rate waits until its account is even. Small ones never wait.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _MAX_DIGITS = 18
+_FULL_SECONDS = 2.0
+_MAX_ACCOUNTS = 10_000
 
 
 class Uploading(Protocol):
@@ -36,6 +40,8 @@ class UploadBounds(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     total_bytes: int = 0
     """Of bodies above SMALL_BYTES; one source may announce half of it."""
+    source_bytes_per_second: int = 0
+    """Of such bodies, as they came; two seconds' worth before anybody waits."""
 
 
 SMALL_BYTES = 1024 * 1024
@@ -58,6 +64,13 @@ class _Held(msgspec.Struct, gc=False):
     large_bytes: int = 0
 
 
+class _Account(msgspec.Struct, gc=False):
+    """What a source may still send: bytes, less than none when it has sent too much."""
+
+    left: float
+    at_seconds: float
+
+
 class Uploads:
     """Who waits, the oldest first: all have the same time, so that is also who is due first."""
 
@@ -72,6 +85,8 @@ class Uploads:
         self._by_source: dict[str, _Held] = {}
         self.large_bytes = 0
         """Announced by those who wait."""
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        """Of sources that sent large bodies lately."""
 
     def enter(self, source: str, upload: Uploading, size: int = 0) -> bool:
         """False when there are too many, or too many of this source; those without one share no bound."""
@@ -80,6 +95,8 @@ class Uploads:
             return False
         if source != UNKNOWN and (held.number >= self._per_source or held.large_bytes + size > self._total_bytes / 2):
             return False
+        if size and self._accounts and not self._may_send(source):
+            return False
         held.number += 1
         held.large_bytes += size
         self._by_source[source] = held
@@ -87,18 +104,41 @@ class Uploads:
         self.waiting[upload] = source, self._clock(), size
         return True
 
-    def leave(self, upload: Uploading) -> None:
+    def leave(self, upload: Uploading, came_bytes: int = 0) -> None:
         """The body is there, or nobody waits for it any more; safe to call for one that does not wait."""
         found = self.waiting.pop(upload, None)
         if found is None:
             return
         source, _, size = found
+        if came_bytes > SMALL_BYTES:
+            self._book(source, came_bytes)
         held = self._by_source[source]
         held.number -= 1
         held.large_bytes -= size
         self.large_bytes -= size
         if not held.number:
             del self._by_source[source]
+
+    def _may_send(self, source: str) -> bool:
+        account = self._accounts.get(source)
+        return account is None or self._refilled(account).left > 0
+
+    def _book(self, source: str, came_bytes: int) -> None:
+        rate = self.bounds.source_bytes_per_second
+        if not rate or source == UNKNOWN:
+            return
+        account = self._accounts.get(source) or _Account(_FULL_SECONDS * rate, self._clock())
+        self._refilled(account).left -= came_bytes
+        self._accounts[source] = account
+        self._accounts.move_to_end(source)
+        if len(self._accounts) > _MAX_ACCOUNTS:
+            self._accounts.popitem(last=False)
+
+    def _refilled(self, account: _Account) -> _Account:
+        now, rate = self._clock(), self.bounds.source_bytes_per_second
+        account.left = min(_FULL_SECONDS * rate, account.left + (now - account.at_seconds) * rate)
+        account.at_seconds = now
+        return account
 
     def expire(self) -> None:
         """Tells those that took too long; called about once a second."""

@@ -29,6 +29,12 @@ class OverloadSettings(Topic):
         ge=0,
         le=64 * 1024 * MIB,
     )
+    upload_bytes_per_second_per_source: int = Field(
+        48 * MIB,
+        description="of bodies above 1 MiB that one source address may send, two seconds' worth at once; more: 503."
+        " Each MiB takes up to 3 ms in which nobody else is served; 0: no bound, as behind a proxy",
+        ge=0,
+    )
     upload_seconds: Seconds = Field(
         120.0, description="for a request's body to arrive; then 408. Envoy's own deadline in `envoy-config`, too"
     )

@@ -80,6 +80,42 @@ def test_large_bodies_are_bounded_in_bytes_and_small_ones_never_wait_for_them():
     assert uploads.large_bytes == 90 * mib
 
 
+def test_a_source_that_sends_large_bodies_all_the_time_waits_and_others_do_not():
+    mib, now = 1 << 20, [0.0]
+    uploads = uploads_at(now, source_bytes_per_second=10 * mib)
+
+    def sends(source: str, size: int, announced: int) -> bool:
+        upload = Upload()
+        if not uploads.enter(source, upload, announced):
+            return False
+        uploads.leave(upload, size)
+        return True
+
+    large = 15 * mib
+    assert [sends("10.0.0.1", large, large) for _ in range(3)] == [True, True, False], "20 MiB at once, and one beyond"
+    assert not sends("10.0.0.1", 2 * mib, UNKNOWN_LENGTH_BYTES), "whoever does not say how much may mean as much"
+    assert sends("10.0.0.1", 1000, 0)
+    assert sends("10.0.0.2", large, large)
+    assert all(sends(UNKNOWN, large, large) for _ in range(9))
+    now[0] = 1.0
+    assert not sends("10.0.0.1", large, large)
+    now[0] = 1.1
+    assert [sends("10.0.0.1", large, large), sends("10.0.0.1", large, large)] == [True, False]
+    now[0] = 100.0
+    assert all(sends("10.0.0.3", 1000, UNKNOWN_LENGTH_BYTES) for _ in range(99)), "short ones count for nothing"
+
+
+def test_accounts_of_sources_are_bounded():
+    uploads = uploads_at([0.0], source_bytes_per_second=1)
+    for number in range(10_050):
+        upload = Upload()
+        uploads.enter(str(number), upload, 2 << 20)
+        uploads.leave(upload, 2 << 20)
+    assert len(uploads._accounts) == 10_000
+    assert uploads.enter("0", Upload(), 2 << 20)
+    assert not uploads.enter("10049", Upload(), 2 << 20)
+
+
 @pytest.mark.parametrize(
     ("said", "counted"),
     [
@@ -105,6 +141,19 @@ async def test_who_announces_too_much_is_refused_before_a_byte_is_sent():
         return status_of(call)
 
     assert [sent("15000000"), sent("15000000"), sent("500")] == [0, 503, 0]
+
+
+async def test_a_large_body_that_came_is_booked():
+    process = Process(uploads=UploadBounds(source_bytes_per_second=1 << 20))
+
+    def sent() -> int:
+        call, handler = process.begin()
+        handler.received(headers(x_forwarded_for="10.9.9.9", content_length="3000000"))
+        if not status_of(call):
+            handler.received(body(b" " * 3_000_000))
+        return status_of(call)
+
+    assert [sent(), sent()] == [400, 503]
 
 
 @pytest.mark.parametrize(
