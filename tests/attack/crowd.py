@@ -1,4 +1,7 @@
-"""`python -m tests.attack.crowd PORT ATTACK SECONDS`: one client that does its worst, in a process of its own."""
+"""`python -m tests.attack.crowd PORT ATTACK SECONDS [SHARE]`: one client that does its worst, in a process of its own.
+
+SHARE is how much of a core it may use: what it does with the same is worth comparing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -143,15 +147,27 @@ def _session(port: int) -> aiohttp.ClientSession:
     )
 
 
-async def main(port: int, attack: str, seconds: float) -> None:
-    """Attacks for a while, and prints what it was told, as JSON."""
+async def _throttle(share: float) -> None:
+    """Stops this whole process for as long as it is ahead of its share of a core."""
+    started, used = time.monotonic(), time.process_time()
+    while True:
+        await asyncio.sleep(0.01)
+        ahead = (time.process_time() - used) / share - (time.monotonic() - started)
+        if ahead > 0:
+            time.sleep(ahead)  # noqa: ASYNC251 - everything here is to stand still
+
+
+async def main(port: int, attack: str, seconds: float, share: float = 1.0) -> None:
+    """Attacks for a while, and prints what it was told, and its own CPU seconds, as JSON."""
     raise_open_files()
     said: Counter[str] = Counter()
+    throttle = asyncio.create_task(_throttle(share))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await ATTACKS[attack](port, said)
-    sys.stdout.write(json.dumps(said))
+    throttle.cancel()
+    sys.stdout.write(json.dumps({"cpu": round(time.process_time(), 1), **said}))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], *map(float, sys.argv[3:])))

@@ -1,9 +1,12 @@
-"""`python -m tests.attack.crowding [--seconds 10] [--transport native] [--flavour standalone] [ATTACK...]`
+"""`python -m tests.attack.crowding [--seconds 10] [--share 1] [--transport native] [--flavour standalone] [ATTACK...]`
 
 What one client can do to ten others. The ten ask for short answers, quietly first, then beside each attack of `crowd`;
-said is how many of them were answered, how late, and what the plugin and Envoy held in memory meanwhile. Times on a
-machine that also runs the attacker, the engines and the ten are those of the attack and of its cost to the machine;
-the attacker runs at the lowest priority, as it would elsewhere.
+said is how many of them were answered, how late, and what the plugin and Envoy held in memory meanwhile.
+
+The machine also runs the attacker, the engines and the ten, which elsewhere are other machines. So each attack is made
+twice: on the gateway, and on a bare Envoy beside it (`bare`), which costs the machine about as much and the gateway
+nothing. The p99 is told as a multiple of the quiet one, and of the one beside the bare Envoy: what is ours is the
+second. The attacker runs at the lowest priority, with at most `--share` of a core.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import aiohttp
 
 from benchmarks.procfs import cpu_seconds, raise_open_files, rss_bytes
 from gateway_plugin.tools.demo.stack import Stack, StackOptions
+from gateway_plugin.tools.envoy_config.model import EnvoyConfig
+from tests.attack.bare import bare_envoy
 from tests.attack.crowd import ATTACKS
 from tests.envoy_flavours import TEMPLATES
 
@@ -46,6 +51,8 @@ class Seen:
     plugin_cpu_seconds: float = 0.0
     envoy_cpu_seconds: float = 0.0
     attacker: str = ""
+    control_p99_seconds: float = 0.0
+    """Of the ten while the same attack was made on a bare Envoy."""
 
     @property
     def answered(self) -> float:
@@ -73,22 +80,24 @@ class Seen:
 class Crowding:
     """The ten, and what is measured beside them."""
 
-    def __init__(self, stack: Stack, seconds: float) -> None:
+    def __init__(self, stack: Stack, seconds: float, share: float) -> None:
         self._stack = stack
         self._seconds = seconds
+        self._share = share
 
     async def quiet(self) -> Seen:
         """Nobody else is there."""
         return await self._watched(Seen("quiet"))
 
-    async def beside(self, attack: str) -> Seen:
-        """One client does its worst."""
+    async def beside(self, attack: str, port: int = 0) -> Seen:
+        """One client does its worst, to the gateway or to whoever is at the port."""
         seen = Seen(attack)
-        command = ["-m", "tests.attack.crowd", str(self._stack.ports.gateway), attack]
+        command = ["-m", "tests.attack.crowd", str(port or self._stack.ports.gateway), attack]
         attacker = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,
             str(self._seconds + 2 * _GRACE_SECONDS),
+            str(self._share),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             preexec_fn=lambda: os.nice(19),
@@ -143,25 +152,41 @@ async def create_users(stack: Stack) -> None:
                 assert answer.status == 200, await answer.text()
 
 
-async def measure(options: StackOptions, seconds: float, attacks: list[str]) -> list[Seen]:
-    """The quiet run, and one beside each attack, each on a chain of its own."""
+async def measure(options: StackOptions, seconds: float, share: float, attacks: list[str]) -> list[Seen]:
+    """The quiet run, and two beside each attack, of which the first is aimed elsewhere; each on a chain of its own."""
     found = []
     for attack in ["", *attacks]:
-        with tempfile.TemporaryDirectory() as directory:
-            async with Stack(options, Path(directory)) as stack:
-                await create_users(stack)
-                crowding = Crowding(stack, seconds)
-                found.append(await (crowding.beside(attack) if attack else crowding.quiet()))
+        control = await _on_a_chain(options, seconds, share, attack, elsewhere=True) if attack else None
+        found.append(await _on_a_chain(options, seconds, share, attack))
+        if control is not None:
+            found[-1].control_p99_seconds = control.p99_seconds
         quiet, newest = found[0], found[-1]
         print(row(newest, quiet), flush=True)  # noqa: T201 - for whoever waits
     return found
 
 
+async def _on_a_chain(
+    options: StackOptions, seconds: float, share: float, attack: str, *, elsewhere: bool = False
+) -> Seen:
+    with tempfile.TemporaryDirectory() as directory:
+        async with Stack(options, Path(directory)) as stack:
+            await create_users(stack)
+            crowding = Crowding(stack, seconds, share)
+            if elsewhere:
+                async with bare_envoy(Path(directory)) as port:
+                    return await crowding.beside(attack, port)
+            return await (crowding.beside(attack) if attack else crowding.quiet())
+
+
 def row(seen: Seen, quiet: Seen) -> str:
     """One line of the table."""
     faults = "; ".join(seen.faults(quiet)) or "holds"
+    multiples = f"{seen.p99_seconds / quiet.p99_seconds:5.1f} x quiet"
+    if seen.control_p99_seconds:
+        multiples += f" {seen.p99_seconds / seen.control_p99_seconds:5.1f} x control"
     return (
-        f"{seen.name:14} {len(seen.seconds):6} answered {seen.answered:8.2%}  p99 {seen.p99_seconds * 1000:7.1f} ms  "
+        f"{seen.name:14} {len(seen.seconds):6} answered {seen.answered:8.2%}  "
+        f"p99 {seen.p99_seconds * 1000:7.1f} ms {multiples}  "
         f"plugin {seen.plugin_bytes / _MIB:4.0f} MiB {seen.plugin_cpu_seconds:4.1f} s  "
         f"envoy {seen.envoy_bytes / _MIB:4.0f} MiB {seen.envoy_cpu_seconds:4.1f} s  {faults}"
         f"  {seen.attacker}"
@@ -172,6 +197,7 @@ def main() -> int:
     """The exit code is 1 when something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--share", type=float, default=1.0, help="of a core, for the attacker")
     parser.add_argument("--transport", default="native", choices=["native", "grpcio"])
     parser.add_argument("--flavour", default="standalone", choices=list(TEMPLATES))
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=", ".join(ATTACKS))
@@ -183,9 +209,14 @@ def main() -> int:
         "GATEWAY_REDIS_TIMEOUT_SECONDS": "2",
     }
     options = StackOptions(
-        {"m": 2}, speed=50, plugin_environment=environment, envoy_templates=TEMPLATES[arguments.flavour]
+        {"m": 2},
+        speed=50,
+        plugin_environment=environment,
+        envoy_templates=TEMPLATES[arguments.flavour],
+        envoy={"max_requests_per_second": EnvoyConfig().max_requests_per_second},
     )
-    found = asyncio.run(measure(options, arguments.seconds, arguments.attacks or list(ATTACKS)))
+    attacks = arguments.attacks or list(ATTACKS)
+    found = asyncio.run(measure(options, arguments.seconds, arguments.share, attacks))
     return int(any(seen.faults(found[0]) for seen in found[1:]))
 
 
