@@ -11,6 +11,7 @@ COPY protos protos
 COPY routing routing
 COPY ratelimit ratelimit
 COPY simulator simulator
+COPY kube kube
 COPY gateway_plugin gateway_plugin
 RUN printf '#!/bin/sh\nexec python -m gateway_plugin "$@"\n' > /usr/local/bin/gateway-plugin \
     && chmod +x /usr/local/bin/gateway-plugin \

@@ -17,8 +17,8 @@ from kubernetes.aio.client import V1Pod
 from gateway_plugin.pods.kubernetes.book import Book
 from gateway_plugin.pods.kubernetes.feeds import pod_feed
 from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
-from gateway_plugin.pods.kubernetes.pod_objects import decode_event
 from gateway_plugin.pods.kubernetes.pod_reader import PodReader
+from kube.objects import decode_event
 from routing.pods.pod_table import PodTable
 from routing.profiles import ProfileCache
 

@@ -164,6 +164,8 @@ class App:
         try:
             await self._prepare()
             grpc, http_listeners = self._listen()
+            # Who does not know yet which models there are lets Envoy ask another replica.
+            self.processor.refuses_calls = True
             await grpc.start()
             self._health.set_serving(False)
             self._announce()
@@ -241,6 +243,7 @@ class App:
     async def _become_ready(self) -> None:
         await self._discovery.first_state()
         if not self.draining:
+            self.processor.refuses_calls = False
             self._health.set_serving(True)
 
     async def _drain(self) -> None:

@@ -268,7 +268,7 @@ def _load_controller(config: Path | None) -> ControllerSettings:
 def _need_kubernetes() -> None:
     from importlib.util import find_spec
 
-    if not find_spec("kopf") or not find_spec("kubernetes"):
+    if not find_spec("kubernetes"):
         _fail("this needs the extra `kubernetes`: pip install 'gateway-plugin[kubernetes]'")
 
 

@@ -57,8 +57,9 @@ def plan(wanted: Desired, observed: ClusterSnapshot, name_key: str) -> tuple[Act
         *_routes(wanted, observed),
         *_removals(wanted, observed, name_key),
     ]
-    # Of a kind that may not be read, nobody knows what is there.
-    return tuple(action for action in actions if action.ref.kind not in observed.unreadable)
+    # Of a kind that may not be read, nobody knows what is there; one that is not there takes nothing.
+    blind = observed.unreadable | observed.missing
+    return tuple(action for action in actions if action.ref.kind not in blind)
 
 
 def is_removal(action: Action, wanted: Desired) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.controller.desired import Desired, RouteRules, desired
 from gateway_plugin.controller.findings import Finding, in_order
-from gateway_plugin.controller.kinds import BY_NAME
+from gateway_plugin.controller.kinds import BY_NAME, GATEWAY, HTTP_ROUTE, REQUIRED
 from gateway_plugin.controller.object_names import route_name
 from gateway_plugin.controller.policies import about_policies
 from gateway_plugin.controller.routes import Parent, is_parent, models_of
@@ -25,13 +25,14 @@ def check(snapshot: ClusterSnapshot, rules: RouteRules, now: datetime) -> tuple[
     """Everything that a person should know."""
     wanted = desired(snapshot, rules)
     found = [*wanted.findings, *_similar_models(wanted), *_gateway(snapshot, wanted, rules.parent)]
-    for ref, wish in wanted.routes.items():
+    for ref, wish in wanted.routes.items() if not snapshot.missing & {HTTP_ROUTE.name} else ():
         existing = snapshot.routes.get(ref)
         found += _route_state(ref, existing, rules, now) if existing is not None else [_no_route(ref, wish.model)]
     found += about_policies(snapshot, rules.parent)
     found += _rival_routes(snapshot, wanted, rules)
     found += _pods(snapshot, wanted, rules)
     found += [_unreadable(kind, rules) for kind in sorted(snapshot.unreadable)]
+    found += [_missing(kind.name, rules) for kind in REQUIRED if kind.name in snapshot.missing]
     return in_order(found)
 
 
@@ -48,7 +49,7 @@ def _similar_models(wanted: Desired) -> Iterator[Finding]:
 
 
 def _gateway(snapshot: ClusterSnapshot, wanted: Desired, parent: Parent) -> Iterator[Finding]:
-    if not wanted.routes:
+    if not wanted.routes or GATEWAY.name in snapshot.missing:
         return
     gateway = snapshot.gateways.get(parent.ref)
     if gateway is None:
@@ -109,6 +110,12 @@ def _unreadable(kind: str, rules: RouteRules) -> Finding:
     message = f"{BY_NAME[kind].plural} may not be listed: what they need is not done, and nothing at all is deleted"
     fix = f"grant get, list and watch for {BY_NAME[kind].plural}.{BY_NAME[kind].group}".rstrip(".")
     return Finding(rules.parent.ref, "KindUnreadable", message, fix)
+
+
+def _missing(kind: str, rules: RouteRules) -> Finding:
+    name = f"{BY_NAME[kind].plural}.{BY_NAME[kind].group}".rstrip(".")
+    message = f"the cluster has no {name}, so no model can be routed"
+    return Finding(rules.parent.ref, "KindMissing", message, "install the CRDs of Envoy Gateway and the Gateway API")
 
 
 def _words(condition: Mapping[str, Any]) -> str:

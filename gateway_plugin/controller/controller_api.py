@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway_plugin.controller.findings import Finding
+    from gateway_plugin.controller.following import Followers
     from gateway_plugin.controller.reconciler import Reconciler
 
 
@@ -51,11 +52,11 @@ class RoutesOut(BaseModel):
     findings: list[FindingOut]
 
 
-def controller_api(reconciler: Reconciler) -> FastAPI:
+def controller_api(reconciler: Reconciler, followers: Followers) -> FastAPI:
     """The whole application."""
     api = new_app("gateway-plugin controller", "The state of the models' routes.")
     registry = CollectorRegistry()
-    registry.register(ControllerCollector(reconciler))
+    registry.register(ControllerCollector(reconciler, followers))
 
     @api.get("/healthz")
     async def healthy(response: Response) -> dict[str, str]:
@@ -63,10 +64,11 @@ def controller_api(reconciler: Reconciler) -> FastAPI:
         return {"status": "stuck" if reconciler.is_stuck else "ok"}
 
     @api.get("/readyz")
-    async def ready(response: Response) -> dict[str, bool]:
-        is_ready = reconciler.surveyed.is_set()
+    async def ready(response: Response) -> dict[str, bool | list[str]]:
+        problems = followers.problems
+        is_ready = reconciler.surveyed.is_set() and not problems
         response.status_code = 200 if is_ready else 503
-        return {"ready": is_ready}
+        return {"ready": is_ready, "problems": problems}
 
     @api.get("/metrics")
     async def scrape() -> Response:
@@ -122,8 +124,9 @@ def _finding(finding: Finding) -> FindingOut:
 class ControllerCollector(Collector):
     """Numbers of the loop, read when they are asked for."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
+    def __init__(self, reconciler: Reconciler, followers: Followers) -> None:
         self._reconciler = reconciler
+        self._followers = followers
 
     def collect(self) -> Iterator[Metric]:
         """Labels take few, known values."""
@@ -138,5 +141,23 @@ class ControllerCollector(Collector):
         for (outcome, kind), count in self._reconciler.executor.counts.items():
             writes.add_metric([outcome, kind], count)
         yield writes
+        yield from self._following()
         routes = len(self._reconciler.store.snapshot().routes)
         yield GaugeMetricFamily("gateway_controller_routes", "HTTPRoutes that are known.", value=routes)
+
+    def _following(self) -> Iterator[Metric]:
+        """Which kinds are heard: 1 followed, 0 in trouble, -1 absent from the cluster or not to be read."""
+        states = GaugeMetricFamily(
+            "gateway_controller_following", "1: followed; 0: in trouble; -1: no such kind, or hidden.", labels=["kind"]
+        )
+        by_kind: dict[str, int] = {}
+        for counts in self._followers.counts:
+            state = -1 if counts.absent else int(counts.synced and not counts.problem)
+            by_kind[counts.resource] = min(by_kind.get(counts.resource, 1), state)
+        for kind, state in by_kind.items():
+            states.add_metric([kind], state)
+        yield states
+        calls = CounterMetricFamily("gateway_controller_api_calls", "Calls to the API server.", labels=["verb"])
+        for verb, count in self._followers.calls.items():
+            calls.add_metric([verb], count)
+        yield calls

@@ -50,7 +50,7 @@ class ControllerSettings(Topic):
     resync_seconds: int = Field(
         300, description="between two complete readings of the cluster, which find what watches missed", ge=1, le=86400
     )
-    log_level: LogLevel = Field("info", description="debug: kopf speaks, too")
+    log_level: LogLevel = Field("info", description="how much is said")
     log_format: LogFormat = Field("human", description="json: an object a line, for whoever collects logs")
 
     @field_validator("extra_paths")

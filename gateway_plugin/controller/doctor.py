@@ -45,7 +45,7 @@ def diagnose(settings: ControllerSettings, context: str = "") -> Diagnosis:
 async def _diagnose(settings: ControllerSettings, context: str) -> Diagnosis:
     rules = settings.rules
     store = Store(rules.keys.prefix)
-    async with connected(settings.kubeconfig, context) as client:
+    async with connected(settings.kubeconfig, context, "doctor") as client:
         await survey(client, store, settings.namespaces, rules.keys.name)
         await survey_policies(client, store, rules.parent.namespace)
     snapshot = store.snapshot()

@@ -89,4 +89,6 @@ def _annotations(raw: Raw) -> dict[str, str]:
 def _trimmed(raw: Raw) -> Raw:
     metadata = {key: value for key, value in (raw.get("metadata") or {}).items() if key != "managedFields"}
     metadata["annotations"] = _annotations(raw)
-    return {**raw, "metadata": metadata}
+    # Items of lists do not say their kind, events of watches do: both must come out equal.
+    kept = {key: value for key, value in raw.items() if key not in ("apiVersion", "kind")}
+    return {**kept, "metadata": metadata}

@@ -36,7 +36,8 @@ def service_change(wanted: dict[str, Any], existing: Raw) -> dict[str, Any] | No
     """The merge patch that heals a Service of ours, or None."""
     ports, selector = wanted["spec"]["ports"], wanted["spec"]["selector"]
     present = (existing.get("spec") or {}).get("selector") or {}
-    if covers(existing, wanted) and present == selector:
+    # An item of a list says neither its kind nor its version.
+    if covers(existing, {part: wanted[part] for part in ("metadata", "spec")}) and present == selector:
         return None
     # In a merge patch only null removes a label from the selector.
     removed = dict.fromkeys(set(present) - set(selector))

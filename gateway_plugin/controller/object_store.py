@@ -26,15 +26,24 @@ class Store:
         self._label_prefix = label_prefix
         self._objects: dict[str, dict[Ref, Known]] = {}
         self._touched: list[set[Ref]] = []
-        self.unreadable: frozenset[str] = frozenset()
+        self._unreadable: set[tuple[str, str]] = set()
+        self._missing: set[str] = set()
         self.pods: tuple[Raw, ...] | None = None
         self.policies: tuple[Raw, ...] | None = None
 
+    def read(self, kind: ObjectKind, raw: Raw) -> Known | None:
+        """The part of an object that matters; None when nothing of it does."""
+        return read(kind, raw, self._label_prefix)
+
     def put(self, kind: ObjectKind, raw: Raw) -> bool:
         """Takes over an object; says whether anything changed that matters."""
-        ref, known = ref_of(kind, raw), read(kind, raw, self._label_prefix)
+        ref, known = ref_of(kind, raw), self.read(kind, raw)
+        return self.drop(ref) if known is None else self.put_known(ref, known)
+
+    def put_known(self, ref: Ref, known: Known) -> bool:
+        """Takes over an object that has been read."""
         self._touch(ref)
-        return self._remove(ref) if known is None else self._set(ref, known)
+        return self._set(ref, known)
 
     def drop(self, ref: Ref) -> bool:
         """Forgets an object; says whether it was known."""
@@ -52,15 +61,49 @@ class Store:
             # By identity: two listings may have touched the same.
             self._touched = [other for other in self._touched if other is not touched]
 
-    def replace(self, kind: ObjectKind, raws: Collection[Raw], touched: Collection[Ref]) -> bool:
-        """Takes over a complete list; says whether anything changed that matters."""
-        listed = {ref_of(kind, raw): read(kind, raw, self._label_prefix) for raw in raws}
-        present = self._objects.get(kind.name, {})
+    def replace(self, kind: ObjectKind, raws: Collection[Raw], touched: Collection[Ref], namespace: str = "") -> bool:
+        """Takes over a complete list of a namespace, or of all; says whether anything changed that matters."""
+        listed = {ref_of(kind, raw): self.read(kind, raw) for raw in raws}
+        present = self._in(kind, namespace)
         changed = False
-        for ref in (present.keys() | listed.keys()) - set(touched):
+        for ref in (present | listed.keys()) - set(touched):
             known = listed.get(ref)
             changed |= self._remove(ref) if known is None else self._set(ref, known)
         return changed
+
+    def relist(self, kind: ObjectKind, namespace: str, listed: Mapping[Ref, Known]) -> bool:
+        """Takes over a complete list that a watch goes on from: it stands against lists that are under way."""
+        changed = False
+        for ref in self._in(kind, namespace) - listed.keys():
+            changed |= self.drop(ref)
+        for ref, known in listed.items():
+            changed |= self.put_known(ref, known)
+        return changed
+
+    def found(self, kind: ObjectKind, namespace: str = "") -> bool:
+        """The kind can be read; says whether that is news."""
+        was_away = (kind.name, namespace) in self._unreadable or kind.name in self._missing
+        self._unreadable.discard((kind.name, namespace))
+        self._missing.discard(kind.name)
+        return was_away
+
+    def hide(self, kind: ObjectKind, namespace: str = "") -> bool:
+        """The kind may not be read; what was known of it stays. Says whether that is news."""
+        is_news = (kind.name, namespace) not in self._unreadable
+        self._unreadable.add((kind.name, namespace))
+        return is_news
+
+    def miss(self, kind: ObjectKind, namespace: str = "") -> bool:
+        """There is no such kind; says whether that is news."""
+        is_news = kind.name not in self._missing
+        self._unreadable.discard((kind.name, namespace))
+        self._missing.add(kind.name)
+        return is_news
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Kinds that may not be read in some namespace."""
+        return frozenset(name for name, _ in self._unreadable)
 
     def snapshot(self) -> ClusterSnapshot:
         """The state now. Later changes do not show in it."""
@@ -75,6 +118,7 @@ class Store:
             routes=raws["HTTPRoute"],
             gateways=raws["Gateway"],
             unreadable=self.unreadable,
+            missing=frozenset(self._missing),
             pods=self.pods,
             policies=self.policies,
         )
@@ -84,6 +128,9 @@ class Store:
 
     def _raws(self, kind: ObjectKind) -> dict[Ref, Raw]:
         return {ref: known for ref, known in self._of(kind).items() if not isinstance(known, Workload)}
+
+    def _in(self, kind: ObjectKind, namespace: str) -> set[Ref]:
+        return {ref for ref in self._of(kind) if not namespace or ref.namespace == namespace}
 
     def _set(self, ref: Ref, known: Known) -> bool:
         objects = self._objects.setdefault(ref.kind, {})

@@ -1,4 +1,4 @@
-"""The controller's composition root: connect, serve probes, read everything once, then watch and reconcile."""
+"""The controller's composition root: connect, serve probes, watch, and reconcile."""
 
 from __future__ import annotations
 
@@ -7,73 +7,61 @@ import logging
 import random
 import signal
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from gateway_plugin.controller.controller_api import controller_api
+from gateway_plugin.controller.following import Followers
 from gateway_plugin.controller.reconciler import Reconciler
-from gateway_plugin.controller.route_client import KubeClient, KubeError, connected
+from gateway_plugin.controller.route_client import KubeError, connected
 from gateway_plugin.grpc.listeners import HttpListener
 from gateway_plugin.settings.start_error import StartError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from gateway_plugin.controller.controller_settings import ControllerSettings
 
 logger = logging.getLogger(__name__)
 
 
 async def run(settings: ControllerSettings, stopping: asyncio.Event) -> None:
-    """Runs until `stopping` is set; raises StartError when it cannot start, and whatever ends the watches."""
+    """Runs until `stopping` is set; raises StartError when it cannot start, and whatever ends a part of it."""
     try:
-        async with connected(settings.kubeconfig) as client:
+        async with connected(settings.kubeconfig, agent="controller") as client:
+            rng = random.Random()
             reconciler = Reconciler(
                 client,
                 settings.rules,
                 settings.namespaces,
                 resync_seconds=settings.resync_seconds,
                 now=lambda: datetime.now(UTC),
-                rng=random.Random(),
+                rng=rng,
             )
+            followers = Followers(client.api, reconciler.store, settings.namespaces, reconciler.wake, rng)
             listener = HttpListener(
-                controller_api(reconciler), settings.bind_host, settings.controller_port, "controller_port"
+                controller_api(reconciler, followers), settings.bind_host, settings.controller_port, "controller_port"
             )
-            await _run_parts(client, reconciler, listener, stopping)
+            rules = reconciler.rules
+            logger.info("routes in %s for %s; HTTP on :%d", rules.route_namespace, rules.parent.ref, listener.port)
+            await _until(stopping, [followers.run(), reconciler.run()], listener)
     except KubeError as error:
         raise StartError(str(error)) from None
 
 
-async def _run_parts(
-    client: KubeClient, reconciler: Reconciler, listener: HttpListener, stopping: asyncio.Event
-) -> None:
-    from gateway_plugin.controller.watching import watch  # noqa: PLC0415 - kopf is large
-
-    rules = reconciler.rules
-    logger.info("routes in %s for %s; HTTP on :%d", rules.route_namespace, rules.parent.ref, listener.port)
-    tasks = [asyncio.create_task(part) for part in (listener.run(), reconciler.run())]
+async def _until(stopping: asyncio.Event, parts: list[Coroutine[Any, Any, None]], listener: HttpListener) -> None:
+    serving = asyncio.create_task(listener.run())
+    tasks = [asyncio.create_task(part) for part in (stopping.wait(), *parts)]
     try:
-        await _first(reconciler.surveyed.wait(), stopping.wait(), *tasks)
-        if not stopping.is_set():
-            await _first(watch(client, reconciler, stopping), *tasks)
-        if not stopping.is_set():
-            raise StartError("the watches have ended; see the log")
-    finally:
-        listener.stop()
-        tasks[1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _first(*parts: object) -> None:
-    """Waits for the first part to end, and raises what it raised; tasks that are given live on."""
-    own = [asyncio.ensure_future(part) for part in parts]  # type: ignore[call-overload]
-    try:
-        done, _ = await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([serving, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        for task, part in zip(own, parts, strict=True):
-            if task is not part:
-                task.cancel()
+        listener.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(serving, *tasks, return_exceptions=True)
 
 
 def serve(settings: ControllerSettings) -> None:

@@ -19,7 +19,7 @@ from gateway_plugin.controller.executor import Executor
 from gateway_plugin.controller.findings import Finding, in_order
 from gateway_plugin.controller.object_store import Store
 from gateway_plugin.controller.route_client import KubeClient, KubeError
-from gateway_plugin.controller.survey import survey
+from gateway_plugin.controller.survey import survey, survey_objects
 
 if TYPE_CHECKING:
     import random
@@ -69,9 +69,8 @@ class Reconciler:
         self.surveyed = asyncio.Event()
         """Set once everything has been read."""
 
-    def wake(self, *, resync: bool = False) -> None:
-        """Something has changed; with `resync` perhaps more than was said."""
-        self._survey_due |= resync
+    def wake(self) -> None:
+        """Something has changed."""
         self._awake.set()
 
     @property
@@ -129,7 +128,7 @@ class Reconciler:
             actions, takes_away = self._plan()
             if takes_away:
                 # A watch that lags must not take a model from its users: what still serves is looked up first.
-                await self._survey()
+                await survey_objects(self._client, self.store, self.namespaces)
                 actions, _ = self._plan()
             refused = {action.ref for action in actions if not self._contests.admits(action.ref)}
             failures.update((ref, contested(ref)) for ref in refused)

@@ -14,23 +14,25 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.workloads import Raw
 
 _FORBIDDEN = 403
+_EVERYWHERE = ("",)
 
 
-async def survey(client: KubeClient, store: Store, namespaces: Sequence[str], name_key: str) -> bool:
-    """Brings the store up to date; says whether anything changed. Raises KubeError when the API does not answer."""
-    changed = False
-    unreadable = set()
+async def survey(client: KubeClient, store: Store, namespaces: Sequence[str], name_key: str) -> None:
+    """Brings the store up to date. Raises KubeError when the API does not answer."""
+    await survey_objects(client, store, namespaces)
+    try:
+        store.pods = tuple([pod for one in namespaces or _EVERYWHERE for pod in await client.list(POD, one, name_key)])
+    except KubeError as error:
+        if error.code != _FORBIDDEN:
+            raise
+        store.pods = None
+
+
+async def survey_objects(client: KubeClient, store: Store, namespaces: Sequence[str]) -> None:
+    """The same without the pods, of which there are many."""
     for kind in WATCHED:
-        with store.listing() as touched:
-            listed = await _list(client, kind, namespaces)
-            if listed is None:
-                unreadable.add(kind.name)
-            else:
-                changed |= store.replace(kind, listed, touched)
-    pods = await _list(client, POD, namespaces, name_key)
-    changed |= store.unreadable != unreadable
-    store.unreadable, store.pods = frozenset(unreadable), None if pods is None else tuple(pods)
-    return changed
+        for namespace in namespaces or _EVERYWHERE:
+            await _read(client, store, kind, namespace)
 
 
 async def survey_policies(client: KubeClient, store: Store, namespace: str) -> None:
@@ -47,17 +49,16 @@ async def survey_policies(client: KubeClient, store: Store, namespace: str) -> N
     store.policies = tuple(found)
 
 
-async def _list(
-    client: KubeClient, kind: ObjectKind, namespaces: Sequence[str], selector: str = ""
-) -> list[Raw] | None:
-    """None: it may not be read. A kind that does not exist has no objects."""
-    found: list[Raw] = []
-    for namespace in namespaces or ("",):
+async def _read(client: KubeClient, store: Store, kind: ObjectKind, namespace: str) -> None:
+    with store.listing() as touched:
         try:
-            found += await client.list(kind, namespace, selector)
+            store.replace(kind, await client.list(kind, namespace), touched, namespace)
+            store.found(kind, namespace)
         except KubeError as error:
             if error.code == _FORBIDDEN:
-                return None
-            if not error.is_not_found:
+                store.hide(kind, namespace)
+            elif error.is_not_found:
+                store.miss(kind, namespace)
+                store.replace(kind, (), touched, namespace)
+            else:
                 raise
-    return found

@@ -69,6 +69,8 @@ class ClusterSnapshot:
     gateways: Mapping[Ref, Raw] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
     """Kinds that may not be listed: workloads may be hidden, so nothing is deleted."""
+    missing: frozenset[str] = frozenset()
+    """Kinds that the cluster does not have."""
     pods: tuple[Raw, ...] | None = None
     """Pods that carry the model label; None where nobody looked."""
     policies: tuple[Raw, ...] | None = None

@@ -80,7 +80,7 @@ class ExternalProcessor:
         """Opened, and nothing said yet: Envoy opens many at once, and speaks then."""
         self._max_exchanges = bounds.max_exchanges or math.inf
         self.refuses_calls = False
-        """True when the process is about to stop: new calls end at once, and Envoy asks another replica."""
+        """True before the models are known, and when the process is about to stop: Envoy asks another replica."""
         self.last_end_seconds = -math.inf
         self._complained_seconds = -math.inf
         self.idle = asyncio.Event()
@@ -178,7 +178,7 @@ class ProcessCall:
         self._uploading = False
         self._unpacked_bytes = 0
         if processor.refuses_calls:
-            call.finish(UNAVAILABLE, "draining")
+            call.finish(UNAVAILABLE, "this replica takes no calls now")
 
     def received(self, message: bytes) -> asyncio.Future[None] | None:
         """Answers now, or when the returned future is done."""

@@ -37,7 +37,7 @@ class Lists:
             "kind": f"{target.resource.kind}List",
             "apiVersion": target.resource.api_version(target.version),
             "metadata": metadata,
-            "items": [shown(body, target) for body in items[:limit]],
+            "items": [_item(body) for body in items[:limit]],
         }
 
     def _fresh(self, target: Target, query: Mapping[str, str]) -> tuple[int, list[Json]]:
@@ -57,6 +57,11 @@ class Lists:
         while len(self._rest) > _MAX_OPEN_LISTS:
             del self._rest[next(iter(self._rest))]
         return token
+
+
+def _item(body: Json) -> Json:
+    """Items of a list do not say what they are: the list does."""
+    return {key: value for key, value in body.items() if key not in ("apiVersion", "kind")}
 
 
 def shown(body: Mapping[str, Any], target: Target) -> Mapping[str, Any]:

@@ -1,9 +1,8 @@
-"""Discovery on Kubernetes: list and watch of pods and ModelAdapters, through the official client.
+"""Discovery on Kubernetes: list and watch of pods and ModelAdapters, through `kube`.
 
-Pure: `objects` (JSON to structs), `keys` (names of labels), `pod_reader` and `adapter_reader` (an object to what it
-means, or a complaint), `book` (everything seen, to one ClusterState), `lines`, `backoff`, `reporter`. Shells: `api`
-(HTTP), `listing` and `reflector` (a list, then watches, for ever), `events` (complaints as Kubernetes Events),
-`discovery` (all together).
+Pure: `pod_objects` (JSON to structs), `label_keys` (names of labels), `pod_reader` and `adapter_reader` (an object to
+what it means, or a complaint), `book` (everything seen, to one ClusterState), `reporter`. Shells: `events` (complaints
+as Kubernetes Events), `discovery` (all together).
 
-The client is large: nothing outside this package imports from it before `discovery: kubernetes` is set.
+The client below `kube` is large: nothing outside this package imports from it before `discovery: kubernetes` is set.
 """

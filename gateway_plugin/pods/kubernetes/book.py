@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway_plugin.pods.kubernetes.complaints import Complaint, ComplaintReason
-from gateway_plugin.pods.kubernetes.shelf import Shelf
+from kube.shelf import Shelf
 from routing.spec import AdapterSpec, ClusterState
 
 if TYPE_CHECKING:

@@ -14,14 +14,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway_plugin.pods.kubernetes.api_client import Api
+from gateway_plugin.pods.discovery_error import DiscoveryError
 from gateway_plugin.pods.kubernetes.book import Book
 from gateway_plugin.pods.kubernetes.discovery_metrics import DiscoveryCollector
 from gateway_plugin.pods.kubernetes.events import EventWriter
 from gateway_plugin.pods.kubernetes.feeds import adapter_feed, pod_feed
 from gateway_plugin.pods.kubernetes.pod_reader import IpFamily, PodReader
-from gateway_plugin.pods.kubernetes.reflector import Reflector
 from gateway_plugin.pods.kubernetes.reporter import Reporter
+from kube.api import Api, CredentialsError
+from kube.reflector import Reflector
 from routing.profiles import ProfileCache
 from routing.spec import ClusterState
 
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
-    from gateway_plugin.pods.kubernetes.feeds import Feed
-    from gateway_plugin.pods.kubernetes.follow_counts import FollowCounts
     from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
+    from kube.feed import Feed
+    from kube.follow_counts import FollowCounts
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,11 @@ class KubernetesDiscovery:
 
     async def load(self) -> ClusterState:
         """Reads credentials; raises DiscoveryError. An API server that is away is waited for in `run`."""
-        await self._api.connect()
+        try:
+            await self._api.connect()
+        except CredentialsError as error:
+            raise DiscoveryError(f"discovery = 'kubernetes': {error}") from None
+        logger.info("discovery through the API server at %s", self._api.host)
         return self._state
 
     async def run(self) -> None:

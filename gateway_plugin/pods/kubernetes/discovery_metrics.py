@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from gateway_plugin.pods.kubernetes.follow_counts import FollowCounts
+    from kube.follow_counts import FollowCounts
 
 _COUNTERS = (
     ("events", "type", "gateway_discovery_events", "Events of the API server's watches."),

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh64_hexdigest
 
-from gateway_plugin.pods.kubernetes.api_client import ApiRefusedError, KubernetesError, collection_path
+from kube.api import ApiRefusedError, KubernetesError, collection_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_plugin.pods.kubernetes.api_client import Api
     from gateway_plugin.pods.kubernetes.complaints import Complaint
+    from kube.api import Api
 
 logger = logging.getLogger(__name__)
 

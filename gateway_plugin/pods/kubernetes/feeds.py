@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway_plugin.pods.kubernetes.adapter_reader import ADAPTER_GROUP_VERSION, read_adapter
 from gateway_plugin.pods.kubernetes.complaints import Complaint, ComplaintReason
-from gateway_plugin.pods.kubernetes.pod_objects import AnyObject, Metadata, decode_adapter, decode_any, decode_pod
+from gateway_plugin.pods.kubernetes.pod_objects import decode_adapter, decode_pod
 from gateway_plugin.pods.kubernetes.pod_reader import PodReader, ref_of
 from gateway_plugin.pods.kubernetes.pod_readings import AdapterReading, PodReading
+from kube.feed import Feed, Found
+from kube.objects import AnyObject, Metadata, decode_any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
-    from gateway_plugin.pods.kubernetes.shelf import Shelf
+    from kube.shelf import Shelf
     from routing.profiles import ProfileCache
 
 logger = logging.getLogger(__name__)
-
-Reading = TypeVar("Reading")
-
-
-class Found(NamedTuple, Generic[Reading]):
-    """An object that was read. Without a uid it cannot even be named; without a reading it is of no interest."""
-
-    uid: str
-    version: str
-    reading: Reading | None
-
-
-@dataclass(frozen=True, slots=True)
-class Feed(Generic[Reading]):
-    """A kind of objects, and where what is read of them goes.
-
-    `optional`: a cluster may not have the kind, and this process may not be allowed to see it.
-    """
-
-    group_version: str
-    plural: str
-    selector: str
-    shelf: Shelf[Reading]
-    read: Callable[[msgspec.Raw], Found[Reading]]
-    optional: bool = False
-
-    def selection(self) -> dict[str, str]:
-        """For the query."""
-        return {"labelSelector": self.selector} if self.selector else {}
 
 
 def pod_feed(reader: PodReader, shelf: Shelf[PodReading], selector: str) -> Feed[PodReading]:

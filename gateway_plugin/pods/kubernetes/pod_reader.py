@@ -25,7 +25,8 @@ from routing.spec import PodSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway_plugin.pods.kubernetes.pod_objects import Metadata, Pod
+    from gateway_plugin.pods.kubernetes.pod_objects import Pod
+    from kube.objects import Metadata
     from routing.profiles import ModelConfig
 
 IpFamily = Literal["primary", "ipv4", "ipv6"]

@@ -6,9 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway_plugin.controller import following
 from tests.fake_kubernetes import FakeServer, running
 from tests.integration.controller.controller_harness import ROUTES
 from tests.unit.gateway_plugin.controller.gateway_schemas import CRDS, admit
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kinds that are missing are looked for often."""
+    monkeypatch.setattr(following, "ABSENT_SECONDS", 0.3)
 
 
 @pytest.fixture

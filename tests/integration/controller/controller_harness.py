@@ -1,4 +1,4 @@
-"""A running controller, real kopf and all, in front of the fake API server."""
+"""A running controller in front of the fake API server."""
 
 from __future__ import annotations
 
@@ -35,11 +35,6 @@ ROLE = {
             "verbs": ["get", "list", "watch", "create", "patch", "delete"],
         },
         {"apiGroups": ["gateway.networking.k8s.io"], "resources": ["gateways"], "verbs": ["get", "list", "watch"]},
-        {
-            "apiGroups": ["apiextensions.k8s.io"],
-            "resources": ["customresourcedefinitions"],
-            "verbs": ["get", "list", "watch"],
-        },
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     ]
@@ -47,7 +42,7 @@ ROLE = {
 
 
 @asynccontextmanager
-async def controller(server: FakeServer, directory: Path, *, watches: int = 11, **settings: Any) -> AsyncIterator[int]:
+async def controller(server: FakeServer, directory: Path, *, watches: int = 10, **settings: Any) -> AsyncIterator[int]:
     """Runs until the block ends, and yields its HTTP port; what ends it before that fails the test."""
     stopping, port, present = asyncio.Event(), free_port(), len(server.watches())
     own = {"bind_host": "127.0.0.1", "controller_port": port, "kubeconfig": server.kubeconfig(directory)}
@@ -72,6 +67,18 @@ async def debug_routes(port: int) -> dict[str, Any]:
     _, text = await fetch(port, "/debug/routes")
     shown: dict[str, Any] = json.loads(text)
     return shown
+
+
+async def eventually_ready(port: int, *, ready: bool = True) -> list[str]:
+    """Waits until `/readyz` says so; what the controller is deaf to."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        status, text = await fetch(port, "/readyz")
+        if (status == 200) is ready:
+            problems: list[str] = json.loads(text)["problems"]
+            return problems
+        assert time.monotonic() < deadline, f"not in time: {text}"
+        await asyncio.sleep(0.02)
 
 
 async def eventually(holds: Callable[[], bool], what: str) -> None:

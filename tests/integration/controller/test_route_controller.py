@@ -1,10 +1,12 @@
-"""The controller through real kopf: routes come, follow, and go with the workloads of their models."""
+"""The controller: routes come, follow, and go with the workloads of their models."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.fake_kubernetes import FakeServer, Resource
 from tests.fake_kubernetes.errors import already_exists
@@ -14,6 +16,7 @@ from tests.integration.controller.controller_harness import (
     debug_routes,
     deployment,
     eventually,
+    eventually_ready,
     fetch,
     quiet,
     workload,
@@ -135,14 +138,49 @@ async def test_an_adapter_is_routed_to_its_bases_service(server: FakeServer, tmp
 async def test_a_kind_that_is_installed_later_is_served(server: FakeServer, tmp_path: Path):
     kind = server.cluster.resource("leaderworkersets")
     server.cluster.uninstall("leaderworkersets")
-    async with controller(server, tmp_path, watches=10):
+    async with controller(server, tmp_path, watches=9):
         server.cluster.install(kind)
-        await eventually(lambda: bool(server.watches("leaderworkersets")), "kopf watches the new kind")
+        await eventually(lambda: bool(server.watches("leaderworkersets")), "the new kind is watched")
         pods = {"model.aibrix.ai/name": "deepseek"}
         body = workload("big", pods, pods)
         body["spec"] = {"leaderWorkerTemplate": {"workerTemplate": body["spec"]["template"]}}
         server.cluster.create("leaderworkersets", body)
         await eventually(lambda: routes(server) == ["deepseek-router"], "its route")
+
+
+@pytest.mark.parametrize("plural", ["httproutes", "deployments", "rayclusterfleets"])
+async def test_a_kind_that_goes_and_comes_back_is_followed_again(plural: str, server: FakeServer, tmp_path: Path):
+    """With all its objects gone, as when somebody replaces a CustomResourceDefinition."""
+    cluster, kind = server.cluster, server.cluster.resource(plural)
+    async with controller(server, tmp_path) as port:
+        cluster.create("deployments", deployment("a", "llama"))
+        await eventually(lambda: routes(server) == ["llama-router"], "one route")
+        cluster.uninstall(plural)
+        server.close_watches(plural)
+        if plural != "rayclusterfleets":
+            gone = [f"{plural} in all namespaces: no such kind"]
+            while await eventually_ready(port, ready=False) != gone:
+                await quiet(server, 0.1)
+            await quiet(server)
+            assert [finding["code"] for finding in (await debug_routes(port))["findings"]] == ["KindMissing"]
+        cluster.install(kind)
+        await eventually(lambda: bool(server.watches(plural)), "the kind is watched again")
+        await eventually_ready(port)
+        if plural == "deployments":
+            cluster.create("deployments", deployment("a", "llama"))
+        await eventually(lambda: routes(server) == ["llama-router"], "the route, made anew")
+
+
+async def test_a_quiet_cluster_is_left_alone(server: FakeServer, tmp_path: Path):
+    """Complete readings, one after the other, find nothing to do."""
+    async with controller(server, tmp_path, resync_seconds=1) as port:
+        server.cluster.create("deployments", deployment("a", "llama"))
+        await eventually(lambda: routes(server) == ["llama-router"], "one route")
+        await quiet(server)
+        before, readings = server.cluster.history.version, server.requests.count("list services")
+        await eventually(lambda: server.requests.count("list services") >= readings + 3, "three readings")
+        assert server.cluster.history.version == before
+        assert (await debug_routes(port))["findings"] == []
 
 
 async def test_it_stops_at_once(server: FakeServer, tmp_path: Path):

@@ -16,6 +16,7 @@ from tests.integration.controller.controller_harness import (
     debug_routes,
     deployment,
     eventually,
+    eventually_ready,
     fetch,
     quiet,
 )
@@ -44,7 +45,7 @@ async def test_a_kind_that_may_not_be_read_stops_deletions_and_is_named(server: 
     cluster = server.cluster
     hidden = {**ROLE["rules"][1], "resources": ["leaderworkersets", "rayclusterfleets", "modeladapters"]}
     server.access.add_role({"rules": [ROLE["rules"][0], hidden, *ROLE["rules"][2:]]})
-    async with controller(server, tmp_path, watches=10) as port:
+    async with controller(server, tmp_path, watches=9) as port:
         cluster.create("deployments", deployment("a", "llama"))
         await eventually(lambda: routes(server) == ["llama-router"], "one route")
         cluster.delete("deployments", "a", "models")
@@ -89,7 +90,7 @@ async def test_the_start_waits_for_an_api_that_answers(
     server.cluster.create("deployments", deployment("a", "llama"))
     async with controller(server, tmp_path) as port:
         await eventually(lambda: routes(server) == ["llama-router"], "one route")
-        assert (await fetch(port, "/readyz"))[0] == 200
+        await eventually_ready(port)
     told = [record for record in caplog.records if "cannot be read" in record.getMessage()]
     assert [record.levelno for record in told] == [logging.WARNING]
 

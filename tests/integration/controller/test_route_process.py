@@ -41,7 +41,7 @@ async def test_it_routes_answers_probes_and_stops_on_sigterm(server: FakeServer,
     kubeconfig = str(server.kubeconfig(tmp_path))
     process = await start({"KUBECONFIG": kubeconfig, "GATEWAY_CONTROLLER_PORT": str(port)})
     try:
-        await eventually(lambda: len(server.watches()) >= 11, "the watches are open")
+        await eventually(lambda: len(server.watches()) >= 10, "the watches are open")
         await eventually(lambda: server.cluster.names("httproutes", ROUTES) == ["llama-router"], "one route")
         assert (await fetch(port, "/healthz"))[0] == 200
         assert (await fetch(port, "/readyz"))[0] == 200

@@ -10,9 +10,8 @@ import pytest
 import trustme
 from kubernetes.aio.config import incluster_config
 
-from gateway_plugin.pods.discovery_error import DiscoveryError
-from gateway_plugin.pods.kubernetes.api_client import Api, ApiRefusedError, ApiUnreachableError
-from gateway_plugin.pods.kubernetes.pod_objects import decode_page
+from kube.api import Api, ApiRefusedError, ApiUnreachableError, CredentialsError
+from kube.objects import decode_page
 from tests.fake_kubernetes import FakeServer, pod, running
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ async def test_a_server_that_nobody_vouches_for(
 
 async def test_a_pod_without_a_service_account(in_a_pod: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "token").unlink()
-    with pytest.raises(DiscoveryError, match=r"discovery = 'kubernetes': no credentials \(.*token file does not exist"):
+    with pytest.raises(CredentialsError, match=r"no credentials \(.*token file does not exist"):
         await Api().connect()
 
 
@@ -116,7 +115,7 @@ async def test_no_usable_file(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "kubeconfig"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(DiscoveryError, match="no credentials"):
+    with pytest.raises(CredentialsError, match="no credentials"):
         await Api(path).connect()
 
 

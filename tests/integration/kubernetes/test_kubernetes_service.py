@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import httpx
 import pytest
+from envoy.service.ext_proc.v3 import external_processor_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway_plugin.settings.loading import load
@@ -56,6 +57,15 @@ async def grpc_health(address: str) -> str:
     async with grpc.aio.insecure_channel(address) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+async def ask_first(address: str) -> grpc.StatusCode:
+    """What becomes of a call that Envoy would make."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = external_processor_pb2_grpc.ExternalProcessorStub(channel).Process(timeout=10)
+        await call.done_writing()
+        code: grpc.StatusCode = await call.code()
+        return code
 
 
 async def answered(http: httpx.AsyncClient, url: str, wanted: Callable[[httpx.Response], bool]) -> httpx.Response:
@@ -114,10 +124,12 @@ async def test_it_is_ready_when_the_first_lists_are_complete(server: FakeServer,
         assert answer.status_code == 503
         assert "waiting for the first list of pods in all namespaces" in answer.json()["checks"]["models"]
         assert await grpc_health(grpc_address) == "NOT_SERVING"
+        assert await ask_first(grpc_address) is grpc.StatusCode.UNAVAILABLE, "Envoy asks another replica"
         server.faults.heal()
         answer = await answered(http, f"{ops_url}/readyz", lambda answer: answer.status_code == 200)
         assert answer.json()["checks"]["models"] == "ok"
         assert await grpc_health(grpc_address) == "SERVING"
+        assert await ask_first(grpc_address) is grpc.StatusCode.OK
         assert (
             'gateway_discovery_lists_total{outcome="complete",resource="pods"} 1.0'
             in (await http.get(f"{ops_url}/metrics")).text
@@ -165,7 +177,7 @@ import sys
 if {missing}: sys.modules["kubernetes"] = None
 from gateway_plugin.app.process import App, StartError
 from gateway_plugin.settings.loading import load
-assert not any(name.startswith(("kubernetes", "kopf")) and sys.modules[name] for name in sys.modules)
+assert not any(name.startswith("kubernetes") and sys.modules[name] for name in sys.modules)
 try:
     App(load(environ={{"GATEWAY_DISCOVERY": "kubernetes"}}).settings)
 except StartError as error:

@@ -269,7 +269,7 @@ async def test_a_process_about_to_stop_takes_no_new_calls():
     process = Process()
     process.processor.refuses_calls = True
     call, handler = process.begin()
-    assert call.status == (UNAVAILABLE, "draining")
+    assert call.status == (UNAVAILABLE, "this replica takes no calls now")
     handler.ended()
     assert process.processor.idle.is_set()
 

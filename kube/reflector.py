@@ -4,8 +4,10 @@
 - 410 Gone means that the server has forgotten that version: a new list, whose readings replace the old ones at once.
 - Bookmarks bring versions without objects, so that a quiet kind's version does not grow too old.
 - Silence is not trusted: a connection that is dead without an end brings none. Servers send a bookmark a minute.
-- A kind that the cluster does not have (404), or that this process may not see (403), counts as an empty list when
-  it is optional, and is looked for again now and then.
+- A server that knows only versions older than the last one heard was restored from a backup. It would let a watch wait
+  until it has come so far again, so its version is asked for before a watch goes on, and a lower one means a new list.
+- A kind that the cluster does not have (404), or that this process may not see (403), is looked for again now and then
+  when it is optional; what was known of it is the destination's to decide.
 """
 
 from __future__ import annotations
@@ -16,19 +18,19 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from gateway_plugin.pods.kubernetes.api_client import ApiRefusedError, KubernetesError, collection_path
-from gateway_plugin.pods.kubernetes.backoff import Backoff
-from gateway_plugin.pods.kubernetes.follow_counts import FollowCounts
-from gateway_plugin.pods.kubernetes.lines import Lines, LineTooLongError
-from gateway_plugin.pods.kubernetes.listing import list_all, slices
-from gateway_plugin.pods.kubernetes.pod_objects import decode_any, decode_event, decode_failure
+from kube.api import ApiRefusedError, KubernetesError, collection_path
+from kube.backoff import Backoff
+from kube.follow_counts import FollowCounts
+from kube.lines import Lines, LineTooLongError
+from kube.listing import list_all, slices
+from kube.objects import decode_any, decode_event, decode_failure, decode_page
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
-    from gateway_plugin.pods.kubernetes.api_client import Api
-    from gateway_plugin.pods.kubernetes.feeds import Feed
+    from kube.api import Api
+    from kube.feed import Feed
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,10 @@ Reading = TypeVar("Reading")
 WATCH_SECONDS = (300, 600)
 """The server ends a watch after a time in this range, at random, as all clients must come back some time."""
 IDLE_SECONDS = 90.0
-ABSENT_SECONDS = 60.0
+ABSENT_SECONDS = 15.0
 """Between two looks for an optional kind that is not there."""
+STANDING_SECONDS = 1.0
+"""A watch that is open for this long is no trouble any more."""
 STEADY_SECONDS = 5.0
 """A watch that lasted this long worked, even if nothing happened in it."""
 _ABSENT_CODES = (403, 404)
@@ -80,6 +84,7 @@ class Reflector(Generic[Reading]):
         self._idle_seconds = idle_seconds
         self._absent_seconds = absent_seconds
         self._version = ""
+        self._is_listed = False
 
     async def run(self) -> None:
         """Follows until cancelled."""
@@ -111,7 +116,10 @@ class Reflector(Generic[Reading]):
         """Takes a complete list over at once."""
         listed = await list_all(self._api, self._feed, self._path)
         self.counts.lists["complete"] += 1
-        self._version = listed.version
+        self._version, self._is_listed = listed.version, True
+        if self.counts.absent:
+            logger.info("%s: they are followed now", self.counts)
+        self.counts.absent = 0
         self._heard()
         self._tries.reset()
         self._synced(listed.readings)
@@ -124,11 +132,17 @@ class Reflector(Generic[Reading]):
             self._on_change()
 
     def _absent(self, error: ApiRefusedError) -> None:
-        if not self.counts.synced:
-            logger.info("%s: none are followed (%s)", self.counts, error)
+        if self.counts.absent != error.code:
+            was_there = self.counts.synced and not self.counts.absent
+            logger.log(logging.WARNING if was_there else logging.INFO, "%s: none are followed (%s)", self.counts, error)
+        self.counts.absent = error.code
         self._heard()
+        self._version = ""
         self.counts.problem = ""
-        self._synced({})
+        changed, first = self._feed.shelf.lose(self._scope, error.code), not self.counts.synced
+        self.counts.synced = True
+        if changed or first:
+            self._on_change()
 
     async def _watch_once(self) -> float:
         loop = asyncio.get_running_loop()
@@ -161,11 +175,16 @@ class Reflector(Generic[Reading]):
         }
         lines, opened = Lines(), False
         try:
+            await self._check_version()
             async with self._api.stream(self._path, query, self._idle_seconds) as pieces:
                 opened = True
-                async for piece in pieces:
-                    self._heard()
-                    await self._take(lines.feed(piece))
+                standing = asyncio.get_running_loop().call_later(STANDING_SECONDS, self._is_followed)
+                try:
+                    async for piece in pieces:
+                        self._heard()
+                        await self._take(lines.feed(piece))
+                finally:
+                    standing.cancel()
         except ApiRefusedError as error:
             gone = error.code == _GONE
             # What may not or cannot be watched may still be listed, which shows what is the matter.
@@ -178,6 +197,16 @@ class Reflector(Generic[Reading]):
         except (msgspec.DecodeError, LineTooLongError) as error:
             # Whatever was in that line is missing: only a list makes it good.
             raise _WatchEndError("unreadable", str(error), relist=True) from error
+
+    async def _check_version(self) -> None:
+        """Raises _WatchEndError where the server knows only older versions. Right after a list nobody need ask."""
+        if self._is_listed:
+            self._is_listed = False
+            return
+        page = decode_page(await self._api.get(self._path, {"limit": "1"} | self._feed.selection()))
+        if is_older(page.metadata.resource_version, self._version):
+            text = f"version {self._version} is unknown to it, it is at {page.metadata.resource_version}"
+            raise _WatchEndError("restored", text, relist=True)
 
     async def _take(self, lines: list[bytes]) -> None:
         for some in slices(lines):
@@ -212,6 +241,9 @@ class Reflector(Generic[Reading]):
         self._heard()
         self._tries.reset()
         self._relists.reset()
+        self._is_followed()
+
+    def _is_followed(self) -> None:
         if self.counts.problem:
             logger.info("%s: followed again", self.counts)
         self.counts.problem = ""
@@ -223,3 +255,8 @@ class Reflector(Generic[Reading]):
         if not expected:
             self.counts.problem = text
         return delay_seconds
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether a resource version comes before another. Servers of Kubernetes write numbers; of others nobody knows."""
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)

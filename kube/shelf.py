@@ -31,6 +31,11 @@ class Shelf(Generic[Reading]):
         readings[uid] = reading
         return changed
 
+    def lose(self, scope: str, code: int) -> bool:
+        """A kind that is not there, or may not be seen, has no objects."""
+        del code
+        return self.replace(scope, {})
+
     def __iter__(self) -> Iterator[Reading]:
         for readings in self._scopes.values():
             yield from readings.values()

@@ -3,13 +3,14 @@
 The client's own classes turn whole answers into Python objects, five times the work (`benchmarks.scale`); here
 answers stay bytes.
 Every call has a timeout. What goes wrong is either an answer (`ApiRefusedError`) or the lack of one
-(`ApiUnreachableError`).
+(`ApiUnreachableError`). A server whose certificate is of an unknown authority is asked once more with credentials that
+are read anew: clusters rotate their authorities.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,14 +23,11 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
 
-from gateway_plugin.pods.discovery_error import DiscoveryError
-from gateway_plugin.pods.kubernetes.pod_objects import WatchFailure, decode_failure
+from kube.objects import WatchFailure, decode_failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0
@@ -37,12 +35,17 @@ CALL_SECONDS = 30.0
 
 _MAX_RETRY_AFTER_SECONDS = 60.0
 _SHOWN_CHARACTERS = 200
-_HEADERS = {"Accept": "application/json"}
+_USER_AGENT = "gateway-plugin"
+_MERGE_PATCH = "application/merge-patch+json"
 _CALL = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
 
 
 class KubernetesError(Exception):
     """A call that failed."""
+
+
+class CredentialsError(KubernetesError):
+    """No cluster is configured, or not well."""
 
 
 class ApiUnreachableError(KubernetesError):
@@ -55,41 +58,74 @@ class ApiRefusedError(KubernetesError):
     def __init__(self, code: int, reason: str, message: str, retry_after_seconds: float = 0.0) -> None:
         super().__init__(f"{code} {reason}: {message}"[:_SHOWN_CHARACTERS].rstrip(": "))
         self.code = code
+        self.message = message
         self.retry_after_seconds = retry_after_seconds
 
 
 class Api:
     """One connection pool. Call `connect` first."""
 
-    def __init__(self, kubeconfig: Path | None = None) -> None:
-        self._kubeconfig = kubeconfig
+    def __init__(self, kubeconfig: Path | None = None, context: str = "", agent: str = "") -> None:
+        self._kubeconfig = str(kubeconfig or os.environ.get("KUBECONFIG", ""))
+        self._context = context
+        self._agent = f"{_USER_AGENT}-{agent}" if agent else _USER_AGENT
         self._opened: ApiClient | None = None
+        self.calls: Counter[str] = Counter()
+        """Calls that were begun, by verb."""
 
     async def connect(self) -> None:
-        """Reads credentials: the file, else those of the pod this runs in, else the usual file; no call is made yet."""
+        """Reads credentials: the file, else those of the pod this runs in, else the usual file; no call is made yet.
+
+        Raises CredentialsError.
+        """
         configuration = Configuration()
+        in_cluster = not (self._kubeconfig or self._context) and os.environ.get("KUBERNETES_SERVICE_HOST")
         try:
-            if self._kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            if in_cluster:
                 config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             else:
-                path = self._kubeconfig and str(self._kubeconfig)
-                await config.load_kube_config(path, client_configuration=configuration)  # type: ignore[no-untyped-call]
-            self._opened = ApiClient(configuration)
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    self._kubeconfig or None, self._context or None, client_configuration=configuration
+                )
+            # The caller knows better what to do again.
+            configuration.retries = None
+            opened = ApiClient(configuration)
         except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
             where = self._kubeconfig or "this is no pod of Kubernetes, and there is no usable kubeconfig file"
-            raise DiscoveryError(f"discovery = 'kubernetes': no credentials ({where}): {error}") from None
-        self._opened.user_agent = "gateway-plugin"
-        logger.info("discovery through the API server at %s", configuration.host)
+            raise CredentialsError(f"no credentials ({where}): {' '.join(str(error).split())}") from None
+        opened.user_agent = self._agent
+        self._opened = opened
+
+    @property
+    def host(self) -> str:
+        """Where the server is."""
+        return str(self._client.configuration.host)
+
+    @property
+    def _client(self) -> ApiClient:
+        assert self._opened is not None, "connect first"
+        return self._opened
 
     async def get(self, path: str, query: Mapping[str, str]) -> bytes:
         """The body of an answer."""
         async with self._open("GET", path, query, _CALL) as response:
             return await response.read()
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> None:
-        """Adds an object."""
-        async with self._open("POST", path, {}, _CALL, body) as response:
-            await response.read()
+    async def create(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Adds an object; it comes back as the server has completed it."""
+        return await self._write("POST", path, body)
+
+    async def patch(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """A JSON merge patch; the object comes back."""
+        return await self._write("PATCH", path, body)
+
+    async def delete(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Removes an object; `body` are DeleteOptions."""
+        return await self._write("DELETE", path, body)
+
+    async def _write(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
+        async with self._open(method, path, {}, _CALL, body) as response:
+            return await response.read()
 
     @asynccontextmanager
     async def stream(
@@ -114,22 +150,52 @@ class Api:
         limits: aiohttp.ClientTimeout,
         body: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._opened is not None, "connect first"
+        self.calls["watch" if query.get("watch") else method.lower()] += 1
         try:
-            request = await self._opened.param_serialize(
-                method,
-                path,
-                query_params=list(query.items()),
-                header_params=dict(_HEADERS),
-                auth_settings=["BearerToken"],
-            )
-            _, url, headers, _, _ = request
-            answer = await self._opened.call_api(method, url, header_params=headers, body=body, _request_timeout=limits)
+            answer = await self._ask(method, path, query, limits, body)
             async with answer.response as response:
                 await _check(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
             raise ApiUnreachableError(f"{type(error).__name__} {error}".strip()[:_SHOWN_CHARACTERS]) from error
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        limits: aiohttp.ClientTimeout,
+        body: Mapping[str, Any] | None,
+    ) -> Any:  # noqa: ANN401 - of the client
+        try:
+            return await self._call(method, path, query, limits, body)
+        except aiohttp.ClientConnectorCertificateError:
+            await self._reopen()
+            return await self._call(method, path, query, limits, body)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        limits: aiohttp.ClientTimeout,
+        body: Mapping[str, Any] | None,
+    ) -> Any:  # noqa: ANN401 - of the client
+        content_type = _MERGE_PATCH if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        request = await self._client.param_serialize(
+            method, path, query_params=list(query.items()), header_params=headers, auth_settings=["BearerToken"]
+        )
+        _, url, headers, _, _ = request
+        return await self._client.call_api(method, url, header_params=headers, body=body, _request_timeout=limits)
+
+    async def _reopen(self) -> None:
+        old = self._client
+        try:
+            await self.connect()
+        except CredentialsError as error:
+            raise ApiUnreachableError(str(error)) from error
+        await old.close()  # type: ignore[no-untyped-call]
 
 
 def collection_path(group_version: str, plural: str, namespace: str = "") -> str:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway_plugin.pods.kubernetes.api_client import ApiRefusedError, ApiUnreachableError
-from gateway_plugin.pods.kubernetes.feeds import Feed, Found
-from gateway_plugin.pods.kubernetes.pod_objects import decode_any
-from gateway_plugin.pods.kubernetes.reflector import ABSENT_SECONDS, Reflector
-from gateway_plugin.pods.kubernetes.shelf import Shelf
+from kube.api import ApiRefusedError, ApiUnreachableError
+from kube.feed import Feed, Found
+from kube.objects import decode_any
+from kube.reflector import ABSENT_SECONDS, Reflector
+from kube.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -51,10 +51,13 @@ class Script:
 
     def __init__(self, *answers: object) -> None:
         self.answers = list(answers)
+        self.version = 1000
         self.calls: list[tuple[float, str]] = []
         self.done = asyncio.Event()
 
-    async def get(self, _: str, __: Mapping[str, str]) -> bytes:
+    async def get(self, _: str, query: Mapping[str, str]) -> bytes:
+        if query["limit"] == "1":
+            return json.dumps(listed(self.version)).encode()
         answer = await self._next("list")
         return json.dumps(answer).encode()
 
@@ -201,3 +204,22 @@ async def test_another_kind_may_not() -> None:
     world = World(Script(ApiRefusedError(403, "Forbidden", "no"), listed(7)))
     assert await world.play() == [(0, "list"), (0.2, "list"), (0.2, "watch 7")]
     assert world.changes == [[]]
+
+
+async def test_a_kind_that_goes_away_is_looked_for_until_it_returns() -> None:
+    missing = ApiRefusedError(404, "NotFound", "no such kind")
+    world = World(Script(listed(7, "a"), missing, missing, missing, listed(9, "b")), optional=True)
+    calls = await world.play()
+    assert [call for _, call in calls] == ["list", "watch 7", "list", "list", "list", "watch 9"]
+    assert world.changes == [["a@1"], [], ["b@1"]]
+    assert world.reflector.counts.absent == 0
+
+
+async def test_a_server_that_was_restored_from_a_backup_is_read_anew() -> None:
+    """It would let a watch from a later version wait, for hours perhaps, without a word."""
+    script = Script(listed(70, "a", "b"), [event("ADDED", "c", 75)], listed(30, "a"), [event("ADDED", "d", 31)])
+    script.version = 30
+    world = World(script)
+    assert [call for _, call in await world.play()] == ["list", "watch 70", "list", "watch 30", "list"]
+    assert world.changes[2] == ["a@1"]
+    assert world.reflector.counts.watch_ends["restored"] == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_plugin.pods.kubernetes.lines import Lines, LineTooLongError
+from kube.lines import Lines, LineTooLongError
 
 
 @given(st.lists(st.binary(min_size=1, max_size=8).filter(lambda line: b"\n" not in line and line.strip())), st.data())

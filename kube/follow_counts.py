@@ -17,6 +17,8 @@ class FollowCounts:
     watch_ends: Counter[str] = field(default_factory=Counter)
     heard_at_seconds: float = 0.0
     synced: bool = False
+    absent: int = 0
+    """404: there is no such kind; 403: it may not be seen; 0: it is there."""
     problem: str = ""
     """Why the last try failed; empty while all is well."""
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from gateway_plugin.pods.kubernetes.pod_objects import decode_page
+from kube.objects import decode_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gateway_plugin.pods.kubernetes.api_client import Api
-    from gateway_plugin.pods.kubernetes.feeds import Feed
+    from kube.api import Api
+    from kube.feed import Feed
 
 Reading = TypeVar("Reading")
 _Item = TypeVar("_Item")

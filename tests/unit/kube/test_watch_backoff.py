@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from gateway_plugin.pods.kubernetes.backoff import Backoff
+from kube.backoff import Backoff
 
 
 class Middle(random.Random):
