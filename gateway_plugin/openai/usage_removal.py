@@ -1,7 +1,8 @@
 """Taking the event of usage alone out of a stream, where the gateway made the engine add it and no client asked for it.
 
 The same as deploy/envoy/lua/gateway.lua does inside Envoy. An event is held until it is complete, which keeps nothing
-from a client that could have been read; what is too long to be usage alone goes on in pieces.
+from a client that could have been read; what is too long to be usage alone goes on in pieces. So does what is no JSON
+object, as `data: [DONE]`: if trailers follow, Envoy takes no more text, and the engine may have left out the blank line.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from msgspec import Raw, Struct
 
 MAX_HELD_BYTES = 8192
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
+_NO_OBJECT = re.compile(rb"data: ?[^ {\r\n]")
 _LINE_END = re.compile(rb"\r\n?|\n")
 _BLANK_LINE_BYTES = 3  # of an event's end, all but its last byte
 
@@ -40,7 +42,7 @@ class UsageRemover:
             if not _is_usage_only(event):
                 out.append(event)
         self._held = text[start:]
-        if is_last or len(self._held) > MAX_HELD_BYTES:
+        if is_last or len(self._held) > MAX_HELD_BYTES or _NO_OBJECT.match(self._held):
             out.append(self._held)
             self._passed, self._held = self._held[-_BLANK_LINE_BYTES:], b""
         return b"".join(out)

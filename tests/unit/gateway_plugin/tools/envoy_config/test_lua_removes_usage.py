@@ -138,3 +138,11 @@ def test_any_stream_in_any_pieces(
     chunks = [body[start:stop] for start, stop in itertools.pairwise(stops)]
     expected = wire([part for part in parts if part not in GOES.values()] + [TOKEN])
     assert both(script, chunks) == expected[: len(expected) - missing]
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\n", b"data:[DONE]", b"data: [DONE]\r\n"])
+def test_the_plugin_holds_no_end_without_a_blank_line(end: bytes) -> None:
+    """If trailers follow, nothing can be said after them."""
+    remover = UsageRemover()
+    assert remover.feed(TOKEN + ONLY + end, is_last=False) == TOKEN + end
+    assert remover.feed(b"\n\n", is_last=True) == b"\n\n"
