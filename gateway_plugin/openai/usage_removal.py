@@ -2,7 +2,7 @@
 
 The same as deploy/envoy/lua/gateway.lua does inside Envoy. An event is held until it is complete, which keeps nothing
 from a client that could have been read; what is too long to be usage alone goes on in pieces. So does what is no JSON
-object, as `data: [DONE]`: if trailers follow, Envoy takes no more text, and the engine may have left out the blank line.
+object, as `data: [DONE]`: if trailers follow, Envoy takes no more text, and engines may leave out the blank line.
 """
 
 from __future__ import annotations

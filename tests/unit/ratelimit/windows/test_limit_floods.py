@@ -11,6 +11,8 @@ import random
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratelimit import Admission, MemoryStore, Outcome, Settlement, UserRecord
 
@@ -176,3 +178,57 @@ async def test_who_waits_as_told_passes():
             again = store.admit(Admission("lgy", f"{number} again", tokens=1900))
             assert again.outcome is Outcome.ADMITTED
     assert refused
+
+
+class Stream(NamedTuple):
+    """What a client asks for, how long after the one before, and how long the answer lasts."""
+
+    gap_seconds: float
+    ceiling: int
+    share: float
+    lasts_seconds: float
+
+
+_STREAMS = st.lists(
+    st.builds(
+        Stream,
+        st.floats(0, 90),
+        st.integers(1, LIMIT),
+        st.floats(0, 1),
+        st.floats(0, 590),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(_STREAMS)
+async def test_an_answer_of_minutes_is_paid_for_in_the_minute_that_let_it_in(streams: list[Stream]):
+    """Whatever lasts how long: what a minute lets in costs the limit and one answer more, and that only once."""
+    now = 1000.0
+    store = MemoryStore(lambda: now)
+    store.put(UserRecord("lgy", rpm=100_000, tpm=LIMIT))
+    ends: list[tuple[float, int, Settlement]] = []
+    passed: list[Request] = []
+    for number, stream in enumerate(streams):
+        until = now + stream.gap_seconds
+        while ends and ends[0][0] <= until:
+            now, _, settlement = heapq.heappop(ends)
+            assert await store.settle(settlement)
+        now = until
+        # A ceiling that is certain: all of it is reserved, and nothing has to be guessed.
+        decision = store.admit(Admission("lgy", f"{number}", "m", stream.ceiling))
+        if decision.outcome is Outcome.ADMITTED:
+            used = int(stream.ceiling * stream.share)
+            passed.append(Request(now, used))
+            charge = Settlement("lgy", f"{number}", used, decision.reserved_tokens, "m")
+            heapq.heappush(ends, (now + stream.lasts_seconds, number, charge))
+    for first in passed:
+        minute = [request.tokens for request in passed if first.at <= request.at < first.at + 60]
+        assert sum(minute) <= LIMIT + max(minute)
+    for ended, _, settlement in sorted(ends):
+        now = max(now, ended)
+        assert await store.settle(settlement)
+    usage = await store.usage("lgy")
+    assert usage is not None
+    assert usage.tokens_used <= LIMIT + max((request.tokens for request in passed), default=0), "nothing is paid twice"
