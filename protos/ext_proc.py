@@ -1,18 +1,15 @@
 """ext_proc messages: what Envoy asks, as plain values, and the replies, serialized.
 
-Envoy's rules that shape this module: header values travel in `raw_value` (a `value` arrives empty); a mode override is
-a whole ProcessingMode, whose body fields have no default, so unset means NONE; `response_trailer_mode: SEND` keeps the
-stream open until the HTTP exchange ends, without any further message when the response has no trailers.
+Header values travel in `raw_value` (a `value` arrives empty). What Envoy sends next: `processing_modes`.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3.external_processor_pb2 import (
     BodyMutation,
     BodyResponse,
@@ -28,12 +25,14 @@ from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.message import DecodeError
 
 from protos.encoding import MAX_KEPT, before_struct, before_text, field, struct, tag, varint
-from protos.request_messages import RequestHeaders, request_body_of, request_headers_of, text_of
+from protos.processing_modes import MODE_OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from protos.encoding import Json
+    from protos.processing_modes import Mode
 
 METHOD_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 METHOD_NAME = "Process"
@@ -43,60 +42,12 @@ METADATA_NAMESPACE = "gateway_plugin"
 _ATTRIBUTES = "envoy.filters.http.ext_proc"
 _UPSTREAM = "upstream.address"
 
-__all__ = [
-    "DecodeError",
-    "Mode",
-    "ProcessingRequest",
-    "ProcessingResponse",
-    "RequestHeaders",
-    "request_body_of",
-    "request_headers_of",
-]
-
-
-class Mode(Enum):
-    """What Envoy shall send after its header message."""
-
-    __hash__ = object.__hash__  # an Enum's own is a Python function
-
-    BUFFERED_BODY = "buffered_body"
-    """The whole request body, then nothing until the exchange ends."""
-    HOLD = "hold"
-    """Nothing more, but the stream stays open until the exchange ends."""
-
-    BUFFERED_BODY_AND_RESPONSE = "buffered_body_and_response"
-    """The whole request body, then the headers of the response."""
-    RESPONSE = "response"
-    """The headers of the response."""
-    STREAMED_RESPONSE = "streamed_response"
-    """In answer to the headers of a response: its body, chunk by chunk."""
-
-
-def _mode(request_body: int, response_headers: int, response_body: int = ProcessingMode.NONE) -> ProcessingMode:
-    return ProcessingMode(
-        request_header_mode=ProcessingMode.SEND,
-        request_body_mode=request_body,
-        response_header_mode=response_headers,
-        response_body_mode=response_body,
-        request_trailer_mode=ProcessingMode.SKIP,
-        response_trailer_mode=ProcessingMode.SEND,
-    )
-
-
-_MODES = {
-    Mode.BUFFERED_BODY: _mode(ProcessingMode.BUFFERED, ProcessingMode.SKIP),
-    Mode.HOLD: _mode(ProcessingMode.NONE, ProcessingMode.SKIP),
-    Mode.BUFFERED_BODY_AND_RESPONSE: _mode(ProcessingMode.BUFFERED, ProcessingMode.SEND),
-    Mode.RESPONSE: _mode(ProcessingMode.NONE, ProcessingMode.SEND),
-    Mode.STREAMED_RESPONSE: _mode(ProcessingMode.NONE, ProcessingMode.SEND, ProcessingMode.STREAMED),
-}
+__all__ = ["DecodeError", "ProcessingRequest", "ProcessingResponse"]
 
 
 def _serialized(message: ProcessingResponse) -> bytes:
     return bytes(message.SerializeToString())
 
-
-_MODE_OVERRIDES = {mode: _serialized(ProcessingResponse(mode_override=override)) for mode, override in _MODES.items()}
 
 _REQUEST_HEADERS = tag(ProcessingResponse.DESCRIPTOR, "request_headers")
 _RESPONSE_HEADERS = tag(ProcessingResponse.DESCRIPTOR, "response_headers")
@@ -142,6 +93,40 @@ def shared_of_pods(base: Shared, header: str, targets: str, entries: Iterable[by
 def pod_entry(address: str, name: str) -> bytes:
     """One pod of the metadata's `pods`."""
     return struct({address: name})
+
+
+class RequestHeaders(msgspec.Struct, frozen=True, gc=False):
+    """`values` by lower-case name; a repeated header keeps its first value, and is named in `repeated`."""
+
+    values: dict[str, str]
+    end_of_stream: bool
+    """True when the request has no body."""
+    repeated: tuple[str, ...] = ()
+
+
+def request_headers_of(message: bytes, wanted: AbstractSet[str]) -> RequestHeaders | None:
+    """The wanted headers of a request; None for another message. Raises DecodeError."""
+    parsed = ProcessingRequest.FromString(message)
+    if not parsed.HasField("request_headers"):
+        return None
+    headers = parsed.request_headers
+    found: dict[str, str] = {}
+    repeated: tuple[str, ...] = ()
+    for header in headers.headers.headers:
+        name = header.key
+        if name not in wanted:
+            continue
+        if name in found:
+            repeated += (name,)
+        else:
+            found[name] = _text_of(header)
+    return RequestHeaders(found, headers.end_of_stream, repeated)
+
+
+def request_body_of(message: bytes) -> bytes | None:
+    """The buffered request body; None for another message. Raises DecodeError."""
+    parsed = ProcessingRequest.FromString(message)
+    return parsed.request_body.body if parsed.HasField("request_body") else None
 
 
 def parsed(message: bytes) -> ProcessingRequest:
@@ -259,12 +244,16 @@ def immediate_reply(status: int, headers: Mapping[str, str], body: bytes, detail
     return _serialized(ProcessingResponse(immediate_response=immediate))
 
 
+def _text_of(header: HeaderValue) -> str:
+    return str(header.raw_value or header.value.encode(), "utf-8", "replace")
+
+
 def _found(headers: Iterable[HeaderValue], wanted: frozenset[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for header in headers:
         key = header.key
         if key in wanted and key not in found:
-            found[key] = text_of(header)
+            found[key] = _text_of(header)
     return found
 
 
@@ -313,7 +302,7 @@ def _before_header_value(name: str, length: int) -> bytes:
 
 
 def _mode_override(mode: Mode | None) -> bytes:
-    return _MODE_OVERRIDES[mode] if mode is not None else b""
+    return MODE_OVERRIDES[mode] if mode is not None else b""
 
 
 def _metadata(metadata: Mapping[str, Json] | None, shared: Shared) -> bytes:

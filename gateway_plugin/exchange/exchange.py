@@ -41,7 +41,7 @@ from gateway_plugin.exchange.steps import (
 )
 from gateway_plugin.openai.errors import ApiError
 from protos import ext_proc
-from protos.ext_proc import Mode
+from protos.processing_modes import Mode
 from ratelimit import Outcome
 from ratelimit.windows.decision import UNKNOWN_USER
 from routing.router import NoReadyPodError, SaturatedError, UnknownModelError

@@ -12,7 +12,7 @@ from gateway_plugin.accounting.limiting import GiveBack
 from gateway_plugin.exchange.steps import Reply
 from gateway_plugin.openai.error_forms import error_in_form
 from protos import ext_proc
-from protos.ext_proc import Mode
+from protos.processing_modes import Mode
 from ratelimit import Source
 
 if TYPE_CHECKING:

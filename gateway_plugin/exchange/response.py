@@ -17,7 +17,7 @@ from gateway_plugin.openai.usage import reader_for
 from gateway_plugin.openai.usage_removal import UsageRemover
 from protos import ext_proc
 from protos.access_log import FinishedExchange
-from protos.ext_proc import Mode
+from protos.processing_modes import Mode
 from ratelimit import Source
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from protos import ext_proc
 from protos.encoding import struct, varint
-from protos.ext_proc import METADATA_NAMESPACE, Mode, ProcessingResponse
+from protos.ext_proc import METADATA_NAMESPACE, ProcessingResponse
+from protos.processing_modes import MODES, Mode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 LEAVES = TEXT | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
@@ -61,7 +62,7 @@ def test_replies_to_headers(
     expected = ProcessingResponse()
     common_of(expected.request_headers, changed, removed, clears=True)
     if mode is not None:
-        expected.mode_override.CopyFrom(ext_proc._MODES[mode])
+        expected.mode_override.CopyFrom(MODES[mode])
     if metadata is not None:
         expected.dynamic_metadata.CopyFrom(expected_struct({METADATA_NAMESPACE: metadata}))
     built = ext_proc.headers_reply(changed, removed, mode=mode, metadata=metadata)
@@ -121,7 +122,7 @@ def test_replies_to_response_headers(changed: dict[str, str], removed: list[str]
     expected = ProcessingResponse()
     common_of(expected.response_headers, changed, removed, clears=False)
     if mode is not None:
-        expected.mode_override.CopyFrom(ext_proc._MODES[mode])
+        expected.mode_override.CopyFrom(MODES[mode])
     assert ProcessingResponse.FromString(ext_proc.response_headers_reply(changed, removed, mode=mode)) == expected
 
 
