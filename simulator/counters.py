@@ -25,14 +25,12 @@ class Histogram:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
+        self.count = 0
         self.sum = 0.0
-
-    @property
-    def count(self) -> int:
-        return sum(self.counts)
 
     def observe(self, value: float, times: int = 1) -> None:
         self.counts[bisect_left(self.bounds, value)] += times
+        self.count += times
         self.sum += value * times
 
 

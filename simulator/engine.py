@@ -2,7 +2,7 @@
 
 Work happens in steps, one after the other. The scheduler fills a step's batch at its beginning; the step lasts
 `EngineConfig.step_seconds`, times the jitter; at its end each decoding sequence has one more token, and each completed
-prompt its first. On an idle engine, with n uncached tokens and no jitter:
+prompt its first. On an idle engine whose attention costs nothing, with n uncached tokens and no jitter:
 `TTFT = prefill_overhead + ceil(n / max_batched_tokens) * decode_base + n * prefill_per_token`,
 and b sequences that decode together see `decode_base + b * decode_per_sequence` between tokens.
 """
@@ -38,6 +38,8 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.counters = EngineCounters()
+        self.slowness = 1.0
+        """By how much steps that begin from now on take longer: heat, or a noisy neighbour."""
         self.arriving: deque[Sequence] = deque()  # in the front end, on their way to the queue
         self._scheduler = Scheduler(config, self.counters)
         self._step: Step | None = None
@@ -98,8 +100,14 @@ class Engine:
         batch = self._scheduler.schedule(now)
         if batch is None:
             return None
-        seconds = self.config.step_seconds(batch.prefill_tokens, len(batch.decoding)) * self._jitter()
-        return Step(now, now + seconds, batch)
+        seconds = self.config.step_seconds(
+            batch.prefill_tokens,
+            len(batch.decoding),
+            batch.context_tokens,
+            batch.prefill_pairs,
+            batch.adapters_loaded,
+        )
+        return Step(now, now + seconds * self._jitter() * self.slowness, batch)
 
     def _jitter(self) -> float:
         deviation = self._rng.gauss(0.0, self.config.jitter) if self.config.jitter else 0.0

@@ -84,6 +84,13 @@ class KvCache:
         allocation.hashes = []
         allocation.private = 0
 
+    def cached_blocks(self, hashes: Sequence[int]) -> int:
+        """How many blocks of a prompt are held or kept, from the first on."""
+        for count, block_hash in enumerate(hashes):
+            if block_hash not in self._references and block_hash not in self._idle:
+                return count
+        return len(hashes)
+
     def _cached_prefix(self, hashes: Sequence[int], reusable: int) -> list[int]:
         hits: list[int] = []
         for block_hash in hashes[:reusable]:

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from simulator.config import SimulatedPod
     from simulator.counters import Histogram
     from simulator.engine import Engine
+    from simulator.leaping import LeapingEngine
     from simulator.sequence import Sequence
 
 Labels = dict[str, str]
 
 
-def render(engine: Engine, pod: SimulatedPod, now_seconds: float, sleep_state: str = "awake") -> str:
+def render(engine: Engine | LeapingEngine, pod: SimulatedPod, now_seconds: float, sleep_state: str = "awake") -> str:
     """`now_seconds` is Unix time: the value of `lora_requests_info`, which readers use to find the newest series."""
     labels = {"model_name": pod.model}
     if pod.metrics_generation != "v0":
@@ -39,7 +40,9 @@ def _in(pod: SimulatedPod, *, v0: str, v1: str) -> list[str]:
     return {"v0": [v0], "v1": [v1], "both": [v0, v1]}[pod.metrics_generation]
 
 
-def _gauges(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels, sleep_state: str) -> None:
+def _gauges(
+    lines: list[str], engine: Engine | LeapingEngine, pod: SimulatedPod, labels: Labels, sleep_state: str
+) -> None:
     def gauge(name: str, text: str, value: float) -> None:
         _family(lines, name, "gauge", text)
         lines.append(_sample(name, labels, value))
@@ -55,7 +58,7 @@ def _gauges(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels,
     )
 
 
-def _counters(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels) -> None:
+def _counters(lines: list[str], engine: Engine | LeapingEngine, pod: SimulatedPod, labels: Labels) -> None:
     def counter(name: str, text: str, value: float) -> None:
         _family(lines, name, "counter", text)
         lines.append(_sample(name, labels, value))
@@ -73,7 +76,7 @@ def _counters(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Label
         lines.append(_sample("request_success_total", {**labels, "finished_reason": reason}, count))
 
 
-def _histograms(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Labels) -> None:
+def _histograms(lines: list[str], engine: Engine | LeapingEngine, pod: SimulatedPod, labels: Labels) -> None:
     counters = engine.counters
     per_token = _in(pod, v0="time_per_output_token_seconds", v1="inter_token_latency_seconds")
     for name in per_token:
@@ -91,7 +94,7 @@ def _histograms(lines: list[str], engine: Engine, pod: SimulatedPod, labels: Lab
         _histogram(lines, name, text, getattr(counters, name), labels)
 
 
-def _infos(lines: list[str], engine: Engine, labels: Labels, now_seconds: float) -> None:
+def _infos(lines: list[str], engine: Engine | LeapingEngine, labels: Labels, now_seconds: float) -> None:
     config = engine.config
     cache = {"block_size": str(config.block_tokens), "num_gpu_blocks": str(config.num_blocks)}
     if "engine" in labels:

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from simulator.adapter_slots import AdapterSlots
 from simulator.kv_cache import KvCache
 from simulator.sequence import Sequence, SequenceState
 
@@ -27,11 +28,17 @@ class Batch:
     decoding: list[Sequence] = field(default_factory=list)
     prefilling: list[Sequence] = field(default_factory=list)
     prefill_tokens: int = 0
+    prefill_pairs: float = 0.0
+    """Pairs of a prompt's token and one before it, of all chunks."""
+    context_tokens: int = 0
+    """Of all decoding sequences."""
+    adapters_loaded: int = 0
 
 
 class Scheduler:
     def __init__(self, config: EngineConfig, counters: EngineCounters) -> None:
         self.cache = KvCache(config.num_blocks)
+        self.adapters = AdapterSlots(config.max_loras)
         self.running: list[Sequence] = []  # oldest first; only the last one can be amid its prompt
         self.waiting: deque[Sequence] = deque()
         self._config = config
@@ -40,6 +47,7 @@ class Scheduler:
     def schedule(self, now: float) -> Batch | None:
         """The next step's batch, booked; None when there is nothing to do."""
         batch = Batch(self._schedule_decodes())
+        batch.context_tokens = sum(sequence.computed_tokens for sequence in batch.decoding)
         if self.running and self.running[-1].is_prefilling:
             self._schedule_chunk(self.running[-1], batch)
         self._admit(batch, now)
@@ -47,8 +55,11 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Take out a running or waiting sequence; its blocks are free from now on."""
-        queue = self.running if sequence.state is SequenceState.RUNNING else self.waiting
-        queue.remove(sequence)
+        if sequence.state is SequenceState.RUNNING:
+            self.running.remove(sequence)
+            self.adapters.end(sequence.request.adapter)
+        else:
+            self.waiting.remove(sequence)
         self.cache.release(sequence.allocation)
 
     def _schedule_decodes(self) -> list[Sequence]:
@@ -76,6 +87,7 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.cache.release(sequence.allocation)
+        self.adapters.end(sequence.request.adapter)
         sequence.state = SequenceState.WAITING
         sequence.computed_tokens = 0
         sequence.preemptions += 1
@@ -90,7 +102,9 @@ class Scheduler:
         sequence.computed_tokens = min(sequence.prefill_target, before + self._budget(batch))
         self._publish(sequence, before)
         batch.prefilling.append(sequence)
-        batch.prefill_tokens += sequence.computed_tokens - before
+        tokens = sequence.computed_tokens - before
+        batch.prefill_tokens += tokens
+        batch.prefill_pairs += tokens * (before + 0.5 * tokens)
 
     def _publish(self, sequence: Sequence, computed_before: int) -> None:
         """Offer the blocks this step fills: whoever is scheduled later, even in the same step, may reuse them."""
@@ -102,20 +116,15 @@ class Scheduler:
         passed_over: list[Sequence] = []
         while self.waiting and self._budget(batch) > 0 and len(self.running) < self._config.max_num_seqs:
             sequence = self.waiting[0]
-            if not self._has_adapter_slot(sequence):
+            if not self.adapters.has_room(sequence.request.adapter):
                 passed_over.append(self.waiting.popleft())
             elif self._start(sequence, now):
                 self.running.append(self.waiting.popleft())
+                batch.adapters_loaded += self.adapters.start(sequence.request.adapter)
                 self._schedule_chunk(sequence, batch)
             else:
                 break
         self.waiting.extendleft(reversed(passed_over))
-
-    def _has_adapter_slot(self, sequence: Sequence) -> bool:
-        if sequence.request.adapter is None:
-            return True
-        in_batch = {running.request.adapter for running in self.running} - {None}
-        return sequence.request.adapter in in_batch or len(in_batch) < self._config.max_loras
 
     def _start(self, sequence: Sequence, now: float) -> bool:
         block_tokens = self._config.block_tokens

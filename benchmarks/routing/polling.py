@@ -9,7 +9,7 @@ from gateway_plugin.pods.engines.readings import Readings
 
 if TYPE_CHECKING:
     from gateway_plugin.pods.engines.page import Samples
-    from simulator import Engine
+    from simulator import LeapingEngine
 
 
 def readings() -> Readings:
@@ -17,7 +17,7 @@ def readings() -> Readings:
     return Readings(engine_named("vllm"))
 
 
-def samples(engine: Engine) -> Samples:
+def samples(engine: LeapingEngine) -> Samples:
     """What stands on the page, without the page; `render_metrics` writes the same numbers."""
     counters = engine.counters
     histograms = {

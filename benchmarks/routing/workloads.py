@@ -31,6 +31,16 @@ class Arrival:
     prefix: tuple[int, ...]
     user: str = ""
     session: str = ""
+    adapter: str = ""
+    """The LoRA adapter that is asked for instead of the model."""
+    max_tokens: int | None = None
+    """What the client allows the answer to have."""
+    kept: tuple[int, ...] = ()
+    """Keys of the blocks that the answer fills behind the prompt's; a next turn that repeats it finds them."""
+    taken_for: float = 1.0
+    """What the gateway takes the prompt's length for, over what it is: bytes are no tokens."""
+    followed_by: tuple[Arrival, ...] = ()
+    """Asked when the answer has come: their `at_seconds` count from then."""
 
 
 def arrival(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.routing.cluster import equal_pods
-from benchmarks.routing.replicas import ReplicatedCluster
+from benchmarks.routing.cluster import Cluster, equal_pods
 from benchmarks.routing.workloads import chats, shared_system_prompt
 from routing.pods.columns import Columns
 from routing.pods.mirror import WINDOW_SECONDS, Mirror
@@ -47,8 +46,7 @@ def test_nothing_is_mirrored_without_others_or_into_rows_that_changed_hands():
 def test_four_replicas_spread_a_steady_stream_as_one_does():
     workload = shared_system_prompt(300, 40.0, documents=0)
     one, four = (
-        ReplicatedCluster("least-request", equal_pods(8), replicas=count, sharing=count > 1).run(workload)
-        for count in (1, 4)
+        Cluster("least-request", equal_pods(8), replicas=count, sharing=count > 1).run(workload) for count in (1, 4)
     )
     assert four.ttft.mean < 1.25 * one.ttft.mean
     assert four.request_skew < 1.15
@@ -57,7 +55,7 @@ def test_four_replicas_spread_a_steady_stream_as_one_does():
 def test_chats_find_their_pod_through_any_replica():
     workload = chats(60, 4.0)
     one, several, alone = (
-        ReplicatedCluster("prefix-cache-and-load", equal_pods(8), replicas=count, sharing=sharing).run(workload)
+        Cluster("prefix-cache-and-load", equal_pods(8), replicas=count, sharing=sharing).run(workload)
         for count, sharing in ((1, False), (4, True), (4, False))
     )
     assert several.token_hit_ratio > one.token_hit_ratio - 0.03
