@@ -1,3 +1,25 @@
 """Requests a second that fill the pods (closed work: sessions), as `python -m benchmarks.routing.capacity` says."""
 
-CAPACITIES: dict[str, float] = {}
+CAPACITIES: dict[str, float] = {
+    "70b": 42.2,
+    "agents": 90.4,
+    "azure": 16.5,
+    "chats": 33,
+    "chunk-512": 30.7,
+    "coding-agents": 20,
+    "conversations": 30.7,
+    "documents": 46.8,
+    "h100": 56.5,
+    "h100-retrieval": 56.5,
+    "lora-mix": 22.1,
+    "mixed-cards": 27.8,
+    "moe": 30.7,
+    "one-document": 33,
+    "poisoned": 19.2,
+    "retrieval": 35.3,
+    "seqs-32": 27.8,
+    "system-prompt": 90.4,
+    "tenants": 19.2,
+    "thinking": 49.2,
+    "unshared": 12.9,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from benchmarks.routing.cluster import Cluster
@@ -45,7 +45,7 @@ def cluster(contest: Contest) -> Cluster:
         told_live=contest.told_live,
     )
     for weather in work.weather(work.seconds(contest.load, contest.requests)):
-        made.agenda.at(weather.at_seconds, lambda weather=weather: weather.befall(made))  # type: ignore[misc]
+        made.agenda.at(weather.at_seconds, partial(weather.befall, made))
     return made
 
 

@@ -6,7 +6,7 @@ pods do while a queue that never ends is shared out by who knows the caches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,13 @@ class Work:
     is_closed: bool = False
     """Whether the next request waits for the last one's answer: then capacity counts sessions, not rate."""
     shares_prefixes: bool = True
+    as_full_as: str = ""
+    """Another workload of the same requests on the same pods, whose capacity it has."""
 
     @property
     def capacity_per_second(self) -> float:
         """Requests a second at which the pods are full; of closed work the sessions at which they are."""
-        return CAPACITIES[self.name]
+        return CAPACITIES[self.as_full_as or self.name]
 
     def arrivals(self, load: float, requests: int, seed: int) -> list[Arrival]:
         """About so many requests at a share of the capacity."""
@@ -76,11 +78,29 @@ def _documents(requests: int, per_second: float, seed: int) -> list[Arrival]:
 
 
 def _chats(requests: int, per_second: float, seed: int) -> list[Arrival]:
-    return workloads.chats(max(1, requests // 6), per_second / 6, seed=seed)
+    return _amid(partial(workloads.chats, seed=seed), requests, per_second, calls=6, before_seconds=75.0)
 
 
 def _agents(requests: int, per_second: float, seed: int) -> list[Arrival]:
-    return workloads.agents(max(1, requests // 22), per_second / 22, seed=seed)
+    return _amid(partial(workloads.agents, seed=seed), requests, per_second, calls=22, before_seconds=40.0)
+
+
+def _amid(
+    sessions: Callable[[int, float], list[Arrival]],
+    requests: int,
+    per_second: float,
+    *,
+    calls: int,
+    before_seconds: float,
+) -> list[Arrival]:
+    """What comes of sessions that began up to so long before: the rate is steady from the first request on."""
+    seconds, rate = requests / per_second, per_second / calls
+    arrivals = sessions(max(1, round(rate * (seconds + before_seconds))), rate)
+    return [
+        replace(each, at_seconds=each.at_seconds - before_seconds)
+        for each in arrivals
+        if before_seconds <= each.at_seconds < before_seconds + seconds
+    ]
 
 
 _ADAPTERS = tuple(f"adapter-{number}" for number in range(16))
@@ -97,7 +117,7 @@ WORKS: dict[str, Work] = {
         Work("retrieval", "questions on 150 documents, some popular, answers of 220 tokens", sources.retrieval),
         Work("azure", "lengths and bursts like Azure's conversations", sources.lengths_like_azure, fleet("default", 4)),
         Work("slowed-pod", "conversations; one of 8 pods is four times as slow in the middle third",
-             sources.conversations, weather=slows_down),
+             sources.conversations, weather=slows_down, as_full_as="conversations"),
         Work("coding-agents", "closed loop: long contexts, the next call after the answer", _coding, is_closed=True),
         Work("lora-mix", "16 adapters on pods with 4 slots", sources.adapters_mix, fleet("lora", 8),
              adapters=_ADAPTERS),
@@ -110,17 +130,18 @@ WORKS: dict[str, Work] = {
         Work("70b", "conversations on H100s, four to a 70B model", sources.conversations, fleet("h100-70b-tp4", 8)),
         Work("moe", "conversations on H100s with a mixture of experts", sources.conversations, fleet("h100-moe", 8)),
         Work("wrong-estimates", "conversations whose lengths are taken for double or half",
-             partial(sources.conversations, taken_for=_WRONG)),
+             partial(sources.conversations, taken_for=_WRONG), as_full_as="conversations"),
         Work("azure-wrong", "like azure, lengths taken for double or half",
-             partial(sources.lengths_like_azure, taken_for=_WRONG), fleet("default", 4)),
+             partial(sources.lengths_like_azure, taken_for=_WRONG), fleet("default", 4), as_full_as="azure"),
         Work("tenants", "conversations, documents and a batch of long prompts", sources.tenants),
         Work("thinking", "answers of 1,500 tokens, some of 8,000", sources.thinking, fleet("h100-8b", 8)),
         Work("one-document", "conversations, and bursts on one new document", sources.one_document),
         Work("pods-come-and-go", "conversations; 2 of 8 pods go, 4 cold ones come, 2 go", sources.conversations,
-             weather=pods_come_and_go),
+             weather=pods_come_and_go, as_full_as="conversations"),
         Work("mixed-cards", "conversations on A10, L40S, A100 and H100, two of each", sources.conversations,
              fleet("mixed", 8)),
         Work("poisoned", "conversations, and one request in six is long and never repeated", sources.poisoned),
-        Work("diurnal", "conversations whose rate swings, up to 1.1 of what is possible", sources.diurnal),
+        Work("diurnal", "conversations whose rate swings, up to 1.1 of what is possible", sources.diurnal,
+             as_full_as="conversations"),
     )
 }  # fmt: skip
