@@ -16,9 +16,9 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -129,7 +129,7 @@ def resolve(config: ModelConfig, header: str, prompt_tokens: float, max_tokens: 
 
 def parse_profiles(source: str | Mapping[str, Any]) -> ModelConfig:
     """The configuration in an annotation's text, or in a mapping decoded before; raises ProfileError."""
-    root = _mapping("config", _decoded(source) if isinstance(source, str) else source)
+    root = _mapping("config", decoded(source) if isinstance(source, str) else source)
     profiles = {name: _profile(name, value) for name, value in _mapping("profiles", root.get("profiles")).items()}
     hinted = [profile for profile in profiles.values() if profile.hints != Hints()]
     return ModelConfig(
@@ -143,8 +143,9 @@ def parse_profiles(source: str | Mapping[str, Any]) -> ModelConfig:
 class ProfileCache:
     """Parses each text once; the pods of a model carry the same one, and discovery sees them often."""
 
-    def __init__(self, max_texts: int = 256) -> None:
-        self._parsed = lru_cache(maxsize=max_texts)(_parse_or_error)
+    def __init__(self, max_texts: int = 256, check: Callable[[ModelConfig], None] = lambda config: None) -> None:
+        """`check` may find more that is wrong, and raise ProfileError."""
+        self._parsed = lru_cache(maxsize=max_texts)(partial(_parse_or_error, check))
 
     def get(self, text: str) -> ModelConfig:
         """As `parse_profiles`."""
@@ -155,20 +156,33 @@ class ProfileCache:
         return parsed
 
 
-def _parse_or_error(text: str) -> ModelConfig | ProfileError:
+def _parse_or_error(check: Callable[[ModelConfig], None], text: str) -> ModelConfig | ProfileError:
     try:
-        return parse_profiles(text)
+        config = parse_profiles(text)
+        check(config)
     except ProfileError as error:
         return error
+    return config
 
 
-def _decoded(text: str) -> object:
+def decoded(text: str) -> object:
+    """What an annotation's text says; None for a blank one; raises ProfileError, also for a key that stands twice."""
     if not text.strip():
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_once)
+    except ProfileError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ProfileError("config", text, f"JSON ({error})") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ProfileError("a key", twice, "each key once")
+    return found
 
 
 def _default(name: str, profiles: Mapping[str, Profile]) -> Profile | None:

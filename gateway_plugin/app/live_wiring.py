@@ -12,7 +12,10 @@ from gateway_plugin.settings.pacing import next_moment
 from ratelimit.outage.breaker import BreakerState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway_plugin.accounting.limiting import Limiting
+    from gateway_plugin.pods.engines.engine_checks import EngineFinding
 
 _STATES = {BreakerState.CLOSED: "ok", BreakerState.OPEN: "down", BreakerState.HALF_OPEN: "probing"}
 
@@ -22,9 +25,20 @@ def new_live_feed(sources: LiveSources) -> LiveFeed:
     return LiveFeed(SnapshotMaker(sources), Listeners(), next_moment)
 
 
-def discovery_troubles(problem: str) -> list[Trouble]:
-    """Of pods that cannot be found; empty where all is well."""
-    return [Trouble("Discovery", "pods", problem, "see the log of this process")] if problem else []
+def discovery_troubles(problem: str, refused: str) -> list[Trouble]:
+    """Of pods that cannot be found, and of a file that is not taken over; none where all is well."""
+    troubles = []
+    if problem:
+        troubles.append(Trouble("Discovery", "pods", problem, "see the log of this process"))
+    if refused:
+        fix = "correct the file; the last good one is in effect"
+        troubles.append(Trouble("ConfigurationRefused", "endpoints", refused, fix))
+    return troubles
+
+
+def engine_troubles(findings: Iterable[EngineFinding]) -> list[Trouble]:
+    """Where what engines say contradicts what was configured."""
+    return [Trouble(*finding) for finding in findings]
 
 
 def limiter_state(limiter: Limiting, *, limited: bool) -> LimiterState:

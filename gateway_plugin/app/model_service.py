@@ -27,6 +27,7 @@ from gateway_plugin.models.store.registry_in_redis import RedisCatalogueStore
 from gateway_plugin.models.webhooks.dead_letters import DeadLetters
 from gateway_plugin.models.webhooks.delivery import http_sender
 from gateway_plugin.models.webhooks.dispatcher import Dispatcher, Patience
+from gateway_plugin.pods.engines.findings_book import FindingsCollector
 from gateway_plugin.pods.engines.known_models import KnownModels
 from gateway_plugin.pods.engines.model_poller import ModelPoller
 from gateway_plugin.settings.engine_keys import NO_ENGINE_KEYS, EngineKeys
@@ -75,7 +76,9 @@ class ModelService:
             f"{settings.process.replica}-{secrets.token_hex(4)}",
             pause=next_moment,
         )
+        self.findings = self._poller.findings
         metrics.registry.register(CatalogueCollector(self.live))
+        metrics.registry.register(FindingsCollector(self.findings))
         self.live.removed.append(metrics.forget_model)
         self._letters = DeadLetters(self.live.store)
         self._send: Send | None = None

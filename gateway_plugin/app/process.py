@@ -19,7 +19,7 @@ from gateway_plugin.accounting.access_lines import LineWriter
 from gateway_plugin.accounting.accountant import Accountant
 from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.accounting.log_service import AccessLogService
-from gateway_plugin.app.live_wiring import discovery_troubles, limiter_state, new_live_feed
+from gateway_plugin.app.live_wiring import discovery_troubles, engine_troubles, limiter_state, new_live_feed
 from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
@@ -314,7 +314,12 @@ class App:
         )
         api.include_router(
             ops_router(
-                self.pods, self.limiter.health, self.metrics, lambda: self.draining, lambda: self._discovery.problem
+                self.pods,
+                self.limiter.health,
+                self.metrics,
+                lambda: self.draining,
+                lambda: self._discovery.problem,
+                lambda: self._discovery.refused,
             )
         )
         for router in self.models.operators_routers():
@@ -355,7 +360,10 @@ class App:
         return new_live_feed(sources)
 
     def _troubles(self) -> list[Trouble]:
-        return discovery_troubles(self._discovery.problem)
+        return [
+            *discovery_troubles(self._discovery.problem, self._discovery.refused),
+            *engine_troubles(self.models.findings.all()),
+        ]
 
     def _announce(self) -> None:
         settings = self.settings

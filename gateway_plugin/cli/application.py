@@ -65,9 +65,17 @@ def doctor(
         Path | None, typer.Option(help="Without it: $KUBECONFIG, the pod's account, or ~/.kube/config.")
     ] = None,
     context: Annotated[str, typer.Option(help="Of the kubeconfig; empty: the current one.")] = "",
+    endpoints: Annotated[
+        Path | None, typer.Option(help="Without Kubernetes: ask every engine of this file, and Redis where one is set.")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """On Kubernetes: look for mistakes in workloads, Services and routes. Exit code: 1 mistakes, 2 no answer."""
+    """Look for mistakes: on Kubernetes in workloads, Services and routes; with --endpoints in a file and its engines.
+
+    Exit code: 1 mistakes, 2 no answer.
+    """
+    if endpoints is not None:
+        _examine_endpoints(endpoints, config)
     _need_kubernetes()
     from rich.console import Console
 
@@ -83,6 +91,17 @@ def doctor(
         _fail(f"the cluster cannot be read: {error}", code=2)
     Console().print(report(diagnosis))
     raise typer.Exit(1 if diagnosis.findings else 0)
+
+
+def _examine_endpoints(endpoints: Path, config: Path | None) -> NoReturn:
+    from gateway_plugin.cli.endpoints_doctor import examine, print_findings
+
+    try:
+        pods, findings = examine(endpoints, _load(config).settings)
+    except ValueError as error:  # of the file, the keys, or the URL; each says which
+        _fail(str(error))
+    print_findings(pods, findings)
+    raise typer.Exit(1 if findings else 0)
 
 
 @cli.command("config")

@@ -64,8 +64,9 @@ def ops_router(
     metrics: Metrics,
     draining: Callable[[], bool],
     discovery_problem: Callable[[], str],
+    refused: Callable[[], str] = lambda: "",
 ) -> APIRouter:
-    """Everything on the operations port."""
+    """Everything on the operations port. `refused`: why a changed configuration is not taken over."""
     router = APIRouter(tags=["operations"])
 
     @router.get(
@@ -85,6 +86,9 @@ def ops_router(
         can_decide, limiter = await limiter_health()
         problem = discovery_problem()
         checks = {"draining": "yes" if draining() else "ok", "models": problem or "ok", "limiter": limiter}
+        if told := refused():
+            # The last good one stays, and with it readiness.
+            checks["configuration"] = f"not taken over: {told}"
         is_ready = can_decide and not draining() and not problem
         response.status_code = 200 if is_ready else 503
         return Readiness(ready=is_ready, checks=checks)

@@ -23,9 +23,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.pods.addresses import HostPort, parse_host_port
+from gateway_plugin.pods.checked_config import read_checked
+from gateway_plugin.pods.engines.metric_names import ENGINE_NAMES
 from gateway_plugin.pods.node import EndpointsError, Node
 from gateway_plugin.settings import plain_yaml
-from routing.profiles import ModelConfig, ProfileError, parse_profiles
+from gateway_plugin.settings.nearest import did_you_mean
+from routing.profiles import ModelConfig, ProfileError
 from routing.spec import AdapterSpec
 
 if TYPE_CHECKING:
@@ -136,18 +139,30 @@ def _read_model(node: Node, places: dict[str, str], drafts: dict[HostPort, _Draf
     if name in places:
         raise fields["name"].error(f"a name that no other model has ({places[name]} has it)")
     places[name] = node.where
-    engine = {"engine": (fields["engine"], fields["engine"].text("an engine's name"))} if "engine" in fields else {}
+    engine = {"engine": (fields["engine"], _engine(fields["engine"]))} if "engine" in fields else {}
     endpoints = fields["endpoints"].items(_ENDPOINTS)
     return name, tuple(str(_read_endpoint(endpoint, name, engine, drafts)) for endpoint in endpoints)
 
 
+def _engine(node: Node) -> str:
+    name = node.text("an engine's name")
+    if name.lower() not in ENGINE_NAMES:
+        # Taken for vLLM, its metrics would be looked for under names that it does not have.
+        raise node.error(f"{', '.join(sorted(ENGINE_NAMES))}{did_you_mean(name, ENGINE_NAMES)}")
+    return name
+
+
 def _read_adapters(models: list[Node]) -> dict[str, AdapterSpec]:
     adapters: dict[str, AdapterSpec] = {}
+    names = {model.value["name"] for model in models if isinstance(model.value, dict)}
     for model in models:
         fields = model.fields(_MODEL_KEYS, ["name"], _MODEL)
         if "parent" in fields:
             root = fields["root"].text(_ROOT) if "root" in fields else ""
-            adapters[fields["name"].text(_MODEL_NAME)] = AdapterSpec(fields["parent"].text(_PARENT), root)
+            parent = fields["parent"].text(_PARENT)
+            if parent not in names:
+                raise fields["parent"].error(f"{_PARENT}, which is in this file, too{did_you_mean(parent, names)}")
+            adapters[fields["name"].text(_MODEL_NAME)] = AdapterSpec(parent, root)
         elif "root" in fields:
             raise fields["root"].error("a root only beside a parent")
     return adapters
@@ -164,7 +179,7 @@ def _read_config(node: Node, model: str) -> tuple[str, ModelConfig]:
     if not isinstance(source, str | dict):
         raise config.error(_CONFIG)
     try:
-        return model, parse_profiles(source)
+        return model, read_checked(source)
     except ProfileError as error:
         raise config.error(f"{_CONFIG}: {error}") from None
 

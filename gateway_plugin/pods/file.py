@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from gateway_plugin.pods.addresses import join_host_port
 from gateway_plugin.pods.endpoints_file import ConfiguredPod, EndpointsFile, read_endpoints
 from gateway_plugin.pods.node import EndpointsError
+from gateway_plugin.pods.reload_metrics import ReloadCollector, Reloads
 from gateway_plugin.pods.resolver import HostBook, Resolve, system_addresses
 from gateway_plugin.settings.pacing import next_moment
 from routing.spec import ClusterState, PodSpec
@@ -47,7 +49,12 @@ class FileDiscovery:
         resolve: Resolve = system_addresses,
     ) -> None:
         self.endpoints = EndpointsFile()
-        self.reload_failures_total = 0
+        self.reloads = {"ok": 0, "refused": 0}
+        """Since the start."""
+        self.loaded_at_seconds = 0.0
+        """When what holds was read, since 1970."""
+        self.refused = ""
+        """Why the file as it is now is not taken over; empty when it is."""
         self._path = Path(path)
         self._on_state = on_state
         self._interval_seconds = interval_seconds
@@ -60,6 +67,7 @@ class FileDiscovery:
         """Reads the file for the first time; raises EndpointsError. Returns the state without calling `on_state`."""
         self._version = _version(self._path)
         self.endpoints = read_endpoints(self._path)
+        self.loaded_at_seconds = time.time()
         return await self._resolved()
 
     async def run(self) -> None:
@@ -77,8 +85,8 @@ class FileDiscovery:
         return "" if self.endpoints.models else "no model is known yet"
 
     def collectors(self) -> Sequence[Collector]:
-        """None."""
-        return ()
+        """Of the file."""
+        return [ReloadCollector("endpoints", lambda: Reloads(self.reloads, self.loaded_at_seconds, self.refused))]
 
     async def _look(self) -> None:
         before = self._state
@@ -96,9 +104,12 @@ class FileDiscovery:
             # A large file takes seconds, and requests go on meanwhile.
             self.endpoints = await asyncio.to_thread(read_endpoints, self._path)
         except EndpointsError as error:
-            self.reload_failures_total += 1
+            self.reloads["refused"] += 1
+            self.refused = str(error)
             logger.error("endpoints not reloaded, the last good ones stay: %s", error)
             return False
+        self.reloads["ok"] += 1
+        self.refused, self.loaded_at_seconds = "", time.time()
         logger.info("%s: %d models, %d pods", self._path, len(self.endpoints.models), len(self.endpoints.pods))
         return True
 

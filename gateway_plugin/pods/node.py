@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_plugin.pods.addresses import MAX_PORT
+from gateway_plugin.settings.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,7 +78,7 @@ class Node:
         fields = {key: self._field(str(key), value) for key, value in self.value.items()}
         for key, field in fields.items():
             if key not in known:
-                raise field.error(f"the keys {', '.join(known)}", "an unknown key")
+                raise field.error(f"the keys {', '.join(known)}{did_you_mean(str(key), known)}", "an unknown key")
         for key in required:
             if key not in fields:
                 raise self._field(key, None).error(allowed, "missing")

@@ -32,6 +32,10 @@ class Discovery(Protocol):
     def problem(self) -> str:
         """Why the models are not known yet; empty when they are."""
 
+    @property
+    def refused(self) -> str:
+        """Why the newest configuration is not taken over, so that the last good one stays; empty when it is."""
+
     def collectors(self) -> Sequence[Collector]:
         """Metrics of its own."""
 

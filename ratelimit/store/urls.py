@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PORTS = {"sentinel": 26379, "cluster": 6379}
 _URL = re.compile(r"([a-z+]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?")
-_UNREADABLE = "not a Redis URL; / # ? @ , in a password must be percent-encoded"
+_UNREADABLE = "not a Redis URL; a database is a number; / # ? @ , in a password must be percent-encoded"
 
 
 class Server(NamedTuple):
@@ -71,6 +71,9 @@ def _client(url: str, parts: SplitResult, timeout_seconds: float) -> Client:
     }
     transport, _, mode = parts.scheme.partition("+")
     if not mode:
+        # The library takes a database that is no number for the first one.
+        if transport != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
+            raise ValueError("a database is a number")
         return Redis.from_url(url, **options)
     if transport not in ("redis", "rediss") or mode not in _PORTS or parts.query:
         raise ValueError(parts.scheme)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gateway_plugin.models.catalogue.facts import Kind, ModelFacts, Reason, Status
 from gateway_plugin.models.catalogue.observing import Condition
+from gateway_plugin.pods.engines.engine_checks import LENIENT_ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,7 +41,7 @@ _TEXTS = {
     Condition.SICK: "{count} of {total} pods fail requests{detail}",
     Condition.ASLEEP: "{count} of {total} pods sleep",
     Condition.NOT_READY: "{count} of {total} pods are not ready",
-    Condition.NOT_LOADED: "{count} of {total} pods have not loaded the adapter",
+    Condition.NOT_LOADED: "{count} of {total} pods do not list it",
 }
 
 
@@ -90,7 +91,9 @@ def serving(model: str, pods: Iterable[SeenPod], *, is_adapter: bool) -> frozens
 
 
 def _condition(pod: SeenPod, model: str, *, is_adapter: bool) -> Condition:
-    if is_adapter and pod.condition is Condition.READY and pod.report is not None and not pod.report.lists(model):
+    if pod.condition is not Condition.READY or pod.report is None or pod.report.lists(model):
+        return pod.condition
+    if is_adapter or pod.spec.engine.lower() not in LENIENT_ENGINES:
         return Condition.NOT_LOADED
     return pod.condition
 

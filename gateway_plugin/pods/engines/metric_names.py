@@ -274,6 +274,8 @@ _ALSO_CALLED = {
     "trtllm-serve": "trtllm",
 }
 KNOWN_ENGINES = tuple(_ENGINES)
+ENGINE_NAMES = frozenset((*_ENGINES, *_ALSO_CALLED))
+"""All that an engine may be called, in lower case."""
 
 
 def engine_named(name: str) -> EngineNames:

@@ -12,18 +12,22 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway_plugin.pods.engines.engine_checks import not_a_list, other_engine, served_names
+from gateway_plugin.pods.engines.engine_doctor import explained
 from gateway_plugin.pods.engines.fetch import Fetch, FetchOutcome, ScrapeError, http_fetch
+from gateway_plugin.pods.engines.findings_book import FindingsBook
 from gateway_plugin.pods.engines.known_models import EngineReport
+from gateway_plugin.pods.engines.metric_names import engine_named
 from gateway_plugin.pods.engines.model_lists import BadModelList, read_model_list, read_version
 from gateway_plugin.settings.engine_keys import NO_ENGINE_KEYS, EngineKeys
 from gateway_plugin.settings.pacing import next_moment
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from gateway_plugin.pods.engines.known_models import KnownModels
+    from gateway_plugin.pods.engines.known_models import KnownModels, ModelCard
     from routing.pods.pod_table import PodTable
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,8 @@ _MAX_DOUBLINGS = 10
 _MAX_PAGE_BYTES = 1024 * 1024
 _CONNECTIONS = 16
 _FAILING_CONNECTIONS = 4
+_FAILURES_TO_TELL = 2
+"""An engine that starts refuses its first visitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class ModelPoller:
         open_fetch: Callable[[], AbstractAsyncContextManager[Fetch]] | None = None,
     ) -> None:
         self.settled = False
+        self.findings = FindingsBook()
+        """Where what engines say contradicts what was configured."""
         self._table = table
         self._known = known
         self._rng = rng
@@ -85,6 +93,7 @@ class ModelPoller:
                     for target in tasks.keys() - wanted:
                         tasks.pop(target).cancel()
                     self._asked &= wanted
+                    self.findings.keep({target.address for target in wanted})
                     for target in wanted - tasks.keys():
                         tasks[target] = group.create_task(self._follow(target, fetch))
                 self._known.flush()
@@ -101,6 +110,7 @@ class ModelPoller:
     async def _follow(self, target: _Target, fetch: Fetch) -> None:
         failures = 0
         version: str | None = None
+        metrics_seen = False
         while True:
             async with self._failing_lane if failures else self._lane:
                 try:
@@ -110,11 +120,38 @@ class ModelPoller:
                     if not failures:
                         logger.info("pod %s does not tell what it serves: %s", target.name, error)
                     failures += 1
+                    await self._find_why(target, error, failures)
                 else:
                     failures = 0
                     self._known.reported(target.address, target.uid, EngineReport(cards, version))
+                    self._compare(target, cards)
+                    metrics_seen = metrics_seen or await self._look_at_metrics(target, fetch)
             self._asked.add(target)
             await asyncio.sleep(self._delay_seconds(failures))
+
+    def _compare(self, target: _Target, cards: Collection[ModelCard]) -> None:
+        found = served_names(self._table.spec(target.row), cards, self._known.adapters)
+        self.findings.put(target.address, "models", found)
+
+    async def _find_why(self, target: _Target, error: ScrapeError | BadModelList, failures: int) -> None:
+        if failures < _FAILURES_TO_TELL:
+            return
+        pod = self._table.spec(target.row)
+        if isinstance(error, BadModelList):
+            found = not_a_list(pod, error)
+        else:
+            found = await explained(pod, "/v1/models", error, had_key=bool(target.key))
+        self.findings.put(target.address, "models", found)
+
+    async def _look_at_metrics(self, target: _Target, fetch: Fetch) -> bool:
+        """Whether the page was there: once is enough, a pod does not become another engine."""
+        pod = self._table.spec(target.row)
+        try:
+            page = await fetch(f"http://{pod.metrics_address or pod.address}{engine_named(pod.engine).path}")
+        except ScrapeError:
+            return False  # the scraper tells
+        self.findings.put(target.address, "metrics", other_engine(pod, page))
+        return True
 
     async def _ask(self, target: _Target, fetch: Fetch, path: str) -> bytes:
         url = f"http://{target.address}{path}"

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway_plugin.pods.checked_config import check_strategies
 from gateway_plugin.pods.discovery_error import DiscoveryError
 from gateway_plugin.pods.kubernetes.book import Book
 from gateway_plugin.pods.kubernetes.discovery_metrics import DiscoveryCollector
@@ -112,6 +113,11 @@ class KubernetesDiscovery:
             return "the first lists are complete, and about to be told"
         return f"waiting for the first list of {missing}{': ' if missing.problem else ''}{missing.problem}"
 
+    @property
+    def refused(self) -> str:
+        """Nothing is refused whole: complaints are about one object each."""
+        return ""
+
     def collectors(self) -> Sequence[Collector]:
         """Metrics."""
         return [DiscoveryCollector(self._counts(), self._reporter.standing, self._writer.outcomes)]
@@ -120,7 +126,7 @@ class KubernetesDiscovery:
         return [reflector.counts for reflector in self._reflectors]
 
     def _new_reflectors(self, options: Options, rng: random.Random) -> list[Reflector[Any]]:
-        profiles = ProfileCache()
+        profiles = ProfileCache(check=check_strategies)
         reader = PodReader(options.keys, profiles, options.ip_family)
         selector = options.keys.name if options.labelled_only else ""
         feeds: list[Feed[Any]] = [

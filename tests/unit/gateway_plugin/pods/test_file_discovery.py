@@ -134,21 +134,36 @@ async def test_the_symlink_swap_of_a_config_map(world: World, tmp_path: Path) ->
     assert world.told() == [["10.0.0.2:8000"]]
 
 
+def reload_metrics(world: World) -> dict[str, float]:
+    families = [family for collector in world.discovery.collectors() for family in collector.collect()]
+    samples = [one for family in families for one in family.samples]
+    assert {one.labels["file"] for one in samples} == {"endpoints"}
+    return {f"{one.name} {one.labels.get('outcome', '')}".strip(): one.value for one in samples}
+
+
 async def test_bad_then_good(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async with running(world):
         world.write("10.0.0.2:none")
         await asyncio.sleep(10)
-        assert (world.states, world.discovery.reload_failures_total) == ([], 1)
+        assert (world.states, world.discovery.reloads["refused"]) == ([], 1)
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "models[0].endpoints[0] is '10.0.0.2:none'" in caplog.text
         assert world.discovery.endpoints.models == {"m": ("10.0.0.1:8000",)}
+        assert "'10.0.0.2:none'" in world.discovery.refused
+        assert not world.discovery.problem, "the last good one is in effect"
+        assert reload_metrics(world)["gateway_config_last_reload_successful"] == 0
         world.path.unlink()
         await asyncio.sleep(10)
-        assert (world.discovery.reload_failures_total, len(caplog.records)) == (2, 2)
+        assert (world.discovery.reloads["refused"], len(caplog.records)) == (2, 2)
         world.write("10.0.0.1", "10.0.0.2")
         await asyncio.sleep(2)
         assert world.told() == [["10.0.0.1:8000", "10.0.0.2:8000"]]
-        assert world.discovery.reload_failures_total == 2
+        assert world.discovery.reloads["refused"] == 2
+        assert world.discovery.refused == ""
+        told = reload_metrics(world)
+        assert told["gateway_config_last_reload_successful"] == 1
+        assert told["gateway_config_reloads_total refused"] == 2
+        assert told["gateway_config_last_reload_success_timestamp_seconds"] > 1_600_000_000
 
 
 async def test_names_are_looked_up_again_at_a_reload_and_every_30_seconds(world: World) -> None:

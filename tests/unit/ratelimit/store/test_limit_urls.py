@@ -60,6 +60,7 @@ UNREADABLE = [
     "http://h:1", "redis+other://h", "unix+cluster://h", "redis+cluster://h/3", "redis+cluster://", "redis+cluster://a,,b",
     "redis+cluster://:cr,et@h/cret", "redis+sentinel://h", "redis+sentinel://h/svc/cret", "redis+sentinel://:s/cret@h/svc",
     "redis+sentinel://h:cret/svc", "redis+sentinel://h/svc?password=cret",
+    "redis://h:1/cret", "rediss://:s@h:1/cret",
 ]  # fmt: skip
 
 

@@ -114,3 +114,20 @@ async def test_pods_that_come_are_asked_and_those_that_go_are_not():
     assert world.asked["b/v1/models"][0] < 1.5
     await task
     assert len(world.asked["a/v1/models"]) == asked
+
+
+async def test_what_contradicts_the_configuration_is_found_and_forgotten():
+    world = World("a", "b")
+    world.lists["a"] = b'{"data": [{"id": "other"}]}'
+    world.lists["b"] = ScrapeError(FetchOutcome.BAD_STATUS, "status 401", 401)
+    task = asyncio.create_task(world.run(100.0))
+    await asyncio.sleep(30.0)
+    assert [(one.about, one.code) for one in world.poller.findings.all()] == [("a", "NotServed"), ("b", "KeyWanted")]
+    del world.lists["a"]
+    await asyncio.sleep(10.0)
+    assert [one.about for one in world.poller.findings.all()] == ["b"]
+    world.serve("a")
+    await asyncio.sleep(1.0)
+    assert world.poller.findings.all() == []
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
