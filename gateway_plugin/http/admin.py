@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 from ratelimit.rare_log import RareLog
 
@@ -81,5 +82,4 @@ def _digest(token: bytes) -> bytes:
 
 
 def _refused(message: str, challenge: str) -> ApiError:
-    headers = {"www-authenticate": challenge}
-    return ApiError(401, message, reason="bad_admin_token", code="invalid_api_key", headers=headers)
+    return ApiError(kinds.BAD_ADMIN_TOKEN, message, headers={"www-authenticate": challenge})

@@ -20,6 +20,7 @@ from gateway_plugin.http.debug_schema import (
     refusal_report,
 )
 from gateway_plugin.http.error_docs import errors
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _story(stories: Stories, request_id: str) -> StoryReport:
     story = stories.of(request_id)
     if not story:
         message = f"nothing is known of request {request_id[:128]}: it never came to this replica, or too long ago"
-        raise ApiError(404, message, reason="unknown_request", code="not_found", param="request_id")
+        raise ApiError(kinds.UNKNOWN_REQUEST, message, param="request_id")
     ends = {one.entry.charge_id: one for one in story.finished}
     own = {one.charge_id for one in story.routed}
     return StoryReport(

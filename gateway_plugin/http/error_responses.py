@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from gateway_plugin.http.admin import admin_check
 from gateway_plugin.http.admin import is_public as is_public_by_default
 from gateway_plugin.http.gate import MAX_BODY_BYTES, Gate
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError, error_body
 from ratelimit import CorruptUserRecord, InvalidUserName, StoreUnavailable
 
@@ -57,21 +58,22 @@ async def _on_http_error(_: Request, error: Exception) -> Response:
     return _response(error.status_code, str(error.detail), headers=error.headers)
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = [str(part) for part in first["loc"] if part != "body"]
     name = ".".join(where)
-    return _response(422, f"{name}: {first['msg']}" if name else str(first["msg"]), param=name or None)
+    message = f"{name}: {first['msg']}" if name else str(first["msg"])
+    return await _on_api_error(request, ApiError(kinds.BAD_VALUE, message, param=name or None))
 
 
-async def _on_invalid_name(_: Request, error: Exception) -> Response:
-    return _response(422, str(error), param="name")
+async def _on_invalid_name(request: Request, error: Exception) -> Response:
+    return await _on_api_error(request, ApiError(kinds.BAD_VALUE, str(error), param="name"))
 
 
-async def _on_store_unavailable(_: Request, error: Exception) -> Response:
-    return _response(503, f"the store cannot answer: {error}", headers={"retry-after": "1"})
+async def _on_store_unavailable(request: Request, error: Exception) -> Response:
+    return await _on_api_error(request, ApiError(kinds.STORE_UNAVAILABLE, f"the store cannot answer: {error}"))
 
 
-async def _on_corrupt(_: Request, error: Exception) -> Response:
-    return _response(500, str(error))
+async def _on_corrupt(request: Request, error: Exception) -> Response:
+    return await _on_api_error(request, ApiError(kinds.CORRUPT_USER, str(error)))

@@ -15,6 +15,7 @@ from gateway_plugin.exchange.intent.request_rules import WANTED_HEADERS, Rules
 from gateway_plugin.http.error_docs import errors
 from gateway_plugin.http.user_paths import refuse_other_methods
 from gateway_plugin.models.catalogue.registry import PlainNames
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 from routing.router import NoReadyPodError, UnknownModelError
 
@@ -96,7 +97,7 @@ def _headers(request: Request, path: str) -> dict[str, str]:
 def _intent(headers: dict[str, str], rules: Rules) -> Intent:
     intent = read_intent(headers, rules, "explained")
     if intent.endpoint is None or intent.is_for_the_gateway:
-        raise ApiError(400, "path: not an inference endpoint", reason="bad_path", param="path")
+        raise ApiError(kinds.BAD_PATH, "path: not an inference endpoint", param="path")
     return intent
 
 

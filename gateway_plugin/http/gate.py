@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from gateway_plugin.exchange.intent.request import is_well_formed_id
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ class Gate:
             async with asyncio.timeout(self._body_seconds):
                 first = await self._whole(receive)
         except TimeoutError:
-            message = "the request body did not arrive in time"
-            raise ApiError(408, message, reason="upload_timeout", code="request_timeout") from None
+            raise ApiError(kinds.UPLOAD_TIMEOUT, "the request body did not arrive in time") from None
         return _first_then(first, receive)
 
     async def _whole(self, receive: Receive) -> Message:
@@ -96,8 +96,7 @@ class Gate:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     def _too_long(self) -> ApiError:
-        message = f"the request body is longer than {self._max_body_bytes} bytes"
-        return ApiError(413, message, reason="body_too_large", code="request_too_large")
+        return ApiError(kinds.BODY_TOO_LARGE, f"the request body is longer than {self._max_body_bytes} bytes")
 
 
 def _with_id(request_id: str, send: Send) -> Send:

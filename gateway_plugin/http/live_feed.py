@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from gateway_plugin.exchange.intent.rejections import too_many_listeners
 from gateway_plugin.http.live_shape import MAX_POINTS, PERIOD_SECONDS, POINT_SECONDS, Point
 from gateway_plugin.http.model_events import LONGEST_SECONDS, EventStream
-from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -103,7 +103,7 @@ def live_router(feed: LiveFeed) -> APIRouter:
     async def events(request: Request) -> StreamingResponse:
         seat = feed.listeners.enter("", request.client.host if request.client else "")
         if isinstance(seat, str):
-            raise ApiError(503, f"{seat}, try again", reason="overloaded", headers={"retry-after": "10"})
+            raise too_many_listeners(seat)
         return EventStream(feed.follow(), seat, LONGEST_SECONDS)
 
     return router

@@ -19,8 +19,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from gateway_plugin.exchange.intent.identity import source_of
+from gateway_plugin.exchange.intent.rejections import too_many_listeners
 from gateway_plugin.models.catalogue.changes import encode_event, events_for
-from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,7 +57,7 @@ def model_events_router(
         viewer = await viewer_of(request.headers)
         seat = listeners.enter(viewer.user, _source(request, trusted_hops))
         if isinstance(seat, str):
-            raise ApiError(503, f"{seat}, try again", reason="overloaded", headers={"retry-after": "10"})
+            raise too_many_listeners(seat)
         place = _place(events, request.headers.get("last-event-id", ""))
         content = _stream(events, viewer, place, silence_seconds, longest_seconds, seat)
         return EventStream(content, seat, longest_seconds)

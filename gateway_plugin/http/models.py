@@ -15,6 +15,7 @@ from gateway_plugin.http.error_docs import errors
 from gateway_plugin.http.models_schema import LIST_PARAMETERS, SHAPE_PARAMETERS, ModelListReply, ModelReply
 from gateway_plugin.models.catalogue.access import OPERATOR
 from gateway_plugin.models.catalogue.query import parse_list, parse_shape
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def models_router(live: LiveCatalogue, pages: Pages, viewer_of: GetViewer) -> AP
         entry = snapshot.by_id.get(model_id)
         if entry is None or not viewer.sees(entry.facts):
             message = f"The model {_short(model_id)!r} does not exist"
-            raise ApiError(404, message, reason="unknown_model", code="model_not_found", param="model")
+            raise ApiError(kinds.NO_SUCH_MODEL, message, param="model")
         dated = not (shape.full or shape.fields or viewer.allowed)
         page = pages.one(entry, shape, viewer)
         return _answer(request.headers, page, live.wall_clock(), snapshot.modified_at if dated else None)

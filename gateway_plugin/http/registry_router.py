@@ -37,6 +37,7 @@ from gateway_plugin.models.catalogue.registry import (
     encode_alias,
     encode_rule,
 )
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ def _add_aliases(router: APIRouter, live: LiveCatalogue) -> None:
     @router.delete(ALIAS_PATH, status_code=204, responses=errors(404, meanings=_MEANINGS))
     async def delete_alias(name: IdPath) -> None:
         if name not in live.catalogue.registry.aliases:
-            raise ApiError(
-                404, f"there is no alias {name}", reason="unknown_alias", code="alias_not_found", param="name"
-            )
+            raise ApiError(kinds.UNKNOWN_ALIAS, f"there is no alias {name}", param="name")
         await live.change("registry", {}, [ALIAS + name])
 
 
@@ -120,15 +119,14 @@ def _add_rules(router: APIRouter, live: LiveCatalogue) -> None:
     @router.delete(RULE_PATH, status_code=204, responses=errors(404, meanings=_MEANINGS))
     async def delete_rule(name: IdPath) -> None:
         if name not in live.catalogue.registry.rules:
-            message = f"there is no rule for {name}"
-            raise ApiError(404, message, reason="unknown_rule", code="rule_not_found", param="name")
+            raise ApiError(kinds.UNKNOWN_RULE, f"there is no rule for {name}", param="name")
         await live.change("registry", {}, [RULE + name])
 
 
 def _check_name(name: str, param: str) -> None:
     if _BAD_NAME.search(name) or name != name.strip():
         message = f"{param}: allowed: no control characters, no spaces around it"
-        raise ApiError(422, message, reason="bad_name", param=param)
+        raise ApiError(kinds.BAD_NAME, message, param=param)
 
 
 def _check_alias(live: LiveCatalogue, name: str, target: str) -> None:
@@ -160,7 +158,7 @@ def _check_room(live: LiveCatalogue, key: str) -> None:
 
 
 def _conflict(message: str, param: str | None) -> ApiError:
-    return ApiError(409, message, reason="registry_conflict", code="conflict", param=param)
+    return ApiError(kinds.REGISTRY_CONFLICT, message, param=param)
 
 
 def _alias_reply(name: str, alias: Alias) -> AliasReply:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from gateway_plugin.http.admin import admin_guard
 from gateway_plugin.http.error_docs import common_errors, errors
 from gateway_plugin.http.users_schema import MAX_LIMIT, Limit, Name
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 from ratelimit import CorruptUserRecord, UserRecord
 from ratelimit.users.users import check_new_name
@@ -107,4 +108,4 @@ def _user(record: UserRecord) -> User:
 
 
 def _no_such_user(message: str) -> ApiError:
-    return ApiError(404, message, reason="unknown_user")
+    return ApiError(kinds.NO_SUCH_USER, message)

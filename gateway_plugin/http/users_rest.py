@@ -33,6 +33,7 @@ from gateway_plugin.http.users_schema import (
     WindowUsage,
     user_reply,
 )
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 from ratelimit import CorruptUserRecord, InvalidUserName, UserRecord
 from ratelimit.users.api_keys import NoSuchUser, TooManyKeys
@@ -92,7 +93,7 @@ def _add_list(router: APIRouter, users: UserStore) -> None:
         check_new_name(user.name)
         record = UserRecord(name=user.name, **user.changes())
         if not await users.create(record):
-            raise ApiError(409, f"user {user.name} exists", reason="user_exists", code="user_exists", param="name")
+            raise ApiError(kinds.USER_EXISTS, f"user {user.name} exists", param="name")
         return user_reply(record)
 
 
@@ -107,7 +108,7 @@ def _add_users(router: APIRouter, users: UserStore) -> None:
     async def replace(name: UserPath, user: WholeUser, response: Response) -> UserReply:
         if user.name not in (None, name):
             message = f"the path names user {name}, and the body another one"
-            raise ApiError(409, message, reason="other_name", code="name_mismatch", param="name")
+            raise ApiError(kinds.OTHER_NAME, message, param="name")
         record = UserRecord(name=name, **user.changes())
         if not await users.update(record):
             check_new_name(name)
@@ -149,7 +150,7 @@ def _add_keys(router: APIRouter, users: UserStore, keys: KeyStore) -> None:
         except NoSuchUser:
             raise unknown_user(name) from None
         except TooManyKeys as error:
-            raise ApiError(409, str(error), reason="too_many_keys", code="too_many_keys") from None
+            raise ApiError(kinds.TOO_MANY_KEYS, str(error)) from None
         return NewKeyReply(id=key.id, label=label, secret=key.secret)
 
     @router.get(KEYS, tags=["keys"], responses=errors(404))
@@ -166,7 +167,7 @@ def _add_keys(router: APIRouter, users: UserStore, keys: KeyStore) -> None:
     async def revoke_key(name: UserPath, key_id: KeyPath) -> None:
         if not await keys.revoke_key(name, key_id):
             message = f"user {name} has no key {key_id}"
-            raise ApiError(404, message, reason="unknown_key", code="key_not_found", param="key_id")
+            raise ApiError(kinds.UNKNOWN_KEY, message, param="key_id")
 
 
 async def _known(users: UserStore, name: str) -> UserRecord:
@@ -240,4 +241,4 @@ def _parallel(limit: int, used: int) -> ParallelUsage:
 
 
 def unknown_user(name: str) -> ApiError:
-    return ApiError(404, f"user {name} does not exist", reason="unknown_user", code="user_not_found", param="name")
+    return ApiError(kinds.NO_SUCH_USER, f"user {name} does not exist", param="name")

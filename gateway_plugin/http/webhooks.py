@@ -31,6 +31,7 @@ from gateway_plugin.models.webhooks.records import (
     secret_key,
 )
 from gateway_plugin.models.webhooks.targets import check_url
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _add_webhooks(router: APIRouter, live: LiveCatalogue, *, private_targets: bo
     async def create(request: WebhookRequest) -> NewWebhookReply:
         if len(live.webhooks) >= MAX_WEBHOOKS:
             message = f"there are {MAX_WEBHOOKS} webhooks, and no more may be"
-            raise ApiError(409, message, reason="too_many_webhooks", code="too_many_webhooks")
+            raise ApiError(kinds.TOO_MANY_WEBHOOKS, message)
         webhook = _webhook(request, live.wall_clock(), private_targets=private_targets)
         await live.change("webhooks", {webhook.id: encode(webhook)})
         return NewWebhookReply(**_reply(webhook).model_dump(), secret=webhook.secret)
@@ -148,11 +149,11 @@ def _known(live: LiveCatalogue, webhook_id: str) -> Webhook:
 
 
 def _bad(param: str, error: Exception) -> ApiError:
-    return ApiError(422, f"{param}: {error}", reason="bad_webhook", param=param)
+    return ApiError(kinds.BAD_WEBHOOK, f"{param}: {error}", param=param)
 
 
 def _not_found(message: str, param: str) -> ApiError:
-    return ApiError(404, message, reason="unknown_webhook", code="webhook_not_found", param=param)
+    return ApiError(kinds.UNKNOWN_WEBHOOK, message, param=param)
 
 
 def _reply(webhook: Webhook) -> WebhookReply:

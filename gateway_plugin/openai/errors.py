@@ -5,36 +5,34 @@ Type by status follows AIBrix, except that every 4xx without a type of its own i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-_BODY_ERROR = {"x-error-request-body-processing": "true"}
+from gateway_plugin.openai.error_table import BAD_BODY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway_plugin.openai.error_table import ErrorKind
+
 _TYPES = {401: "authentication_error", 429: "rate_limit_error", 503: "overloaded_error"}
 
 
 class ApiError(Exception):
-    """An answer that the gateway gives instead of the engine's.
-
-    `headers` are the `x-error-*` headers by which AIBrix's clients and dashboards tell causes apart; `reason` is the
-    cause as a metric label, one of few fixed values.
-    """
+    """An answer of the gateway's own: a row of error_table, and what only this request knows."""
 
     def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        reason: str,
-        code: str | None = None,
-        param: str | None = None,
-        headers: dict[str, str] | None = None,
+        self, kind: ErrorKind, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.status = status
+        self.status = kind.status
         self.message = message
-        self.reason = reason
-        self.code = code
+        self.reason = kind.reason
+        self.code = kind.code
         self.param = param
-        self.headers = headers or {}
+        self.headers = {**kind.headers, **headers} if headers else kind.headers
+        """Also those by which AIBrix's clients and dashboards tell causes apart."""
 
     @property
     def body(self) -> bytes:
@@ -59,4 +57,4 @@ def error_object(status: int, message: str, *, code: str | None = None, param: s
 
 def bad_body(message: str, param: str | None = None) -> ApiError:
     """400 for a body that cannot be used."""
-    return ApiError(400, message, reason="bad_body", param=param, headers=_BODY_ERROR)
+    return ApiError(BAD_BODY, message, param=param)

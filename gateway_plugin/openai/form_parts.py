@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def parts(body: bytes, boundary: bytes) -> Iterator[FormPart]:
 
 def bad_form(message: str) -> ApiError:
     """400 for a form that cannot be used, with AIBrix's header."""
-    return ApiError(400, message, reason="bad_body", headers={"x-error-multipart-parsing": "true"})
+    return ApiError(kinds.BAD_FORM, message)
 
 
 def _unreadable(why: str) -> ApiError:

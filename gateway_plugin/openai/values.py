@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 from xxhash import xxh3_128_hexdigest
 
+from gateway_plugin.openai.error_table import NO_MODEL
 from gateway_plugin.openai.errors import ApiError, bad_body
 
 MAX_MODEL_BYTES = 1024
@@ -42,8 +43,7 @@ def model_name(value: Raw, default: str = "") -> str:
 
 def missing_model() -> ApiError:
     """400 for a body that names no model."""
-    headers = {"x-error-no-model-in-request": "true"}
-    return ApiError(400, "'model' is a required property", reason="no_model", param="model", headers=headers)
+    return ApiError(NO_MODEL, "'model' is a required property", param="model")
 
 
 def flag(value: Raw, name: str) -> bool:

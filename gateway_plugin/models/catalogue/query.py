@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 from gateway_plugin.models.catalogue.facts import FACT_FIELDS, OPERATORS_FIELDS, ModelFacts, Status
 from gateway_plugin.models.catalogue.figures import FIGURE_FIELDS
+from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
 
 if TYPE_CHECKING:
@@ -180,4 +181,4 @@ def _has_label(facts: ModelFacts, key: str, value: str | None) -> bool:
 
 def _bad(name: str | None, why: str) -> ApiError:
     message = f"{name}: {why}" if name else why
-    return ApiError(400, message, reason="bad_query", code="invalid_query", param=name)
+    return ApiError(kinds.BAD_QUERY, message, param=name)

@@ -97,7 +97,8 @@ async def test_the_life_of_a_user(api: Api):
 async def test_who_does_not_exist(api: Api, path: str, message: str):
     status, body = await api.call(path, name="x")
     assert status == 404
-    assert body == {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": "user_not_found"}
+    assert body == {"error": error}
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pytest
 
 from gateway_plugin.endpoints.endpoint_table import ApiFamily, EndpointTable
 from gateway_plugin.openai.error_forms import anthropic_type, error_in_form
+from gateway_plugin.openai.error_table import Blame, ErrorKind
 from gateway_plugin.openai.errors import ApiError
 
-ERROR = ApiError(400, 'no "model"', reason="r", code="c", param="model")
+KIND = ErrorKind(blame=Blame.CLIENT, status=400, reason="r", code="c", means="-", do="-")
+ERROR = ApiError(KIND, 'no "model"', param="model")
 OPENAI = {"message": 'no "model"', "type": "invalid_request_error", "param": "model", "code": "c"}
 
 
