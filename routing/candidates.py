@@ -3,7 +3,7 @@
 Item i of every list is the pod of `rows[i]`; rows are in stable order. numpy takes about as long for one pod as for a
 hundred, and ten times as long as Python does for one; of many pods a few dozen are read (see `routing.shortlist`).
 Polled numbers are corrected by what was booked since the poll, or a whole interval's arrivals would go to the pod that
-looked idle at its beginning; those older than the view's `stale_after_seconds` read as NaN: unknown, never idle.
+looked idle at its beginning; those older than `stale_after_seconds` read as NaN: unknown, never idle.
 """
 
 from __future__ import annotations
@@ -14,21 +14,27 @@ from typing import TYPE_CHECKING
 
 from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
 from routing.pods.pod_view import DEFAULT_KV_CAPACITY_TOKENS, PodView
+from routing.prefix.prefix_blocks import Matched
 from routing.prefix.rendezvous import draws_of_few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from routing.pods.books import Books
+    from routing.pods.columns import IntColumn
+
 
 class Candidates:
-    """The pods of a view, at the moment in which this is made."""
+    """The pods of these rows, at the moment in which this is made."""
 
     __slots__ = (
         "_books",
         "_cells",
+        "_column",
         "_inflight_requests",
         "_now_seconds",
         "_oldest_seconds",
+        "_stale_after_seconds",
         "_view",
         "best_match_tokens",
         "holders",
@@ -36,18 +42,40 @@ class Candidates:
         "rows",
     )
 
-    def __init__(self, view: PodView) -> None:
-        books = view.books
-        self._view = view
+    def __init__(
+        self, books: Books, rows: IntColumn, stale_after_seconds: float, matched: Matched | None = None
+    ) -> None:
+        """`matched`: prompt tokens that each pod is believed to have cached; None: nobody asked, so none."""
         self._books = books
         self._cells = books.cells
-        self._now_seconds = books.clock()
-        self._oldest_seconds = self._now_seconds - view.stale_after_seconds
+        self._column = rows
+        self._view: PodView | None = None
+        self._now_seconds = now_seconds = books.clock()
+        self._stale_after_seconds = stale_after_seconds
+        self._oldest_seconds = now_seconds - stale_after_seconds
         self._inflight_requests: list[float] | None = None
-        self.rows = view.row_numbers
-        self.matched_tokens = view.matched_numbers
-        self.best_match_tokens = view.best_match_tokens
-        self.holders = view.holders
+        self.rows: list[int] = rows.tolist()
+        self.matched_tokens = [0.0] * len(self.rows) if matched is None else matched.tokens
+        self.best_match_tokens = 0.0 if matched is None else matched.best_tokens
+        """The longest match of any pod."""
+        self.holders = 1 if matched is None else matched.holders
+        """How many pods hold the longest match; 1 when nobody holds anything."""
+
+    @classmethod
+    def of(cls, view: PodView) -> Candidates:
+        """The pods of a view, which may be a few of many."""
+        matched = Matched(view.matched_tokens.tolist(), view.best_match_tokens, view.holders)
+        pods = cls(view.books, view.rows, view.stale_after_seconds, matched)
+        pods._view = view
+        return pods
+
+    @property
+    def view(self) -> PodView:
+        """The same pods as columns."""
+        view = self._view
+        if view is None:
+            self._view = view = PodView(self._books, self._column, self._stale_after_seconds)
+        return view
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,7 +88,7 @@ class Candidates:
     @property
     def place(self) -> list[float]:
         """0 for the first pod of all, 1 for the last."""
-        places: list[float] = self._view.place.tolist()
+        places: list[float] = self.view.place.tolist()
         return places
 
     @property
@@ -109,8 +137,10 @@ class Candidates:
 
     def mean_backlog_tokens(self, of_these: Sequence[float]) -> float:
         """Prefill work of one pod in the mean of all that the request could go to; `of_these` is that of each here."""
-        whole = self._view.whole
-        return sum(of_these) / len(of_these) if whole is self._view else whole.mean_backlog_tokens
+        view = self._view
+        if view is None or view.whole is view:
+            return sum(of_these) / len(of_these)
+        return view.whole.mean_backlog_tokens
 
     def cold_preferences(self, prefix: Sequence[int], prefix_tokens: Sequence[float]) -> list[float]:
         """0 to 1 per pod, by the first block of the prompt that no pod holds; zeros when there is none."""
@@ -149,19 +179,19 @@ class Candidates:
     @property
     def busy_ratio(self) -> list[float]:
         """Share of the last minute with work, 0 to 1."""
-        ratios: list[float] = self._view.busy_ratio.tolist()
+        ratios: list[float] = self.view.busy_ratio.tolist()
         return ratios
 
     @property
     def window_prompt_tokens(self) -> list[float]:
         """Prompt tokens of requests that ended in the last minute."""
-        tokens: list[float] = self._view.window_prompt_tokens.tolist()
+        tokens: list[float] = self.view.window_prompt_tokens.tolist()
         return tokens
 
     @property
     def window_output_tokens(self) -> list[float]:
         """Output tokens of requests that ended in the last minute."""
-        tokens: list[float] = self._view.window_output_tokens.tolist()
+        tokens: list[float] = self.view.window_output_tokens.tolist()
         return tokens
 
     @property

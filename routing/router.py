@@ -113,8 +113,8 @@ class Router:
         rows = self._pods.ready_rows().get(model)
         if rows is None:
             return False
-        view, probe = self._with_room(*self._offered(rows))
-        return probe is not None or len(view) > 0
+        offered, probe = self._with_room(*self._offered(rows))
+        return probe is not None or len(offered) > 0
 
     def book(
         self, policy: Policy, request: RoutingRequest, charge_id: str = "", selector: PodFilter | None = None
@@ -123,13 +123,13 @@ class Router:
         now_seconds = self._clock()
         self._unsettled.end_silent(now_seconds)
         weighed: tuple[Weighed, ...] = ()
-        view, probe = self._with_room(*self._offered(self._ready(request.model, selector)))
-        if not len(view):
+        offered, probe = self._with_room(*self._offered(self._ready(request.model, selector)))
+        if not len(offered):
             if probe is None:
                 raise SaturatedError(request.model)
             rows, branch, matched_tokens = [probe], _PROBE, 0.0
         else:
-            priced = Candidates(self._priced(view, policy, request))
+            priced = self._priced(offered, policy, request)
             if now_seconds >= self._explain_at_seconds:
                 choice, weighed = self._explained(policy, priced, request, now_seconds)
             else:
@@ -182,11 +182,11 @@ class Router:
     def explain(self, policy: Policy, request: RoutingRequest, selector: PodFilter | None = None) -> list[Candidate]:
         """Every candidate as `book` would see it now, best first, and then those not offered; changes nothing."""
         ready = self._ready(request.model, selector)
-        view, probe = self._offered(ready)
-        self._match(view, policy, request)
-        pods = Candidates(view)
+        rows, probe = self._offered(ready)
+        many = len(rows) > MAX_PRICED
+        pods = Candidates.of(self._many(rows, policy, request)) if many else self._few(rows, policy, request)
         terms = policy.terms(pods, request)  # once: some draw lots for them
-        choice = self._chooser.rank(policy, pods, request, list(map(sum, terms)), len(view))
+        choice = self._chooser.rank(policy, pods, request, list(map(sum, terms)), len(pods))
         first = [] if probe is None else [self._beside(probe, place=1)]
         chosen = [
             Candidate(
@@ -248,40 +248,45 @@ class Router:
             raise NoReadyPodError(model)
         return rows
 
-    def _offered(self, rows: IntColumn) -> tuple[PodView, int | None]:
+    def _offered(self, rows: IntColumn) -> tuple[IntColumn, int | None]:
         """Those of the pods that are well enough, and the row that waits for a probe, if any."""
         health = self._pods.health
         if not health.sick and not health.asleep:
-            return self._pods.view_of(rows), None
+            return rows, None
         offer = health.offer(rows)
-        return self._pods.view_of(offer.rows), offer.probe
+        return offer.rows, offer.probe
 
-    def _with_room(self, view: PodView, probe: int | None) -> tuple[PodView, int | None]:
+    def _with_room(self, rows: IntColumn, probe: int | None) -> tuple[IntColumn, int | None]:
         """Of those offered, the ones that may take one more request; a pod on probation is no exception."""
         if self._max_inflight_per_pod == math.inf:
-            return view, probe
+            return rows, probe
         if probe is not None and self._pods.books.requests_of(probe) >= self._max_inflight_per_pod:
             probe = None
-        return view.only(view.known_inflight_requests < self._max_inflight_per_pod), probe
+        return rows[self._pods.books.inflight_requests(rows) < self._max_inflight_per_pod], probe
 
-    def _priced(self, view: PodView, policy: Policy, request: RoutingRequest) -> PodView:
+    def _priced(self, rows: IntColumn, policy: Policy, request: RoutingRequest) -> Candidates:
         """Of those offered, the ones that the strategy's formula is asked for."""
-        self._match(view, policy, request)
-        if len(view) <= MAX_PRICED:
-            return view
-        cold_block = None
+        if len(rows) <= MAX_PRICED:
+            return self._few(rows, policy, request)
+        view, cold_block = self._many(rows, policy, request), None
         if policy.needs_prefix:
             cold_block = first_unknown(request.prefix, request.prefix_tokens, view.best_match_tokens)
-        return shortlist(view, policy.scan(view, request), cold_block, self._draw)
+        return Candidates.of(shortlist(view, policy.scan(view, request), cold_block, self._draw))
 
-    def _match(self, view: PodView, policy: Policy, request: RoutingRequest) -> None:
-        if not policy.needs_prefix or not request.prefix:
-            return
-        if len(view) <= MAX_PRICED:
-            view.set_matched(self.prefixes.matched_tokens(request.prefix, request.prefix_tokens, view.rows))
-        else:
-            matched = self.prefixes.matched_blocks(request.prefix, view.rows)
+    def _few(self, rows: IntColumn, policy: Policy, request: RoutingRequest) -> Candidates:
+        """All of them, with what each holds of the prompt."""
+        matched = None
+        if policy.needs_prefix and request.prefix:
+            matched = self.prefixes.matched_tokens(request.prefix, request.prefix_tokens, rows)
+        return Candidates(self._pods.books, rows, self._pods.stale_after_seconds, matched)
+
+    def _many(self, rows: IntColumn, policy: Policy, request: RoutingRequest) -> PodView:
+        """The same, of more than a formula is asked for."""
+        view = self._pods.view_of(rows)
+        if policy.needs_prefix and request.prefix:
+            matched = self.prefixes.matched_blocks(request.prefix, rows)
             view.matched_tokens = np.array((0.0, *request.prefix_tokens))[matched]
+        return view
 
     def _book_prefix(self, request: RoutingRequest, row: int, pod: PodSpec) -> PrefixBooking:
         keys = PrefixKeys(request.prefix, request.prefix_tokens)

@@ -49,7 +49,8 @@ class PodTable:
         """Called with a row that changes hands."""
         self.on_capacity: Callable[[int, float], None] = lambda row, tokens: None
         """Called when a pod tells how many tokens its KV cache holds, and whenever that changes."""
-        self._stale_after_seconds = stale_after_seconds
+        self.stale_after_seconds = stale_after_seconds
+        """Age from which on polled numbers are unknown."""
         self._specs: dict[int, PodSpec] = {}
         self._row_by_address: dict[str, int] = {}
         self._free_rows: list[int] = list(range(self.columns.capacity - 1, -1, -1))
@@ -104,7 +105,7 @@ class PodTable:
 
     def view_of(self, rows: IntColumn) -> PodView:
         """The pods of these rows."""
-        return PodView(self.books, rows, self._stale_after_seconds)
+        return PodView(self.books, rows, self.stale_after_seconds)
 
     def spec(self, row: int) -> PodSpec:
         """The pod that lives in a row."""

@@ -12,11 +12,8 @@ import numpy as np
 from routing.pods.formulas import where_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from routing.pods.books import Books
-    from routing.pods.columns import BoolColumn, FloatColumn, HashColumn, IntColumn
-    from routing.prefix.prefix_blocks import Matched
+    from routing.pods.columns import FloatColumn, HashColumn, IntColumn
 
 # vLLM on one 80 GiB card with an 8B model holds a few hundred thousand tokens; this is the cautious side.
 DEFAULT_KV_CAPACITY_TOKENS = 131_072.0
@@ -41,7 +38,7 @@ class PodView:
         self.rows = rows
         self.stale_after_seconds = stale_after_seconds
         """Age from which on polled numbers are unknown."""
-        self._matched: Sequence[float] | FloatColumn | None = None
+        self._matched: FloatColumn | None = None
         self.best_match_tokens = 0.0
         """The longest match of any pod."""
         self.holders = 1
@@ -53,51 +50,25 @@ class PodView:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def only(self, chosen: BoolColumn) -> PodView:
-        """The candidates for which it is true."""
-        return PodView(self.books, self.rows[chosen], self.stale_after_seconds)
-
     def shortlist(self, positions: IntColumn) -> PodView:
         """The pods at these positions, which keep what is known of all: the match, places, means."""
         few = PodView(self.books, self.rows[positions], self.stale_after_seconds)
         few.whole, few._positions = self, positions
         if self._matched is not None:
-            few._matched = self.matched_tokens[positions].tolist()
+            few._matched = self._matched[positions]
         few.best_match_tokens, few.holders = self.best_match_tokens, self.holders
         return few
 
     @property
     def matched_tokens(self) -> FloatColumn:
         """Prompt tokens that each pod is believed to have cached; zeros unless the policy needs prefixes."""
-        return self.nothing if self._matched is None else np.asarray(self._matched)
+        return self.nothing if self._matched is None else self._matched
 
     @matched_tokens.setter
     def matched_tokens(self, tokens: FloatColumn) -> None:
         self._matched = tokens
         self.best_match_tokens = best = float(np.maximum.reduce(tokens)) if len(tokens) else 0.0
         self.holders = int(np.count_nonzero(tokens == best)) if best else 1
-
-    def set_matched(self, matched: Matched) -> None:
-        """Sets `matched_tokens` of few candidates."""
-        self._matched = matched.tokens
-        self.best_match_tokens = matched.best_tokens
-        self.holders = matched.holders
-
-    def matched_at(self, position: int) -> float:
-        """`matched_tokens` of one candidate."""
-        return float(self._matched[position]) if self._matched is not None else 0.0
-
-    @property
-    def matched_numbers(self) -> Sequence[float]:
-        """`matched_tokens` as Python has them."""
-        matched = self._matched
-        return [0.0] * len(self.rows) if matched is None else matched if isinstance(matched, list) else list(matched)
-
-    @property
-    def row_numbers(self) -> list[int]:
-        """`rows` as Python has them."""
-        numbers: list[int] = self.rows.tolist()
-        return numbers
 
     @property
     def nothing(self) -> FloatColumn:
@@ -113,13 +84,8 @@ class PodView:
     @property
     def inflight_requests(self) -> FloatColumn:
         """Requests that the gateway has open on each pod, all its replicas, by what they probably do now."""
-        known = self.known_inflight_requests
+        known = self.books.inflight_requests(self.rows)
         return known + self.books.mirror.requests(self.rows) if self.books.has_elsewhere else known
-
-    @property
-    def known_inflight_requests(self) -> FloatColumn:
-        """The same without guesses: what is open here, and what others have told of."""
-        return self.books.inflight_requests(self.rows)
 
     @property
     def inflight_prompt_tokens(self) -> FloatColumn:

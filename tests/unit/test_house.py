@@ -63,4 +63,4 @@ def test_a_request_takes_its_way():
     way = way_of_a_request()
     assert "gateway_plugin.exchange.exchange" in way.modules
     assert 10 < way.changes_of_room <= 60
-    assert len(way.modules) <= 47
+    assert len(way.modules) <= 25

@@ -18,6 +18,7 @@ from routing.router import Router
 from routing.shortlist import MAX_PRICED
 from routing.spec import ClusterState, PodSpec
 from routing.strategies.every import all_policies
+from routing.strategies.options import with_defaults
 from routing.strategies.policy import RoutingRequest
 
 NOW = 1000.0
@@ -63,7 +64,7 @@ REQUESTS = st.fixed_dictionaries(
         "output_tokens": st.floats(0, 1e4),
         "config": st.fixed_dictionaries(
             {}, optional={"minMatchRatio": st.floats(0, 1), "decodeShare": st.floats(0, 1)}
-        ),
+        ).map(with_defaults),
     }
 ).map(lambda fields: request_of(**fields))
 
@@ -105,8 +106,8 @@ class Site:
         """The candidates as the strategy would see them."""
         policy = self.router.policy(strategy)
         assert policy is not None
-        view, _ = self.router._offered(self.pods.view("m").rows)
-        return Candidates(self.router._priced(view, policy, request))
+        rows, _ = self.router._offered(self.pods.view("m").rows)
+        return self.router._priced(rows, policy, request)
 
 
 SITES = st.builds(Site, st.integers(1, MAX_PRICED), st.integers(0, 2**32))
@@ -131,9 +132,8 @@ def test_every_strategy_prices_whatever_is_known(
 def test_columns_and_lists_say_the_same(site: Site, request: RoutingRequest):
     policy = site.router.policy("prefix-cache")
     assert policy is not None
-    view, _ = site.router._offered(site.pods.view("m").rows)
-    view = site.router._priced(view, policy, request)
-    pods = Candidates(view)
+    rows, _ = site.router._offered(site.pods.view("m").rows)
+    view, pods = site.router._many(rows, policy, request), site.router._priced(rows, policy, request)
     if (site.pods.columns.kv_capacity_tokens[view.rows] == 0.0).any():
         return  # lists take such a capacity for unknown; columns are for reports
     names = [name for name in dir(Candidates) if isinstance(getattr(Candidates, name), property)]

@@ -45,7 +45,7 @@ def named(pods: PodTable, positions: Sequence[int]) -> list[str]:
 
 def test_candidates_come_in_order_of_cost():
     pods, _, chooser = make(4)
-    choice = chooser.choose(Fixed(3.0, 1.0, 2.0, 9.0), Candidates(pods.view("m")), REQUEST, 3)
+    choice = chooser.choose(Fixed(3.0, 1.0, 2.0, 9.0), Candidates.of(pods.view("m")), REQUEST, 3)
     assert named(pods, choice.positions) == ["pod-1", "pod-2", "pod-0"]
     assert choice.branch == "fixed"
 
@@ -54,7 +54,7 @@ def test_unknown_costs_count_as_the_median_of_the_known():
     pods, _, chooser = make(4)
     # Known: 1, 5, 9; the unknown pod counts as 5 and so stands before the 9 and behind the 1.
     costs = Fixed(9.0, float("nan"), 1.0, 5.0)
-    orders = [chooser.choose(costs, Candidates(pods.view("m")), REQUEST, 4).positions for _ in range(50)]
+    orders = [chooser.choose(costs, Candidates.of(pods.view("m")), REQUEST, 4).positions for _ in range(50)]
     order = {tuple(named(pods, positions)) for positions in orders}
     assert order == {("pod-2", "pod-1", "pod-3", "pod-0"), ("pod-2", "pod-3", "pod-1", "pod-0")}
 
@@ -62,7 +62,7 @@ def test_unknown_costs_count_as_the_median_of_the_known():
 def test_knowing_nothing_falls_back_to_least_request_and_says_so():
     pods, _, chooser = make(2)
     pods.book(0)
-    choice = chooser.choose(Fixed(float("nan"), float("nan")), Candidates(pods.view("m")), REQUEST, 1)
+    choice = chooser.choose(Fixed(float("nan"), float("nan")), Candidates.of(pods.view("m")), REQUEST, 1)
     assert (named(pods, choice.positions), choice.branch) == (["pod-1"], "fallback_least_request")
 
 

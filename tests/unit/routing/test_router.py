@@ -160,7 +160,7 @@ def test_settling_is_once_and_for_known_charges():
     assert site.settle("a", booking.pods[0])
     assert not site.settle("a", booking.pods[0])
     assert not site.settle("other", booking.pods[0])
-    costs = site.policy("throughput").costs(Candidates(site.pods.view("m")), RoutingRequest("m"))
+    costs = site.policy("throughput").costs(Candidates.of(site.pods.view("m")), RoutingRequest("m"))
     assert sorted(costs) == [0, 0, 0, 200 + 2 * 20]
 
 

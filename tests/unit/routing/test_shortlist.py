@@ -51,7 +51,7 @@ def test_never_more_than_some_and_the_cheapest_among_them(count: int, scans: lis
     if not np.isnan(scan).all():
         assert np.nanmin(scan[positions]) == np.nanmin(scan)
     assert (matched[positions].max() == 64.0) == bool(held)
-    assert few.matched_numbers == matched[positions].tolist()
+    assert few.matched_tokens.tolist() == matched[positions].tolist()
     assert (few.best_match_tokens, few.holders) == (view.best_match_tokens, view.holders)
     assert few.place.tolist() == view.place[positions].tolist()
 

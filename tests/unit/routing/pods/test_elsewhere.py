@@ -145,11 +145,11 @@ def test_a_poll_is_corrected_by_what_others_booked_since():
     ours.polled(0, 1, {"running_requests": 3.0, "waiting_requests": 0.0, "kv_usage_ratio": 0.1})
     theirs.book(0, Work(1000.0, 1000.0))
     elsewhere.hear("m", "b", Report(1, own_work(theirs)["m"]))
-    assert Candidates(ours.view("m")).engine_requests == [4.0]
+    assert Candidates.of(ours.view("m")).engine_requests == [4.0]
     assert ours.view("m").kv_usage_ratio.tolist() == pytest.approx([0.1 + 1000 / 131_072])
     ours.polled(0, 1, {"running_requests": 4.0, "waiting_requests": 0.0, "kv_usage_ratio": 0.2})
     elsewhere.hear("m", "b", Report(2, own_work(theirs)["m"]))
-    assert Candidates(ours.view("m")).engine_requests == [4.0], "no booking is added twice"
+    assert Candidates.of(ours.view("m")).engine_requests == [4.0], "no booking is added twice"
 
 
 def test_old_work_of_a_long_running_replica_is_not_taken_over():
@@ -159,7 +159,7 @@ def test_old_work_of_a_long_running_replica_is_not_taken_over():
     elsewhere = Elsewhere(pods)
     elsewhere.hear("m", "b", Report(900, (work(pod(1), 2, 5e9, total=1_000_000, backlog=24_000.0),)))
     assert pods.view("m").prefill_backlog_seconds.tolist() == pytest.approx([3.0 - NEWS_AGE_SECONDS])
-    assert Candidates(pods.view("m")).engine_requests == [4.0]
+    assert Candidates.of(pods.view("m")).engine_requests == [4.0]
 
 
 def test_own_work_names_each_pod_once_under_its_first_model():

@@ -42,7 +42,7 @@ def view(count: int):
     pods = PodTable(lambda: 0.0)
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
     pods.apply(ClusterState(specs, frozenset({"m"})))
-    return Candidates(pods.view("m"))
+    return Candidates.of(pods.view("m"))
 
 
 def costs(weights: dict[Policy, int], count: int) -> list[float]:

@@ -46,7 +46,7 @@ class Cluster:
         view = self.view
         if matched is not None:
             view.matched_tokens = np.array(matched)
-        costs = self.policies[strategy].costs(Candidates(view), RoutingRequest("m", **request))
+        costs = self.policies[strategy].costs(Candidates.of(view), RoutingRequest("m", **request))
         return [float(cost) for cost in costs]
 
 
@@ -212,7 +212,7 @@ def test_sessions_stay_and_only_those_of_a_lost_pod_move():
 
     def pod_of(session: str) -> str:
         costs = cluster.policies["session-affinity"].costs(
-            Candidates(cluster.view), RoutingRequest("m", session=session)
+            Candidates.of(cluster.view), RoutingRequest("m", session=session)
         )
         return cluster.pods.spec(int(cluster.view.rows[int(np.argmin(costs))])).name
 
