@@ -110,6 +110,18 @@ async def event_streams(port: int, said: Counter[str]) -> None:
         await _together(1000, one)
 
 
+async def model_lists(port: int, said: Counter[str]) -> None:
+    """The gateway's own API, which costs more than a request of an engine, as fast as fifty connections can."""
+
+    async def one() -> None:
+        async with session.get("/v1/models") as answer:
+            await answer.read()
+            said[str(answer.status)] += 1
+
+    async with _session(port) as session:
+        await _together(50, one)
+
+
 async def floods_of_429(port: int, said: Counter[str]) -> None:
     """A user far beyond its limit, as fast as a hundred connections can."""
     body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}'
@@ -137,7 +149,7 @@ async def resets(port: int, said: Counter[str]) -> None:
 
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
-    for attack in (big_bodies, half_sent, idle_streams, slow_readers, event_streams, floods_of_429, resets)
+    for attack in (big_bodies, half_sent, idle_streams, slow_readers, event_streams, model_lists, floods_of_429, resets)
 }
 
 

@@ -127,7 +127,8 @@ class EnvoyConfig:
     """Open HTTP/2 requests of one client connection."""
     max_requests_per_second: int = 500
     """Of one client address (or IPv6 /64), two seconds' worth at once; more are 429. Far above what a client does with
-    engines, and a tenth of what a core takes. 0: no bound, as behind a proxy whose address is everybody's."""
+    engines, and a tenth of what a core takes; a tenth of it for the gateway's own API, /v1/models. 0: no bound, as
+    behind a proxy whose address is everybody's."""
     message_timeout_seconds: float = 5.0
     """For one answer of the plugin; Envoy's default of 0.2 is less than a slow Redis may take."""
     idle_timeout_seconds: float = 3600.0
