@@ -41,7 +41,7 @@ class UploadBounds(msgspec.Struct, frozen=True):
     total_bytes: int = 0
     """Of bodies above SMALL_BYTES; one source may announce half of it."""
     source_bytes_per_second: int = 0
-    """Of such bodies, as they came; two seconds' worth before anybody waits."""
+    """Of such bodies, as announced, or else as they came; two seconds' worth before anybody waits."""
 
 
 SMALL_BYTES = 1024 * 1024
@@ -97,6 +97,8 @@ class Uploads:
             return False
         if size and self._accounts and not self._may_send(source):
             return False
+        if size and size != UNKNOWN_LENGTH_BYTES:
+            self._book(source, size)
         held.number += 1
         held.large_bytes += size
         self._by_source[source] = held
@@ -110,7 +112,7 @@ class Uploads:
         if found is None:
             return
         source, _, size = found
-        if came_bytes > SMALL_BYTES:
+        if came_bytes > SMALL_BYTES and size == UNKNOWN_LENGTH_BYTES:
             self._book(source, came_bytes)
         held = self._by_source[source]
         held.number -= 1

@@ -30,7 +30,7 @@ class OverloadSettings(Topic):
         le=64 * 1024 * MIB,
     )
     upload_bytes_per_second_per_source: int = Field(
-        48 * MIB,
+        32 * MIB,
         description="of bodies above 1 MiB that one source address may send, two seconds' worth at once; more: 503."
         " Each MiB takes up to 3 ms in which nobody else is served; 0: no bound, as behind a proxy",
         ge=0,

@@ -95,6 +95,8 @@ def test_a_source_that_sends_large_bodies_all_the_time_waits_and_others_do_not()
     assert [sends("10.0.0.1", large, large) for _ in range(3)] == [True, True, False], "20 MiB at once, and one beyond"
     assert not sends("10.0.0.1", 2 * mib, UNKNOWN_LENGTH_BYTES), "whoever does not say how much may mean as much"
     assert sends("10.0.0.1", 1000, 0)
+    at_once = [uploads.enter("10.0.0.4", Upload(), large) for _ in range(4)]
+    assert at_once == [True, True, False, False], "what is announced counts before it comes"
     assert sends("10.0.0.2", large, large)
     assert all(sends(UNKNOWN, large, large) for _ in range(9))
     now[0] = 1.0
@@ -148,7 +150,7 @@ async def test_a_large_body_that_came_is_booked():
 
     def sent() -> int:
         call, handler = process.begin()
-        handler.received(headers(x_forwarded_for="10.9.9.9", content_length="3000000"))
+        handler.received(headers(x_forwarded_for="10.9.9.9"))
         if not status_of(call):
             handler.received(body(b" " * 3_000_000))
         return status_of(call)
