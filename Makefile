@@ -60,6 +60,7 @@ docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
 	@$(BIN)/python -m gateway_plugin.cli.endpoints_page > docs/endpoints.md
 	@$(BIN)/python -m gateway_plugin.openai.errors_page > docs/errors.md
+	@$(BIN)/python -m tests.house.bounds > docs/bounds.md
 	@$(BIN)/python -m benchmarks.routing.choosing
 
 wheel: $(READY)  ## build dist/*.whl

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8000
 _MAX_PORT = 65535
+"""TCP."""
 
 
 @dataclass(frozen=True, slots=True)

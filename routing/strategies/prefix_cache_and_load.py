@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from routing.strategies.policy import RoutingRequest
 
 _MAX_KV_RATIO = 0.99
+"""At a full cache the price would be infinite."""
 _PREFERENCE_SHARE = 0.02
 # An engine computes shorter prompts together, in one step of this many tokens (vLLM's default).
 _STEP_TOKENS = 2048.0
