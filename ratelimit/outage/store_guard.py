@@ -35,7 +35,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _SHORTEST_SLEEP_SECONDS = 0.001
-"""So that no clock makes it spin."""
 
 
 class StoreGuard:

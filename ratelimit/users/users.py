@@ -15,7 +15,6 @@ from typing import Annotated
 import msgspec
 
 MAX_NAME_CHARACTERS = 256
-"""Of a user: a key of maps and of Redis."""
 _MAX_NAMES = 10_000
 """Names that are known to be good: every request has one."""
 

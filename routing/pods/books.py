@@ -23,8 +23,12 @@ import msgspec
 import numpy as np
 
 from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND, Columns
+from routing.pods.decode_pace import DecodePace
+from routing.pods.engine_polls import EnginePolls
+from routing.pods.engine_queue import WaitingLines
 from routing.pods.mirror import Mirror
 from routing.pods.prefill_pace import Place, PrefillPace
+from routing.pods.sudden_change import Speeds
 
 if TYPE_CHECKING:
     from collections import deque
@@ -125,6 +129,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
         """Teaches how long after the booking the pod came to this request's first token; any time later, and once."""
         if self.current and not self.moved:
             self.books.pace.first_token(self.row, self.place, seconds)
+            self.books.waiting_lines.computed(self.row, self.place.at_seconds)
 
     def __repr__(self) -> str:
         state = "released" if self.released else "held"
@@ -147,7 +152,6 @@ def booked(books: Books, row: int, work: Work, now: float) -> Lease:
 
 
 WINDOW_SECONDS = 60.0
-"""Over which a pod's requests and tokens are summed."""
 _BUCKETS = 12
 
 
@@ -227,7 +231,13 @@ class Books:
         self.has_elsewhere = False
         """Whether other replicas have work anywhere; False spares every request the look."""
         self.mirror = Mirror(self.columns)
-        self.pace = PrefillPace(self)
+        self.speeds = Speeds(self)
+        self.pace = PrefillPace(self, self.speeds)
+        self.decode = DecodePace(self, self.speeds)
+        self.speeds.on_change = self.decode.changed
+        self.waiting_lines = WaitingLines()
+        self.polls = EnginePolls(self, self.waiting_lines, self.speeds, self.pace, self.decode)
+        self.waiting_lines.grow(self.columns.capacity)
         self.prompt_tokens = RowWindow(self.columns.capacity)
         self.output_tokens = RowWindow(self.columns.capacity)
         self.busy_seconds = RowWindow(self.columns.capacity)
@@ -235,12 +245,15 @@ class Books:
     def grow(self) -> None:
         """Doubles the number of rows."""
         self.columns.grow()
+        self.waiting_lines.grow(self.columns.capacity)
         for window in self._windows():
             window.grow(self.columns.capacity)
 
     def reset(self, row: int, incarnation: int) -> None:
         """Gives the row to a new pod."""
         self.columns.reset(row, incarnation)
+        for learned in (self.waiting_lines, self.polls, self.decode, self.speeds):
+            learned.reset(row)
         for window in self._windows():
             window.reset(row)
 
@@ -251,6 +264,7 @@ class Books:
         cells.prefill_backlog_at_seconds[row] = now
         cells.prefill_booked_tokens[row] += tokens
         cells.prefill_queued_tokens[row] = position = cells.prefill_queued_tokens[row] + tokens
+        self.waiting_lines.lines[row].append((now, tokens))
         return Place(now, backlog, position, cells.prefill_corrected_tokens[row], now + backlog / rate)
 
     def drop_prefill(self, row: int, tokens: float, place: Place, now: float) -> None:
@@ -270,6 +284,7 @@ class Books:
         # Booked as of then: a pod that had nothing else to do has been computing it since.
         then = max(now - NEWS_AGE_SECONDS, cells.prefill_backlog_at_seconds[row])
         self.set_backlog(row, max(0.0, self.backlog_of(row, then, rate) + prefill_tokens), then)
+        self.waiting_lines.join(row, then, requests, prefill_tokens)
 
     def set_elsewhere(self, rows: Sequence[int], work: Sequence[tuple[float, float, float]]) -> None:
         """What others have in flight: requests, prompt tokens, output tokens; sums where a row stands repeatedly."""
@@ -321,6 +336,12 @@ class Books:
         running = np.where(self.columns.inflight_requests[rows] > 0, now - since, 0.0)
         window = self.busy_seconds.window_seconds
         return np.minimum(self.busy_seconds.totals(rows, now) + running, window) / window
+
+    def set_rate(self, row: int, tokens_per_second: float) -> None:
+        """The pod computes so fast from now on."""
+        now = self.clock()
+        self.set_backlog(row, self.backlog_of(row, now, self.rate_of(row)), now)
+        self.cells.prefill_tokens_per_second[row] = tokens_per_second
 
     def set_backlog(self, row: int, tokens: float, now: float) -> None:
         """The work that is left now."""

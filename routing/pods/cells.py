@@ -42,6 +42,8 @@ class Cells:
     waiting_requests: memoryview[float]
     kv_usage_ratio: memoryview[float]
     kv_capacity_tokens: memoryview[float]
+    prefix_hit_tokens: memoryview[float]
+    prefix_query_tokens: memoryview[float]
     prefill_tokens_per_second: memoryview[float]
     engine_prefill_tokens_per_second: memoryview[float]
     engine_ttft_seconds: memoryview[float]
@@ -49,6 +51,10 @@ class Cells:
     polled_at_seconds: memoryview[float]
     ttft_seconds: memoryview[float]
     tpot_seconds: memoryview[float]
+    decoded_tokens: memoryview[float]
+    decoding_seconds: memoryview[float]
+    decode_base_seconds: memoryview[float]
+    decode_request_seconds: memoryview[float]
 
     def show(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """From now on these are the columns."""

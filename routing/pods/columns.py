@@ -56,6 +56,10 @@ _MEASURED = (
     "polled_at_seconds",
     "ttft_seconds",
     "tpot_seconds",
+    "decoded_tokens",
+    "decoding_seconds",
+    "decode_base_seconds",
+    "decode_request_seconds",
 )
 
 
@@ -97,6 +101,10 @@ class Columns:
     polled_at_seconds: FloatColumn
     ttft_seconds: FloatColumn
     tpot_seconds: FloatColumn
+    decoded_tokens: FloatColumn
+    decoding_seconds: FloatColumn
+    decode_base_seconds: FloatColumn
+    decode_request_seconds: FloatColumn
 
     def __init__(self, capacity: int = 16) -> None:
         self.capacity = capacity

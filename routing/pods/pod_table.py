@@ -141,7 +141,8 @@ class PodTable:
             getattr(self.columns, name)[row] = value
         if "engine_prefill_tokens_per_second" in values:
             self.books.pace.told(row)
-        self.columns.polled_at_seconds[row] = self.books.clock()
+        self.columns.polled_at_seconds[row] = now = self.books.clock()
+        self.books.polls.polled(row, now)
         self.columns.booked_requests_since_poll[row] = 0
         self.columns.booked_tokens_since_poll[row] = 0.0
         return True
@@ -161,6 +162,7 @@ class PodTable:
             cells.ttft_seconds[row] = _averaged(cells.ttft_seconds[row], ttft_seconds)
         if tpot_seconds is not None:
             cells.tpot_seconds[row] = _averaged(cells.tpot_seconds[row], tpot_seconds)
+            self.books.decode.logged(row, tpot_seconds)
 
     def items(self) -> Iterator[tuple[int, PodSpec]]:
         """All pods with their rows, in order of name."""

@@ -19,18 +19,20 @@ each counts the whole time, so that it depends on the load as much as on the pod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
+from routing.pods.engine_queue import STEP_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from routing.pods.cells import Cells
-    from routing.pods.columns import Columns, FloatColumn, IntColumn
+    from routing.pods.columns import FloatColumn, IntColumn
+    from routing.pods.queues import Queues
+    from routing.pods.sudden_change import Speeds
 
 # What is believed before it is known weighs as one request of so many tokens: of a model's pods what their engines
 # say, of one pod what the others have shown.
@@ -55,25 +57,12 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     """When its work was expected to be computed."""
 
 
-class Queues(Protocol):
-    """The prefill queues that lessons set right: the books."""
-
-    clock: Callable[[], float]
-    columns: Columns
-    cells: Cells
-
-    def rate_of(self, row: int) -> float: ...
-
-    def backlog_of(self, row: int, now: float, rate: float) -> float: ...
-
-    def set_backlog(self, row: int, tokens: float, now: float) -> None: ...
-
-
 class PrefillPace:
     """What first tokens teach about the rows of some books."""
 
-    def __init__(self, books: Queues) -> None:
+    def __init__(self, books: Queues, speeds: Speeds) -> None:
         self._books = books
+        self._speeds = speeds
         self._rows_by_model: dict[int, IntColumn] = {}
 
     def regrouped(self) -> None:
@@ -96,9 +85,25 @@ class PrefillPace:
         self._correct(row, place, ttft_seconds)
         tokens = place.position_tokens - done_tokens
         if place.at_seconds <= done_at_seconds:
-            self._learn(row, tokens, at_seconds - done_at_seconds)
+            self._learn(row, tokens, (at_seconds - done_at_seconds) * self._speeds.of(row), tokens)
         else:
-            self._learn(row, min(tokens, place.backlog_tokens), ttft_seconds)
+            self._alone(row, min(tokens, place.backlog_tokens), ttft_seconds)
+
+    def lesson(self, row: int, tokens: float, seconds: float) -> None:
+        """Two pages say that the pod, which had work all the while, began so many tokens in so long, at speed 1.
+
+        What lies between two beginnings is unsure by a prompt, so a lesson weighs as much as its time.
+        """
+        books = self._books
+        expected = books.rate_of(row) / self._speeds.of(row) * seconds
+        self._learn(row, tokens, seconds, expected)
+
+    def _alone(self, row: int, tokens: float, seconds: float) -> None:
+        """A prompt that met no other took so long; it may have waited for a step under way."""
+        books = self._books
+        rate = books.rate_of(row) / self._speeds.of(row)
+        self._speeds.seen(row, tokens / rate, seconds, STEP_TOKENS / rate)
+        self._learn(row, tokens, seconds * self._speeds.of(row), tokens)
 
     def _correct(self, row: int, place: Place, ttft_seconds: float) -> None:
         books, cells, now = self._books, self._books.cells, self._books.clock()
@@ -112,19 +117,20 @@ class PrefillPace:
         cells.prefill_corrected_tokens[row] += left - backlog
         books.set_backlog(row, left, now)
 
-    def _learn(self, row: int, tokens: float, seconds: float) -> None:
+    def _learn(self, row: int, tokens: float, seconds: float, weight: float) -> None:
         if seconds <= 0.0:
             return
         columns, cells = self._books.columns, self._books.cells
-        cells.pace_tokens_squared[row] = cells.pace_tokens_squared[row] * _KEPT + tokens**2
-        cells.pace_token_seconds[row] = cells.pace_token_seconds[row] * _KEPT + tokens * seconds
+        cells.pace_tokens_squared[row] = cells.pace_tokens_squared[row] * _KEPT + weight * tokens
+        cells.pace_token_seconds[row] = cells.pace_token_seconds[row] * _KEPT + weight * seconds
         rows = self._rows_of_model(row)
         if len(rows) <= _FEW_PODS:
             self._learn_of_few(rows.tolist())
             return
         squares, products = columns.pace_tokens_squared[rows], columns.pace_token_seconds[rows]
         told = columns.engine_prefill_tokens_per_second[rows]
-        columns.prefill_tokens_per_second[rows] = rates(squares, products, told)
+        speeds = np.array([self._speeds.of(each) for each in rows.tolist()])
+        columns.prefill_tokens_per_second[rows] = rates(squares, products, told) * speeds
 
     def _learn_of_few(self, rows: Sequence[int]) -> None:
         cells = self._books.cells
@@ -134,7 +140,7 @@ class PrefillPace:
             [squares[row] for row in rows], [products[row] for row in rows], [told[row] for row in rows]
         )
         for row, rate in zip(rows, learned, strict=True):
-            cells.prefill_tokens_per_second[row] = rate
+            cells.prefill_tokens_per_second[row] = rate * self._speeds.of(row)
 
     def _rows_of_model(self, row: int) -> IntColumn:
         columns = self._books.columns

@@ -1,7 +1,7 @@
 """`prefix-cache-and-load` (alias `prefix-cache-preble`): the least work, queued and own, in seconds.
 
     cost = (prefill backlog + price * (prompt - best match + (best match - own match) / holders)) / prefill rate
-         + output tokens * 10 ms * relative TPOT * decodeShare * requests in flight
+         + (output tokens * seconds that a request adds to a token + 5 % of the own prefill time) * requests in flight
          + kvBarrierSeconds * uncached share * k / (1 - k),  k = KV usage
          + 2 % of the own prefill time * rendezvous draw
     price = 1 + mean prefill backlog of the pods / max(prompt, 2048)
@@ -11,18 +11,19 @@ until its queue is longer than that. What several pods hold (holders: those with
 more copy of it pays off, so it counts for less. Work delays whoever comes behind it, and the longer the queues, the
 more of them there are: its price is 1 / (1 - load), known by the queues that load makes. Without it everybody leaves a
 cache for a queue that is a little shorter, and all queues grow by what is then computed again. The second term is what
-decoding beside others costs: each open request lengthens a step by decodeShare. The third keeps new prompts off pods
-whose memory is nearly full; the last sends prompts that nobody holds to the same pod on every replica. Backlog and
-prefill rate are set right by every first token (see `routing.pods.prefill_pace`), and a rate of 8,000 tokens/s is
-assumed before the first; unknown KV usage counts as none. Without a prompt it is least work by what is queued. The
-idea is Preble's (Srivatsa et al. 2024), the barrier that of SGLang's router.
+decoding beside others costs: each open request lengthens every step, by as much as the pod's pages have shown
+(`routing.pods.decode_pace`; before, by decodeShare of 10 ms), and all of them stand still while a prompt is computed.
+The third keeps new prompts off pods whose memory is nearly full; the last sends prompts that nobody holds to the same
+pod on every replica. Backlog and prefill rate are set right by every poll and every first token (see
+`routing.pods.engine_polls`, `routing.pods.prefill_pace`), and a rate of 8,000 tokens/s is assumed before the first;
+unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's (Srivatsa et
+al. 2024), the barrier that of SGLang's router.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from routing.candidates import mean_known
 from routing.strategies.least_latency import DEFAULT_TPOT_SECONDS
 from routing.strategies.policy import Policy
 
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
     from routing.strategies.policy import RoutingRequest
 
 _MAX_KV_RATIO = 0.99
-"""At a full cache the price would be infinite."""
 _PREFERENCE_SHARE = 0.02
+# What a prompt holds up others' answers, beside what holding up their first tokens counts as: with all of it, requests
+# leave caches for pods that decode less, and wait longer for their own first token; with none, agents that share a long
+# context crowd one pod, and decode slowly there (p99 end to end 1.3 times as long).
+_STALL_SHARE = 0.05
 # An engine computes shorter prompts together, in one step of this many tokens (vLLM's default).
 _STEP_TOKENS = 2048.0
 # A request without output is still a step; without it, requests of unknown length would not see each other.
@@ -53,16 +57,16 @@ class PrefixCacheAndLoad(Policy):
         """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
         works = pods.works()
         price = _price(request, pods.mean_backlog_tokens([work[1] for work in works]))
-        mean_tpot = mean_known([work[3] for work in works])
         best, holders = pods.best_match_tokens, pods.holders
         unheld_tokens, prompt_tokens = max(request.prompt_tokens - best, 0.0), max(request.prompt_tokens, 1.0)
-        decode_seconds, barrier = _decode_seconds(request), request.config["kvBarrierSeconds"]
+        output_tokens, barrier = max(request.output_tokens, _MIN_OUTPUT_TOKENS), request.config["kvBarrierSeconds"]
+        unknown_seconds = DEFAULT_TPOT_SECONDS * request.config["decodeShare"]
         terms: list[tuple[float, ...]] = []
-        for (rate, backlog, requests, tpot, kv_ratio), matched, preference in zip(
+        for (rate, backlog, requests, each_seconds, kv_ratio), matched, preference in zip(
             works, pods.matched_tokens, pods.cold_preferences(request.prefix, request.prefix_tokens), strict=True
         ):
             own_seconds = (unheld_tokens + (best - matched) / holders) / rate
-            slowness = tpot / mean_tpot if mean_tpot and tpot == tpot else 1.0
+            token_seconds = each_seconds if each_seconds == each_seconds else unknown_seconds
             pressure = 0.0
             if kv_ratio and matched < prompt_tokens:
                 used = kv_ratio if kv_ratio < _MAX_KV_RATIO else _MAX_KV_RATIO  # noqa: FURB136 - min() is slower
@@ -71,7 +75,7 @@ class PrefixCacheAndLoad(Policy):
                 (
                     backlog / rate,
                     own_seconds * price,
-                    decode_seconds * requests * slowness,
+                    (output_tokens * token_seconds + own_seconds * _STALL_SHARE) * requests,
                     pressure,
                     own_seconds * _PREFERENCE_SHARE * preference,
                 )

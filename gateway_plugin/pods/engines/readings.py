@@ -9,9 +9,10 @@ a request gets, and less than what the engine does. vLLM counts prompt tokens at
 when the request is finished, perhaps a minute later; without its newer counter of computed tokens, the mean tokens of
 the requests that started are divided by the mean seconds of those that finished.
 
-Where nothing finished between two polls, a column is left as it is; only running, waiting and usage become NaN as soon
-as the page does not name them. A counter that went backwards is a restarted engine: differences begin anew, smoothed
-values stay, for the hardware is the same.
+Times between tokens are told as they grew, too: the tokens after the first of their answers, and the seconds that each
+of them took. Where nothing finished between two polls, a column is left as it is; only running, waiting, usage and what
+grew become NaN as soon as the page does not name them. A counter that went backwards is a restarted engine: differences
+begin anew, smoothed values stay, for the hardware is the same.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Readings:
         self._last: Samples = {}
         self._prefill_since: Samples = {}
         self._smoothed: dict[str, float] = {}
+        self._tells_steps = False
 
     def add(self, samples: Samples) -> dict[str, float]:
         """Takes the next page; returns the columns that have a value now."""
@@ -52,18 +54,23 @@ class Readings:
         values: dict[str, float] = dict.fromkeys(_MOMENTARY, math.nan)
         values |= {column: value for column, value in said.items() if value is not None}
         for column, names in self._engine.means.items():
-            values |= self._smooth(column, self._mean(names, samples))
+            grown = self._grown(names, samples)
+            values |= self._smooth(column, grown[0] / grown[1] if grown[1] > 0.0 else None)
+            if column == "engine_tpot_seconds" and (grown[1] == grown[1] or self._tells_steps):
+                self._tells_steps = True
+                values["decoding_seconds"], values["decoded_tokens"] = grown
         values |= self._smooth("engine_prefill_tokens_per_second", self._prefill_rate(samples))
         self._last = samples
         return values
 
-    def _mean(self, names: Names, samples: Samples) -> float | None:
+    def _grown(self, names: Names, samples: Samples) -> tuple[float, float]:
+        """Sum and count of a histogram since the last page; NaN where either page lacks it."""
         name = next((name for name in names if name + b"_count" in samples), b"")
         ends = (name + b"_sum", name + b"_count")
         if not all(end in samples and end in self._last for end in ends):
-            return None
+            return math.nan, math.nan
         total, count = (samples[end] - self._last[end] for end in ends)
-        return total / count if count > 0 else None
+        return total, count
 
     def _prefill_rate(self, samples: Samples) -> float | None:
         prefill = next((p for p in self._engine.prefills if all(name in samples for name in p.names())), None)

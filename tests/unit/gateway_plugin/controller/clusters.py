@@ -95,9 +95,8 @@ def adapter(name: str, base: str, *, namespace: str = "models", **labels: str) -
 
 
 def service(name: str, selector: Mapping[str, str], *, namespace: str = "models", **port: Any) -> dict[str, Any]:
-    """A person's own Service. `labels`: its own."""
-    labels = port.pop("labels", {})
+    """A person's own Service."""
     return {
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": dict(selector), "ports": [{"port": 8000, **port}]},
     }

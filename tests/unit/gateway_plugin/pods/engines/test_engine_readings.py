@@ -96,6 +96,18 @@ def test_means_between_two_polls() -> None:
     assert values["engine_tpot_seconds"] == pytest.approx(0.05)
 
 
+def test_growth_between_tokens_is_told_as_it_is() -> None:
+    pod = Pod()
+    first = V1 | {"inter_token_latency_seconds_sum": 90.0, "inter_token_latency_seconds_count": 9000.0}
+    assert "decoded_tokens" not in pod.poll(first)
+    second = grown(first, inter_token_latency_seconds_sum=2.5, inter_token_latency_seconds_count=100)
+    values = pod.poll(second)
+    assert (values["decoding_seconds"], values["decoded_tokens"]) == (2.5, 100)
+    assert pod.poll(second)["decoded_tokens"] == 0
+    gone = {name: value for name, value in second.items() if not name.startswith("inter_token")}
+    assert math.isnan(pod.poll(gone)["decoded_tokens"]), "not the growth of another second"
+
+
 def test_a_third_poll_is_smoothed() -> None:
     pod = Pod()
     first = grown(V1, time_to_first_token_seconds_sum=3.0, time_to_first_token_seconds_count=10)

@@ -1,0 +1,118 @@
+"""How long a pod takes for a token, and how much longer for each sequence beside it: learned from its pages.
+
+    seconds of a step without prompts = slowness of the pod * (base + per_request * sequences)
+
+Between two polls an engine's histogram of times between tokens grows by `tokens` and `seconds`; so in the mean
+`seconds / elapsed` sequences were decoding, and a step took `seconds / tokens`, prompts computed in between included:
+their share of the time is taken off, and pages of much prefill teach nothing. Base and per_request are fitted by least
+squares over all pods of a model, over its last thousands of tokens; how slow a pod is beside that, by its own lessons.
+Engines that do not tell are known by Envoy's times per output token.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from routing.pods.queues import Queues
+    from routing.pods.sudden_change import Speeds
+
+# An 8B model on a card between A100 and H100, the middle of what is served; believed until some hundred tokens came.
+DEFAULT_BASE_SECONDS = 0.01
+DEFAULT_PER_REQUEST_SECONDS = 0.0005
+_PRIOR_TOKENS = 500.0
+# Its lessons, of a hundred tokens or so: the last fifty make up 63 %.
+_KEPT = 0.98
+# Fewer tokens between two polls tell of chance.
+FEWEST_TOKENS = 20.0
+_WEIGHT = 0.2
+_MAX_MODELS = 4096
+_LEAST_SLOWNESS, _MOST_SLOWNESS = 0.02, 50.0
+# What one line of Envoy's log counts as.
+_LOGGED_TOKENS = 64.0
+
+
+class StepLine(msgspec.Struct, gc=False):
+    """Weighted sums of a model's lessons: x sequences, y seconds of a step. The prior is a line from 0 to 32."""
+
+    w: float = _PRIOR_TOKENS
+    x: float = _PRIOR_TOKENS * 16.0
+    xx: float = _PRIOR_TOKENS * 512.0
+    y: float = _PRIOR_TOKENS * (DEFAULT_BASE_SECONDS + 16.0 * DEFAULT_PER_REQUEST_SECONDS)
+    xy: float = _PRIOR_TOKENS * (16.0 * DEFAULT_BASE_SECONDS + 512.0 * DEFAULT_PER_REQUEST_SECONDS)
+
+    def add(self, tokens: float, sequences: float, seconds: float) -> None:
+        """A step of so many sequences took so long, in the mean of so many tokens."""
+        self.w = self.w * _KEPT + tokens
+        self.x = self.x * _KEPT + tokens * sequences
+        self.xx = self.xx * _KEPT + tokens * sequences * sequences
+        self.y = self.y * _KEPT + tokens * seconds
+        self.xy = self.xy * _KEPT + tokens * sequences * seconds
+
+    def fit(self) -> tuple[float, float]:
+        """Base and slope; neither is below zero, whatever noise says."""
+        mean_x, mean_y = self.x / self.w, self.y / self.w
+        spread = self.xx / self.w - mean_x * mean_x
+        slope = (self.xy / self.w - mean_x * mean_y) / spread if spread > 1e-9 * mean_x * mean_x else 0.0
+        slope = min(max(slope, 0.0), mean_y / mean_x if mean_x > 0.0 else 0.0)
+        return mean_y - slope * mean_x, slope
+
+
+class DecodePace:
+    """What is known of the rows of some books."""
+
+    def __init__(self, books: Queues, speeds: Speeds) -> None:
+        self._books = books
+        self._speeds = speeds
+        self._lines: dict[int, StepLine] = {}
+        self._slowness: dict[int, float] = {}
+
+    def reset(self, row: int) -> None:
+        """Gives the row to a new pod."""
+        self._slowness.pop(row, None)
+
+    def step_seconds(self, row: int, sequences: float) -> float:
+        """Of a step that decodes so many, on this pod as it was learned."""
+        base, slope = self._line(row).fit()
+        return (base + slope * sequences) * self._slowness.get(row, 1.0)
+
+    def lesson(self, row: int, tokens: float, sequences: float, step_seconds: float) -> None:
+        """The pod took so long for a step of so many, in the mean of so many tokens."""
+        line = self._line(row)
+        base, slope = line.fit()
+        seen = min(max(step_seconds / (base + slope * sequences), _LEAST_SLOWNESS), _MOST_SLOWNESS)
+        known = self._slowness.get(row, 1.0)
+        self._slowness[row] = known = known + _WEIGHT * (seen - known)
+        line.add(tokens, sequences, step_seconds / known)
+
+    def logged(self, row: int, tpot_seconds: float) -> None:
+        """Envoy saw a stream of a pod whose page does not tell times between tokens."""
+        cells = self._books.cells
+        if tpot_seconds > 0.0 and cells.decoded_tokens[row] != cells.decoded_tokens[row]:
+            sequences = max(1.0, self._books.requests_of(row))
+            self.lesson(row, _LOGGED_TOKENS, sequences, tpot_seconds * self._speeds.of(row))
+            self.show(row)
+
+    def changed(self, row: int, stays: float) -> None:
+        """The row's speed has changed, and so much of it is not to pass."""
+        if stays != 1.0:
+            known = self._slowness.get(row, 1.0) / stays
+            self._slowness[row] = min(max(known, _LEAST_SLOWNESS), _MOST_SLOWNESS)
+        self.show(row)
+
+    def show(self, row: int) -> None:
+        """Writes the row's columns."""
+        cells, times = self._books.cells, self._slowness.get(row, 1.0) / self._speeds.of(row)
+        base, slope = self._line(row).fit()
+        cells.decode_base_seconds[row], cells.decode_request_seconds[row] = base * times, slope * times
+
+    def _line(self, row: int) -> StepLine:
+        model = self._books.cells.model_hash[row]
+        line = self._lines.get(model)
+        if line is None:
+            if len(self._lines) >= _MAX_MODELS:
+                self._lines.clear()
+            line = self._lines[model] = StepLine()
+        return line

@@ -1,0 +1,62 @@
+"""Steps of decoding, learned from lessons whose truth is known."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.pods.decode_pace import StepLine
+from routing.pods.pod_table import PodTable
+from routing.spec import ClusterState, PodSpec
+
+
+def table_of(count: int) -> PodTable:
+    table = PodTable(lambda: 0.0)
+    specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
+    table.apply(ClusterState(specs, frozenset()))
+    return table
+
+
+def test_base_and_slope_are_found():
+    table = table_of(2)
+    decode = table.books.decode
+    for number in range(400):
+        sequences = 1.0 + number % 40
+        decode.lesson(0, 100.0, sequences, 0.006 + 0.0001 * sequences)
+        decode.lesson(1, 100.0, sequences, 2 * (0.006 + 0.0001 * sequences))
+    for row in (0, 1):
+        decode.show(row)
+    each = [table.books.cells.decode_request_seconds[row] for row in (0, 1)]
+    base = [table.books.cells.decode_base_seconds[row] for row in (0, 1)]
+    assert base[0] + 20 * each[0] == pytest.approx(0.008, rel=0.05)
+    assert each[0] == pytest.approx(0.0001, rel=0.2)
+    assert each[1] / each[0] == pytest.approx(2.0, rel=0.05), "a pod that takes twice as long for everything"
+
+
+def test_engines_that_do_not_tell_are_known_by_the_log():
+    table = table_of(2)
+    for _ in range(100):
+        table.observe("10.0.0.0:8000", ttft_seconds=None, tpot_seconds=0.01)
+        table.observe("10.0.0.1:8000", ttft_seconds=None, tpot_seconds=0.03)
+    each = [table.books.cells.decode_request_seconds[row] for row in (0, 1)]
+    assert each[1] / each[0] == pytest.approx(3.0, rel=0.1)
+
+
+def test_the_log_is_not_heard_where_pages_tell():
+    table = table_of(1)
+    table.columns.decoded_tokens[0] = 100.0
+    before = table.books.decode.step_seconds(0, 8.0)
+    table.observe("10.0.0.0:8000", ttft_seconds=None, tpot_seconds=5.0)
+    assert table.books.decode.step_seconds(0, 8.0) == before
+
+
+@given(st.lists(st.tuples(st.floats(1, 1e5), st.floats(1, 2000), st.floats(1e-5, 100)), min_size=1, max_size=50))
+def test_neither_part_of_a_step_is_below_zero_or_above_what_was_seen(lessons: list[tuple[float, float, float]]):
+    line = StepLine()
+    for tokens, sequences, seconds in lessons:
+        line.add(tokens, sequences, seconds)
+    base, slope = line.fit()
+    assert base >= -1e-9
+    assert slope >= 0.0
+    assert base <= max(0.02, *(seconds for _, _, seconds in lessons))
