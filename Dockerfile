@@ -13,6 +13,7 @@ COPY ratelimit ratelimit
 COPY simulator simulator
 COPY kube kube
 COPY gateway_plugin gateway_plugin
+COPY pyproject.toml .
 RUN printf '#!/bin/sh\nexec python -m gateway_plugin "$@"\n' > /usr/local/bin/gateway-plugin \
     && chmod +x /usr/local/bin/gateway-plugin \
     && /opt/venv/bin/python -m compileall -q /app
@@ -21,5 +22,5 @@ USER 65532:65532
 EXPOSE 50052 8080 8090
 # Alive, not ready: a container without Redis is no reason to kill it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+    CMD ["gateway-plugin", "healthcheck"]
 CMD ["gateway-plugin", "serve"]

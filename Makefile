@@ -60,6 +60,7 @@ docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
 	@$(BIN)/python -m gateway_plugin.cli.endpoints_page > docs/endpoints.md
 	@$(BIN)/python -m gateway_plugin.openai.errors_page > docs/errors.md
+	@$(BIN)/python -m tests.house.bounds > docs/bounds.md
 	@$(BIN)/python -m benchmarks.routing.choosing
 
 wheel: $(READY)  ## build dist/*.whl
@@ -98,7 +99,7 @@ $(H2SPEC):
 	@GOBIN=$(CURDIR)/build $(GO) install github.com/summerwind/h2spec/cmd/h2spec@latest
 
 clean:
-	@rm -rf $(VENV) .envoys .clients .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .envoys .clients .demo* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'

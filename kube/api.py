@@ -70,6 +70,7 @@ class Api:
         self._context = context
         self._agent = f"{_USER_AGENT}-{agent}" if agent else _USER_AGENT
         self._opened: ApiClient | None = None
+        self._namespace = ""
         self.calls: Counter[str] = Counter()
         """Calls that were begun, by verb."""
 
@@ -87,6 +88,7 @@ class Api:
                 await config.load_kube_config(  # type: ignore[no-untyped-call]
                     self._kubeconfig or None, self._context or None, client_configuration=configuration
                 )
+                self._namespace = _namespace_of(self._kubeconfig, self._context)
             # The caller knows better what to do again.
             configuration.retries = None
             opened = ApiClient(configuration)
@@ -100,6 +102,11 @@ class Api:
     def host(self) -> str:
         """Where the server is."""
         return str(self._client.configuration.host)
+
+    @property
+    def namespace(self) -> str:
+        """Of the kubeconfig's context; empty when it names none, or there is no kubeconfig."""
+        return self._namespace
 
     @property
     def _client(self) -> ApiClient:
@@ -196,6 +203,12 @@ class Api:
         except CredentialsError as error:
             raise ApiUnreachableError(str(error)) from error
         await old.close()  # type: ignore[no-untyped-call]
+
+
+def _namespace_of(kubeconfig: str, context: str) -> str:
+    contexts, active = config.list_kube_config_contexts(kubeconfig or None)  # type: ignore[no-untyped-call]
+    named = next((item for item in contexts if item["name"] == context), active)
+    return str((named.get("context") or {}).get("namespace") or "")
 
 
 def collection_path(group_version: str, plural: str, namespace: str = "") -> str:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SECONDS = 60.0
+"""Between two lines about one kind."""
 _MAX_KINDS = 100
+"""Whose last line is remembered."""
 
 
 class RareLog:

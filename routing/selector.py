@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from routing.spec import PodSpec
 
 MAX_CHARACTERS = 1024
+"""Of a selector in a header."""
 # Each is evaluated for each candidate; nobody writes that many by hand.
 MAX_REQUIREMENTS = 32
 MAX_NAME_CHARACTERS = 63
+"""Of a label's key, as Kubernetes."""
 MAX_PREFIX_CHARACTERS = 253
+"""Of a key's prefix, as Kubernetes."""
 _MAX_INT64 = 2**63 - 1
+"""What `Gt` and `Lt` compare, as Kubernetes."""
 
 _TOKEN = re.compile(r"==|!=|[=!(),<>]|[^ \t\r\n=!(),<>]+")
 _SYMBOLS = frozenset({"", "==", "!=", "=", "!", "(", ")", ",", "<", ">"})

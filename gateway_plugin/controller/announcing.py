@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 3600.0
+"""The same event again only after an hour, as long as Kubernetes keeps events."""
 _MAX_EVENTS_A_ROUND = 50
+"""More would be a flood; the metrics count all."""
 _MAX_NAME = 200
+"""An event's name is the object's and a suffix, 253 in all."""
 _MAX_MESSAGE = 1000
+"""The API server takes 1,024 characters."""
 
 
 class RouteAnnouncer:

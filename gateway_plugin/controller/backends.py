@@ -1,7 +1,8 @@
 """Which Service stands in front of a workload's pods, and through which of its ports.
 
-In this order: the Service that the workload's annotation names; a Service with the model's own name; one that is made
-here, whose selector is the model label, so that every pod that the plugin may choose is an endpoint of the route.
+In this order: the Service that the workload's annotation names; a Service with the model's own name that is labelled
+for the model, or selects by that label; one that is made here, whose selector is the model label, so that every pod
+that the plugin may choose is an endpoint of the route. What else has the model's name (`kubernetes`) is left alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.controller.findings import Finding
-from gateway_plugin.controller.kinds import BY_NAME
+from gateway_plugin.controller.kinds import BY_NAME, MODEL_ADAPTER
 from gateway_plugin.controller.object_names import service_name, workload_service_name
 from gateway_plugin.controller.ownership import is_ours
 from gateway_plugin.controller.workloads import Raw, Ref, texts
@@ -61,17 +62,30 @@ def services_of(
     for (namespace, named), members in sorted(groups.items()):
         ref = Ref("Service", namespace, named or service_name(model))
         existing = services.get(ref)
-        if named or not may_make or (existing is not None and not is_ours(existing)):
+        is_free = existing is None or is_ours(existing)
+        if named or not may_make or (not is_free and existing is not None and is_service_of(model, existing, keys)):
             yield ServicePlan(ref, model, tuple(members))
         else:
-            yield from _made(model, namespace, members, keys)
+            yield from _made(model, ref if is_free else _beside(ref, model), members, keys)
 
 
-def _made(model: str, namespace: str, members: Sequence[Served], keys: RouteKeys) -> Iterator[ServicePlan]:
+def is_service_of(model: str, service: Raw, keys: RouteKeys) -> bool:
+    """Whether a Service says that it is a model's: by label, annotation or selector, or as an adapter's own."""
+    places = (("metadata", "labels"), ("metadata", "annotations"), ("spec", "selector"))
+    owners = (service.get("metadata") or {}).get("ownerReferences") or []
+    is_adapters = any(owner.get("kind") == MODEL_ADAPTER.name and owner.get("name") == model for owner in owners)
+    return is_adapters or any(texts(service, *place).get(keys.name, "").strip() == model for place in places)
+
+
+def _beside(taken: Ref, model: str) -> Ref:
+    return Ref(taken.kind, taken.namespace, workload_service_name(model, str(taken)))
+
+
+def _made(model: str, ref: Ref, members: Sequence[Served], keys: RouteKeys) -> Iterator[ServicePlan]:
     labelled = [served for served in members if served.is_labelled(keys) or not served.workload.templates]
     if labelled:
         selector = {keys.name: model, **_leaders(labelled)}
-        yield ServicePlan(Ref("Service", namespace, service_name(model)), model, tuple(labelled), selector)
+        yield ServicePlan(ref, model, tuple(labelled), selector)
     for served in members:
         if served in labelled:
             continue
@@ -79,7 +93,7 @@ def _made(model: str, namespace: str, members: Sequence[Served], keys: RouteKeys
         template = served.workload.templates[0].labels
         selector = {**(served.workload.match_labels or template), **_leaders([served])}
         name = workload_service_name(model, str(served.ref))
-        yield ServicePlan(Ref("Service", namespace, name), model, (served,), selector)
+        yield ServicePlan(Ref("Service", ref.namespace, name), model, (served,), selector)
 
 
 def _leaders(members: Iterable[Served]) -> dict[str, str]:
@@ -129,6 +143,16 @@ def _no_port(plan: ServicePlan, served: Served) -> Finding:
     message = f"{plan.ref} has no port that leads to {wanted}, where the gateway expects the engine"
     fix = f"add a port with targetPort {wanted} to the Service, or correct the port label"
     return Finding(served.ref, "ServicePortMissing", message, fix)
+
+
+def name_is_taken(plan: ServicePlan, services: Mapping[Ref, Raw]) -> Iterator[Finding]:
+    """A Service of the model's name that does not say that it is the model's."""
+    taken = Ref(plan.ref.kind, plan.ref.namespace, service_name(plan.model))
+    if plan.selector is None or plan.ref != _beside(taken, plan.model) or taken not in services:
+        return
+    message = f"{taken} is not labelled for model {plan.model!r}, so {plan.ref.name} is made and used instead"
+    fix = "label it with the model's name if it is meant, or give the model another name"
+    yield Finding(plan.workloads[0].ref, "ServiceNameTaken", message, fix)
 
 
 def misses_pods(plan: ServicePlan, existing: Raw) -> Iterator[Finding]:

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gateway_plugin.controller.conditions import PATIENCE_SECONDS, age_seconds, is_pending, words_of
 from gateway_plugin.controller.desired import Desired, RouteRules, desired
 from gateway_plugin.controller.findings import Finding, in_order
-from gateway_plugin.controller.kinds import BY_NAME, GATEWAY, HTTP_ROUTE, REQUIRED
+from gateway_plugin.controller.kinds import BY_NAME, GATEWAY, HTTP_ROUTE, REQUIRED, SERVICE
 from gateway_plugin.controller.object_names import route_name
 from gateway_plugin.controller.policies import about_policies
-from gateway_plugin.controller.routes import Parent, is_parent, models_of
+from gateway_plugin.controller.routes import is_parent, models_of
 from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, Ref, ref_of, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
-# Gateways answer within a second; a route that waits longer is looked at by nobody.
-ROUTE_PATIENCE_SECONDS = 60.0
 _CONDITIONS = ("Accepted", "ResolvedRefs")
+_ENDED = ("Succeeded", "Failed")
 
 
 def check(snapshot: ClusterSnapshot, rules: RouteRules, now: datetime) -> tuple[Finding, ...]:
-    """Everything that a person should know."""
+    """Everything that a person should know. What could not be read is not spoken of, except that it could not."""
     wanted = desired(snapshot, rules)
-    found = [*wanted.findings, *_similar_models(wanted), *_gateway(snapshot, wanted, rules.parent)]
-    for ref, wish in wanted.routes.items() if not snapshot.missing & {HTTP_ROUTE.name} else ():
+    found = [*_about_workloads(wanted, snapshot), *_similar_models(wanted), *_gateway(snapshot, wanted, rules, now)]
+    unknown = snapshot.missing | snapshot.unreadable
+    for ref, wish in wanted.routes.items() if HTTP_ROUTE.name not in unknown else ():
         existing = snapshot.routes.get(ref)
         found += _route_state(ref, existing, rules, now) if existing is not None else [_no_route(ref, wish.model)]
-    found += about_policies(snapshot, rules.parent)
+    found += about_policies(snapshot, rules.parent, now)
     found += _rival_routes(snapshot, wanted, rules)
     found += _pods(snapshot, wanted, rules)
     found += [_unreadable(kind, rules) for kind in sorted(snapshot.unreadable)]
     found += [_missing(kind.name, rules) for kind in REQUIRED if kind.name in snapshot.missing]
     return in_order(found)
+
+
+def _about_workloads(wanted: Desired, snapshot: ClusterSnapshot) -> Iterator[Finding]:
+    hidden = {"ServiceMissing"} if SERVICE.name in snapshot.unreadable else set()
+    return (finding for finding in wanted.findings if finding.code not in hidden)
 
 
 def _similar_models(wanted: Desired) -> Iterator[Finding]:
@@ -48,29 +54,40 @@ def _similar_models(wanted: Desired) -> Iterator[Finding]:
             yield Finding(wanted.models[model].workloads[0].ref, "SimilarModelNames", message, fix)
 
 
-def _gateway(snapshot: ClusterSnapshot, wanted: Desired, parent: Parent) -> Iterator[Finding]:
-    if not wanted.routes or GATEWAY.name in snapshot.missing:
+def _gateway(snapshot: ClusterSnapshot, wanted: Desired, rules: RouteRules, now: datetime) -> Iterator[Finding]:
+    if not wanted.routes or GATEWAY.name in snapshot.missing | snapshot.unreadable:
         return
+    parent = rules.parent
     gateway = snapshot.gateways.get(parent.ref)
     if gateway is None:
         message = "it does not exist, so no route is served"
         yield Finding(parent.ref, "GatewayMissing", message, "create it, or correct gateway_name and gateway_namespace")
         return
     for condition in (gateway.get("status") or {}).get("conditions") or []:
-        if condition.get("type") in {"Accepted", "Programmed"} and condition.get("status") == "False":
-            yield Finding(parent.ref, "GatewayNotReady", _words(condition), "see the Gateway's status")
+        if condition.get("type") not in {"Accepted", "Programmed"}:
+            continue
+        if condition.get("status") == "False":
+            fix = "correct what the message names; `kubectl describe gateway` has more"
+            yield Finding(parent.ref, "GatewayNotReady", words_of(condition), fix)
+        elif is_pending(condition, gateway, now):
+            yield Finding(parent.ref, "GatewayNotReady", words_of(condition), _NOBODY_LOOKS)
 
 
 def _route_state(ref: Ref, route: Raw, rules: RouteRules, now: datetime) -> Iterator[Finding]:
     parents = (route.get("status") or {}).get("parents") or []
     states = [state for state in parents if is_parent(state.get("parentRef") or {}, rules.parent, ref.namespace)]
-    if not states and _age_seconds(route, now) > ROUTE_PATIENCE_SECONDS:
+    if not states and age_seconds(route, now) > PATIENCE_SECONDS:
         message = f"no controller has looked at it for {rules.parent.ref}"
         yield Finding(ref, "RouteIgnored", message, "check the Gateway, its class, and that Envoy Gateway runs")
     for condition in (condition for state in states for condition in state.get("conditions") or []):
         if condition.get("type") in _CONDITIONS and condition.get("status") == "False":
             fix = "correct what the message names; requests for the model fail until then"
-            yield Finding(ref, "RouteNotAccepted", _words(condition), fix)
+            yield Finding(ref, "RouteNotAccepted", words_of(condition), fix)
+        elif condition.get("type") in _CONDITIONS and is_pending(condition, route, now):
+            yield Finding(ref, "RouteNotAccepted", words_of(condition), _NOBODY_LOOKS)
+        elif condition.get("type") == "BackendsAvailable" and condition.get("status") == "False":
+            fix = "see why the model's pods are not ready; nothing, if it is scaled to zero on purpose"
+            yield Finding(ref, "NoReadyPods", words_of(condition), fix)
 
 
 def _no_route(ref: Ref, model: str) -> Finding:
@@ -93,6 +110,9 @@ def _rival_routes(snapshot: ClusterSnapshot, wanted: Desired, rules: RouteRules)
 def _pods(snapshot: ClusterSnapshot, wanted: Desired, rules: RouteRules) -> Iterator[Finding]:
     strangers: dict[tuple[str, str], list[Raw]] = {}
     for pod in snapshot.pods or ():
+        # One that ends outlives the workload that made it.
+        if (pod.get("metadata") or {}).get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in _ENDED:
+            continue
         model = texts(pod, "metadata", "labels").get(rules.keys.name, "").strip()
         if model and model not in wanted.models:
             strangers.setdefault((str((pod.get("metadata") or {}).get("namespace", "")), model), []).append(pod)
@@ -118,17 +138,7 @@ def _missing(kind: str, rules: RouteRules) -> Finding:
     return Finding(rules.parent.ref, "KindMissing", message, "install the CRDs of Envoy Gateway and the Gateway API")
 
 
-def _words(condition: Mapping[str, Any]) -> str:
-    reason, message = condition.get("reason", "no reason"), condition.get("message", "")
-    return f"{condition.get('type')} is False ({reason}): {str(message)[:300]}"
-
-
-def _age_seconds(raw: Raw, now: datetime) -> float:
-    try:
-        created = datetime.fromisoformat(str((raw.get("metadata") or {}).get("creationTimestamp")))
-    except ValueError:
-        return 0.0
-    return (now - created).total_seconds() if created.tzinfo else 0.0
+_NOBODY_LOOKS = "check that Envoy Gateway runs, reads this namespace, and is the controller of the GatewayClass"
 
 
 def by_object(findings: Iterable[Finding]) -> dict[Ref, list[Finding]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 60.0
 """Gateways answer within a second; what waits longer is looked at by nobody."""
 _MAX_MESSAGE = 300
+"""What people read in a table."""
 
 
 def words_of(condition: Mapping[str, Any]) -> str:

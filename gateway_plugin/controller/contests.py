@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.workloads import Ref
 
 MAX_CHANGES = 10
+"""Of one object by others in the window, before we give way."""
 WINDOW_SECONDS = 60.0
+"""In which changes are counted."""
 
 
 class Contests:

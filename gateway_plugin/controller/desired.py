@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway_plugin.controller.backends import Backend, ServicePlan, backends_of, misses_pods, services_of
+from gateway_plugin.controller.backends import (
+    Backend,
+    ServicePlan,
+    backends_of,
+    is_service_of,
+    misses_pods,
+    name_is_taken,
+    services_of,
+)
 from gateway_plugin.controller.findings import Finding, in_order
 from gateway_plugin.controller.model_services import new_grant, new_service
 from gateway_plugin.controller.object_names import route_name
@@ -63,7 +71,7 @@ def desired(snapshot: ClusterSnapshot, rules: RouteRules) -> Desired:
         wanted.models[model] = _model_state(model, workloads, snapshot, rules, findings)
     for model, workloads in sorted(adapters.items()):
         if model not in wanted.models:
-            wanted.models[model] = _adapter_state(model, workloads, wanted.models, snapshot, findings)
+            wanted.models[model] = _adapter_state(model, workloads, wanted.models, snapshot, rules.keys, findings)
     for state in wanted.models.values():
         _add_objects(wanted, state, snapshot, rules, findings)
     wanted.findings = in_order(findings)
@@ -93,6 +101,7 @@ def _model_state(
         found, wrong = backends_of(plan, existing)
         findings += wrong
         findings += _mixed_ports(plan)
+        findings += name_is_taken(plan, snapshot.services)
         if existing is not None and plan.selector is None:
             findings += misses_pods(plan, existing)
         backends.update(dict.fromkeys(found))
@@ -112,6 +121,7 @@ def _adapter_state(
     adapters: Sequence[Served],
     models: Mapping[str, ModelState],
     snapshot: ClusterSnapshot,
+    keys: RouteKeys,
     findings: list[Finding],
 ) -> ModelState:
     """An adapter is served by the pods of its base; AIBrix's own Service of the adapter is the second choice."""
@@ -121,7 +131,7 @@ def _adapter_state(
         own = Ref("Service", served.ref.namespace, served.service or served.ref.name)
         if base is not None and base.backends:
             backends.update(dict.fromkeys(base.backends))
-        elif own in snapshot.services:
+        elif own in snapshot.services and (served.service or is_service_of(model, snapshot.services[own], keys)):
             backends[Backend(own.namespace, own.name, served.ports[0])] = None
         else:
             message = f"no workload serves its base model {served.workload.base_model!r}"

@@ -13,13 +13,17 @@ from rich.text import Text
 
 from gateway_plugin.controller.checks import by_object, check
 from gateway_plugin.controller.desired import Desired, desired
+from gateway_plugin.controller.findings import by_gravity
 from gateway_plugin.controller.object_store import Store
 from gateway_plugin.controller.route_client import connected
 from gateway_plugin.controller.survey import survey, survey_policies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway_plugin.controller.controller_settings import ControllerSettings
     from gateway_plugin.controller.findings import Finding
+    from gateway_plugin.controller.route_client import KubeClient
 
 
 # No object of the cluster tells it: the plugin's own settings do, and its log at the start.
@@ -35,6 +39,10 @@ class Diagnosis:
 
     wanted: Desired
     findings: tuple[Finding, ...]
+    namespaces: tuple[str, ...] = ()
+    """All that could be read, when that is not the whole cluster."""
+    hidden: tuple[str, ...] = ()
+    """Kinds that may not be read there."""
 
 
 def diagnose(settings: ControllerSettings, context: str = "") -> Diagnosis:
@@ -43,18 +51,42 @@ def diagnose(settings: ControllerSettings, context: str = "") -> Diagnosis:
 
 
 async def _diagnose(settings: ControllerSettings, context: str) -> Diagnosis:
-    rules = settings.rules
-    store = Store(rules.keys.prefix)
+    rules, namespaces = settings.rules, settings.namespaces
     async with connected(settings.kubeconfig, context, "doctor") as client:
-        await survey(client, store, settings.namespaces, rules.keys.name)
-        await survey_policies(client, store, rules.parent.namespace)
+        store = await _read(client, settings, namespaces)
+        if store.unreadable and not namespaces:
+            namespaces = _near(client.api.namespace, settings)
+            store = await _read(client, settings, namespaces)
     snapshot = store.snapshot()
-    return Diagnosis(desired(snapshot, rules), check(snapshot, rules, datetime.now(UTC)))
+    found = check(snapshot, rules, datetime.now(UTC))
+    if not namespaces:
+        return Diagnosis(desired(snapshot, rules), found)
+    # Whoever may read little is no mistake of the cluster.
+    said = tuple(finding for finding in found if finding.code != "KindUnreadable")
+    return Diagnosis(desired(snapshot, rules), said, namespaces, tuple(sorted(snapshot.unreadable)))
+
+
+async def _read(client: KubeClient, settings: ControllerSettings, namespaces: Sequence[str]) -> Store:
+    store = Store(settings.rules.keys.prefix)
+    await survey(client, store, namespaces, settings.rules.keys.name)
+    await survey_policies(client, store, settings.rules.parent.namespace)
+    return store
+
+
+def _near(own: str, settings: ControllerSettings) -> tuple[str, ...]:
+    """Where somebody who may not read the whole cluster is likely to be let in."""
+    return tuple(sorted({own or "default", settings.route_namespace, settings.rules.parent.namespace}))
 
 
 def report(diagnosis: Diagnosis) -> RenderableType:
-    """What to read in a terminal."""
-    return Group(_models(diagnosis.wanted), Text(), *_verdict(diagnosis.findings), Text(_TRUST, "dim"))
+    """What to read in a terminal: the gravest mistake and its mend in the first line."""
+    notes = [_reach(diagnosis), Text(_TRUST, "dim")] if diagnosis.namespaces else [Text(_TRUST, "dim")]
+    return Group(*_verdict(diagnosis), Text(), _models(diagnosis.wanted), Text(), *notes)
+
+
+def _reach(diagnosis: Diagnosis) -> Text:
+    hidden = f" Not readable there: {', '.join(diagnosis.hidden)}." if diagnosis.hidden else ""
+    return Text(f"Looked at in {', '.join(diagnosis.namespaces)} only.{hidden}", "dim")
 
 
 def _models(wanted: Desired) -> RenderableType:
@@ -68,14 +100,18 @@ def _models(wanted: Desired) -> RenderableType:
     return table
 
 
-def _verdict(findings: tuple[Finding, ...]) -> list[RenderableType]:
+def _verdict(diagnosis: Diagnosis) -> list[RenderableType]:
+    findings = by_gravity(diagnosis.findings)
     if not findings:
         return [Text("Nothing is wrong.", "green")]
-    lines: list[RenderableType] = []
-    for about, group in by_object(findings).items():
+    first, *others = findings
+    lines: list[RenderableType] = [Text(f"{first.code}: {first.about}: {first.message}; fix: {first.fix}", "red")]
+    if not others:
+        return lines
+    lines += [Text(), Text(f"And {len(others)} more, some of which may follow from it:")]
+    for about, group in by_object(others).items():
         lines.append(Text(str(about), "bold"))
         for finding in group:
             lines.append(Text(f"  {finding.code}: {finding.message}", "red"))
             lines.append(Text(f"  fix: {finding.fix}"))
-    count = len(findings)
-    return [*lines, Text(), Text(f"{count} thing{'s' if count > 1 else ''} to fix.", "red")]
+    return lines

@@ -24,6 +24,34 @@ class Finding:
         return f"{self.about}: {self.message}; {self.fix}"
 
 
+_CAUSES = (
+    "KindMissing",
+    "GatewayMissing",
+    "PolicyNotAccepted",
+    "GatewayNotReady",
+    "EnvoyExtensionPolicyMissing",
+    "BackendTrafficPolicyMissing",
+    "PolicyIgnored",
+    "KindUnreadable",
+    "WriteFailed",
+    "RouteMissing",
+    "RouteIgnored",
+)
+"""What other findings follow from, the gravest first; mistakes in single workloads come after these."""
+
+
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
+    """What to mend first comes first."""
+    return sorted(findings, key=lambda finding: (_rank(finding.code), finding))
+
+
+def _rank(code: str) -> int:
+    if code in _CAUSES:
+        return _CAUSES.index(code)
+    # A route without pods says the least: what keeps pods away is said of the workloads.
+    return len(_CAUSES) + (code == "NoReadyPods")
+
+
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Each once, sorted."""
     return tuple(sorted(set(findings)))

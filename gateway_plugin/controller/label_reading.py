@@ -10,6 +10,7 @@ from gateway_plugin.controller.workloads import Raw, Template, Workload, ref_of,
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _RANKS_VARIABLE = "data-parallel-size"
 _MAX_RANKS = 64
+"""Of data parallelism in one pod: as discovery reads them."""
 
 
 def read(kind: ObjectKind, raw: Raw, label_prefix: str) -> Workload | Raw | None:

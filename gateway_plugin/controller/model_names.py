@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.workloads import Workload
 
 _SHOWN_CHARACTERS = 100
+"""Of a bad name, in messages."""
 
 
 def models_of_workload(workload: Workload, keys: RouteKeys) -> tuple[list[str], list[Finding]]:

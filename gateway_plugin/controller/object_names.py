@@ -13,8 +13,11 @@ import re
 
 _SUFFIX = "-router"
 _HASH_CHARACTERS = 12
+"""48 bits: two of 10,000 names meet once in five million clusters."""
 _MAX_SUBDOMAIN = 253
+"""RFC 1123, as Kubernetes holds names of objects to it."""
 _MAX_LABEL = 63
+"""RFC 1123, as Kubernetes holds names of Services to it."""
 
 _SUBDOMAIN = re.compile(r"(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _SERVICE = re.compile(r"(?!.{64})[a-z]([a-z0-9-]*[a-z0-9])?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway_plugin.controller.conditions import PATIENCE_SECONDS, age_seconds, is_pending, words_of
 from gateway_plugin.controller.findings import Finding
 from gateway_plugin.controller.kinds import (
     BACKEND_TRAFFIC_POLICY,
@@ -14,6 +15,7 @@ from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, ref_of, te
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from gateway_plugin.controller.kinds import ObjectKind
     from gateway_plugin.controller.routes import Parent
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _TARGET_HEADER = "target-pod"
 
 
-def about_policies(snapshot: ClusterSnapshot, parent: Parent) -> Iterator[Finding]:
+def about_policies(snapshot: ClusterSnapshot, parent: Parent, now: datetime) -> Iterator[Finding]:
     """Nothing where nobody looked, or where the Gateway itself is missing."""
     gateway = snapshot.gateways.get(parent.ref)
     if snapshot.policies is None or gateway is None:
@@ -32,7 +34,7 @@ def about_policies(snapshot: ClusterSnapshot, parent: Parent) -> Iterator[Findin
             code = f"{kind.name}Missing"
             yield Finding(parent.ref, code, message, "apply deploy/envoy/gateway, or install the chart")
         for policy in effective:
-            yield from _not_accepted(kind, policy)
+            yield from _not_accepted(kind, policy, now)
 
 
 def _targeting(policies: tuple[Raw, ...], kind: ObjectKind, parent: Parent, gateway: Raw) -> Iterator[Raw]:
@@ -61,12 +63,25 @@ def _heeds_the_choice(policy: Raw) -> bool:
     return any(str(source.get("header", "")).lower() == _TARGET_HEADER for source in sources)
 
 
-def _not_accepted(kind: ObjectKind, policy: Raw) -> Iterator[Finding]:
+def _not_accepted(kind: ObjectKind, policy: Raw, now: datetime) -> Iterator[Finding]:
+    ref = ref_of(kind, policy)
     ancestors = (policy.get("status") or {}).get("ancestors") or []
     for condition in (condition for state in ancestors for condition in state.get("conditions") or []):
-        if condition.get("type") == "Accepted" and condition.get("status") == "False":
-            message = f"it is not accepted ({condition.get('reason')}): {str(condition.get('message', ''))[:300]}"
-            yield Finding(ref_of(kind, policy), "PolicyNotAccepted", message, "correct what the message names")
+        is_refused = condition.get("status") == "False" or is_pending(condition, policy, now)
+        if condition.get("type") == "Accepted" and is_refused:
+            yield Finding(ref, "PolicyNotAccepted", words_of(condition), _fix(condition))
+    if not ancestors and age_seconds(policy, now) > PATIENCE_SECONDS:
+        message = "no controller has looked at it, so it does nothing"
+        yield Finding(ref, "PolicyIgnored", message, "check that Envoy Gateway runs, and its log")
+
+
+def _fix(condition: Mapping[str, Any]) -> str:
+    message = str(condition.get("message", "")).lower()
+    if "lua" in message and ("disabled" in message or "not enabled" in message):
+        return "allow Lua in Envoy Gateway's configuration (extensionApis.enableLua: true), or set accounting=ext_proc"
+    if "endpoint" in message:
+        return "see why no plugin pod is ready: `kubectl get pods`; until one is, Envoy answers 500 or 503"
+    return "correct what the message names"
 
 
 _NEEDED = (

@@ -34,8 +34,11 @@ logger = logging.getLogger(__name__)
 # A rollout touches several objects within a moment.
 _COALESCE_SECONDS = 0.1
 _FIRST_RETRY_SECONDS = 1.0
+"""Doubles with each failure."""
 _LAST_RETRY_SECONDS = 60.0
+"""A cluster that comes back waits no longer for us."""
 _MAX_TURNS = 5
+"""Of reading and writing in one go; what is not at rest then comes with the next change."""
 # A loop that has not come around for this long after its time is stuck.
 _STUCK_SECONDS = 120.0
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway_plugin.controller.workloads import Raw, Ref
 
 _PAGE_OBJECTS = 500
+"""Per list call: a page is read at once."""
 _CONFLICT = 409
 _NOT_FOUND = 404
 _GONE = 410

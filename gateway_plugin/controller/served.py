@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8000
 _MAX_PORT = 65535
+"""TCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,13 @@ def _about_paths(workload: Workload, keys: RouteKeys, endpoints: EndpointTable) 
 
 
 def _about_ports(workload: Workload, keys: RouteKeys) -> Iterator[Finding]:
-    places = [workload.labels, *(template.labels for template in workload.templates)]
-    for text in sorted({place[keys.port] for place in places if keys.port in place}):
+    of_pods = {template.labels[keys.port] for template in workload.templates if keys.port in template.labels}
+    own_text = workload.labels.get(keys.port)
+    for text in sorted(of_pods | ({own_text} if own_text is not None else set())):
         if _port(text) is None:
-            message = f"label {keys.port} is {text!r}, so {DEFAULT_PORT} is used"
-            yield Finding(workload.ref, "BadPort", message, f"write a port from 1 to {_MAX_PORT}")
+            where, then = ("of its pods", "which get no requests") if text in of_pods else ("", "which no port can be")
+            message = f"label {keys.port} {where} is {text!r}, {then}".replace("  ", " ")
+            yield Finding(workload.ref, "BadPort", message, f'write a port from 1 to {_MAX_PORT}, as "8000"')
     own = _port(workload.labels.get(keys.port))
     if own is None or not workload.templates:
         return

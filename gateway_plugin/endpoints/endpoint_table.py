@@ -163,6 +163,7 @@ ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]*"
 """What engines make, and nothing that a path could be bent with; Python and RE2 read it alike."""
 _ANTHROPIC_PATHS = "/v1/messages/"
 _MAX_CHARACTERS = 1024
+"""Of a path that is looked at: no endpoint's is near it."""
 _MODELS = "/v1/models/"
 """Names of models have slashes in them; whatever follows is one."""
 

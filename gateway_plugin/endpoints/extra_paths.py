@@ -7,7 +7,9 @@ import re
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 
 MAX_PATHS = 32
+"""Each becomes a part of every route's expression."""
 _MAX_CHARACTERS = 128
+"""Of one path, for the same reason."""
 # No dotted or empty parts, no escapes, no parameters: nothing that two readers could read as two paths.
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 MANAGEMENT = frozenset(

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from gateway_plugin.exchange.steps import Ending
 
 MAX_PARKED = 100_000
+"""Exchanges that wait for their log entry."""
 MAX_PARKED_SECONDS = 3600.0
+"""Envoy ends a stream that says nothing for an hour."""
 
 
 class Parking:

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 _EXPIRY_SECONDS = 1.0
+"""Between two looks for uploads and waits that are too long."""
 _COMPLAINT_SECONDS = 60.0
+"""Between two warnings that bounds are reached."""
 
 _UNBOUNDED = ProcessorBounds()
 _QUESTIONS = (Admit, Identify, FindUser, Unpack, WaitForRoom)

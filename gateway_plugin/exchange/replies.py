@@ -31,7 +31,9 @@ CONTROL_HEADERS = (_TARGET, "target-pod-ip")
 # Usage is read from the response's text as it passes through Envoy, so it must not be compressed.
 REMOVED_HEADERS = (*CONTROL_HEADERS, "accept-encoding")
 _MAX_SHARED = 4096
+"""Parts of replies that are kept, by model, strategy and pods."""
 _MAX_DURATIONS = 256
+"""Texts of waiting times that are kept."""
 _WENT_THROUGH = {"x-went-into-req-headers": "true"}
 
 ASK_FOR_BODY = Reply(ext_proc.headers_reply(_WENT_THROUGH, REMOVED_HEADERS, mode=Mode.BUFFERED_BODY))

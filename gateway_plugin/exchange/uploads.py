@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 
 _MAX_DIGITS = 18
+"""Of a content-length; 2^63 has 19."""
 _FULL_SECONDS = 2.0
+"""Of its rate that a source may be ahead."""
 _MAX_ACCOUNTS = 10_000
+"""Sources whose rate is kept; the one used longest ago goes."""
 
 
 class Uploading(Protocol):
@@ -45,6 +48,7 @@ class UploadBounds(msgspec.Struct, frozen=True):
 
 
 SMALL_BYTES = 1024 * 1024
+"""Bodies up to it are not counted by bytes."""
 UNKNOWN_LENGTH_BYTES = 8 * SMALL_BYTES
 """What a body counts for that does not say how long it is. Few clients send such, and short ones wait a moment."""
 

@@ -90,6 +90,7 @@ class GrpcioListener:
 
 
 _DATE_SECONDS = 1.0
+"""The Date header has whole seconds."""
 
 
 class PunctualHttp(HttpToolsProtocol):

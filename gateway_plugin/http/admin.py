@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PUBLIC = frozenset({"/v1/models", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
+_PUBLIC = frozenset({"/v1/models", "/docs", "/openapi.json"})
 _PROBED = frozenset({"/metrics", "/healthz", "/readyz"})
 _bearer = HTTPBearer(auto_error=False, scheme_name="admin_token", description="the setting `admin_token`")
 

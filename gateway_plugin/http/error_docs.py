@@ -16,7 +16,7 @@ _MEANINGS = {
     409: "The user exists, has as many keys as one may have, or is not the one that the body names.",
     422: "A value cannot be used; `param` names it.",
     500: "What is stored for this user is not a user record. PUT, UpdateUser or a deletion repairs it.",
-    503: "The store of users cannot be reached; try again after `Retry-After` seconds.",
+    503: "The store cannot be reached; try again after `Retry-After` seconds.",
 }
 
 

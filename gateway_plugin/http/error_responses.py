@@ -8,8 +8,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from gateway_plugin import plugin_version
 from gateway_plugin.http.admin import admin_check
 from gateway_plugin.http.admin import is_public as is_public_by_default
+from gateway_plugin.http.docs_page import add_docs_page
 from gateway_plugin.http.gate import MAX_BODY_BYTES, Gate
 from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError, error_body
@@ -29,7 +31,8 @@ def new_app(
 ) -> FastAPI:
     """A FastAPI application whose every error has the OpenAI shape, behind a gate. With an admin token, only what is
     public can be called without it."""
-    app = FastAPI(title=title, description=description, version="1")
+    app = FastAPI(title=title, description=description, version=plugin_version(), docs_url=None, redoc_url=None)
+    add_docs_page(app)
     check = admin_check(admin_token) if admin_token else None
     app.add_middleware(Gate, check=check, is_public=is_public, max_body_bytes=max_body_bytes)
     app.add_exception_handler(ApiError, _on_api_error)

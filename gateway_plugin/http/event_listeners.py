@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_LISTENERS = 500
+"""Open streams of one process: a task and a queue each."""
 MAX_OF_A_USER = 20
+"""Tabs and scripts of one user."""
 MAX_OF_A_SOURCE = 50
 """An address may be that of a proxy with several users behind it."""
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from gateway_plugin.metrics.stories import Stories
 
 WINDOW_SECONDS = 10.0
+"""Over which rates are averaged: shorter ones jump, longer ones lag."""
 _KEPT = 12
+"""Moments, one a second: the window and a little more."""
 
 
 class _Counts(NamedTuple):

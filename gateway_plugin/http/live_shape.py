@@ -12,13 +12,19 @@ from __future__ import annotations
 from msgspec import Struct
 
 PERIOD_SECONDS = 1.0
+"""Between two snapshots."""
 POINT_SECONDS = 10.0
+"""Between two points of the history."""
 MAX_POINTS = 360
+"""An hour of them."""
 MAX_PODS = 300
 """Of all models; the busiest are told."""
 MAX_DECISIONS = 30
+"""Of a snapshot, the newest."""
 MAX_REFUSALS = 30
+"""Of a snapshot, the newest."""
 MAX_USERS = 50
+"""Of a snapshot, those that spend most."""
 
 
 class PodTile(Struct, frozen=True):

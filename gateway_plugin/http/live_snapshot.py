@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from gateway_plugin import plugin_version
 from gateway_plugin.http import live_shape as shape
 from gateway_plugin.http.live_rates import RateBook
 from gateway_plugin.models.catalogue.usage_windows import OUTPUT, PROMPT, TPOT, TTFT
@@ -41,7 +41,7 @@ class LiveSources:
     troubles: Callable[[], Iterable[shape.Trouble]]
     is_ready: Callable[[], bool]
     replica: str
-    version: str = field(default_factory=lambda: version("gateway-plugin"))
+    version: str = field(default_factory=plugin_version)
     clock: Callable[[], float] = time.time
     """Wall clock."""
     began_seconds: float = field(default_factory=time.time)

@@ -37,7 +37,9 @@ PATH = "/v1/models/events"
 LONGEST_SECONDS = 3600.0
 """Then a stream ends; its client comes back with `Last-Event-ID` and misses nothing."""
 _CUT_OFF_SECONDS = 30.0
+"""After a stream's longest time, for what it still sends; then its connection goes."""
 _SILENCE_SECONDS = 15.0
+"""Between two signs of life; proxies end what is silent for 30 or 60 s."""
 _RESET = b'event: reset\ndata: {"type":"reset","message":"events were missed; list the models again"}\n\n'
 
 

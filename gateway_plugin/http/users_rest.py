@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 # Of how many users a list can tell.
 _MAX_USERS = 100_000
 _MAX_PAGE_USERS = 1000
+"""Users of one page."""
 _SAME_LIST_SECONDS = 10.0
+"""In which pages are cut from one walk over the store."""
 # Reads at the same time: a list must not take every connection to the store from the requests that wait for it.
 _READS = 8
 

@@ -16,6 +16,7 @@ from ratelimit.users.users import MAX_NAME_CHARACTERS, UserRecord
 # JSON numbers are exact in every client up to here.
 MAX_LIMIT = 2**53 - 1
 _MAX_MODELS = 1000
+"""That one user may be limited by or held to."""
 
 # Control characters are refused by the store; this tells the readers of the document.
 NAME_RULE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}

@@ -14,6 +14,7 @@ EventType = Literal[
     "model.added", "model.removed", "model.status_changed", "model.pods_changed", "model.changed", "adapter.loaded"
 ]
 _MAX_MODELS = 1000
+"""Whose events one webhook asks for."""
 _PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 # A name or an IPv4 address; no user, no fragment.

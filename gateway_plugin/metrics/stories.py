@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = 1000
 """Of each ring: about half a MB in all."""
 MAX_CHARACTERS = 256
+"""Of a text that a client chose, kept in a story."""
 
 
 class Routed(msgspec.Struct, frozen=True, gc=False):

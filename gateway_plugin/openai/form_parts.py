@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 MAX_PARTS = 1000
 """As Starlette has it, under most engines."""
 _MAX_HEADER_BYTES = 4096
+"""Of one part's headers, all lines."""
 _MAX_HEADER_LINES = 16
+"""Of one part; clients send two or three."""
 _LINE = b"\r\n"
 _TOKEN = rb"[!#-'*+.0-9A-Z^-z|~-]++"
 _PARAMETER = rb'[ \t]*+;[ \t]*+(%b)=("(?:[^"\\]|\\.)*+"|[^ \t";\\]++)' % _TOKEN

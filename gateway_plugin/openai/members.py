@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_MEMBERS = 1024
 """Of one object. Requests have a dozen; a body of millions would take a step for each."""
 _MAX_KEY_BYTES = 256
+"""Of a member's name with escapes; longer ones are none of ours."""
 _SPACE = rb"[ \t\r\n]*+"
 _SHORT_STRING = rb'"[^"\\\x00-\x1f]{0,64}+"'
 _SCALAR = rb"-?(?:0|[1-9][0-9]{0,18}+)(?:\.[0-9]{1,20}+)?|true|false|null"

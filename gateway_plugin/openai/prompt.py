@@ -36,6 +36,7 @@ _MAX_COPIED_BYTES = 256 * 1024
 # As much may stand beside the prompt; looking through more takes longer than the walk.
 _MAX_REST_BYTES = 4096
 _MAX_OPTIONS_BYTES = 4096
+"""Of `stream_options`, which is rewritten."""
 _FIRST_ITEM = re.compile(rb"\[[ \t\r\n]*(.)", re.DOTALL)
 
 

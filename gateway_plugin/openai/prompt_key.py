@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 Span: TypeAlias = tuple[bytes, int, int]
 """A part of a text: from where to where."""
 _MEDIA_BYTES = 4096
+"""Longer strings may be images: a name of theirs is made of probes."""
 # Any string longer than _MEDIA_BYTES covers at least one whole probe.
 _STRIDE_BYTES = 2048
 _PROBE_BYTES = 32
+"""Of such a string, at regular places."""
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
 WHITE_SPACE = b" \t\r\n"
 CLOSING_MARKS = b'"]}'
 _TAIL_BYTES = 64
+"""Of its end."""
 MAX_SHORT_BYTES = _MEDIA_BYTES
 """Parts that are together no longer hold no media that would be replaced."""
 

@@ -15,7 +15,9 @@ from msgspec import Raw, Struct
 # reserved when they are longer than this.
 MAX_JSON_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 1024 * 1024
+"""Of one event in a stream; usage stands in small ones."""
 _MAX_COUNT = 2**53
+"""What JSON carries exactly."""
 
 Tokens = dict[str, int]
 _COUNTS = (

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 MAX_HELD_BYTES = 8192
+"""Of an event that may be usage; longer ones pass."""
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _NO_OBJECT = re.compile(rb"data: ?[^ {\r\n]")
 _LINE_END = re.compile(rb"\r\n?|\n")

@@ -16,9 +16,13 @@ from gateway_plugin.openai.error_table import NO_MODEL
 from gateway_plugin.openai.errors import ApiError, bad_body
 
 MAX_MODEL_BYTES = 1024
+"""Of a model's name; it is a key of maps and a header."""
 MAX_COUNT = 10**9
+"""Of tokens or answers that a client may name."""
 MAX_SALT_BYTES = 1024
+"""Of `cache_salt`."""
 _MAX_NUMBER_BYTES = 64
+"""Of a number's text; its value needs 20."""
 _NUMBER_BEGINS = re.compile(rb'"?[ \t]*\+?[0-9]')
 _WORDS = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True) | dict.fromkeys(
     ("false", "f", "no", "n", "off", "0"), False

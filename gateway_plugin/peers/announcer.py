@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     Work = Mapping[str, tuple[PodWork, ...]]
 
 INTERVAL_SECONDS = 0.2
+"""Between two words of what is in flight."""
 REPEAT_SECONDS = 0.4
+"""The same again, so that who came later knows."""
 
 
 @dataclass(frozen=True, slots=True)

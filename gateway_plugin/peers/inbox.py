@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from routing.pods.elsewhere import Elsewhere
 
 ABANDONED_SECONDS = 10.0
+"""A replica that says nothing for so long is gone."""
 MAX_REPLICAS = 64
 """Per model. Each of them reads what all others write."""
 

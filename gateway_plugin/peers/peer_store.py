@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from gateway_plugin.peers.inbox import Abandoned
 
 INFLIGHT_KEY_MS = 3000
+"""Seven times the repetition."""
 OUTCOMES_KEY_MS = 15_000
+"""Log entries arrive within seconds, or their exchange has ended otherwise."""
 MAX_FETCHED = 500
 """Outcomes per turn; ten turns a second are 5,000."""
 NEWS_KEPT = 128
+"""Entries of the stream; replicas read it ten times a second."""
 NEWS_KEY_MS = 60_000
+"""Prompts that nobody read for a minute are old."""
 MAX_NEWS = 32
 """Entries per turn; each replica writes one."""
 OLDEST_NEWS = "0-0"

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from routing.router import Router, Settled
 
 MAX_QUEUED = 10_000
+"""Outcomes for other replicas; more are dropped and counted."""
 _ID_BYTES = 8
+"""64 bits of chance for each replica."""
 _IDS_AT_ONCE = 256
+"""One call to the system for so many."""
 _ID_CHARACTERS = 2 * _ID_BYTES
+"""In hexadecimal."""
 
 
 def new_replica_id() -> str:

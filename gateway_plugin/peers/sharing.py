@@ -47,9 +47,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.1
+"""Between two looks at what others say."""
 ALONE_TURN_SECONDS = 1.0
+"""While there are no others."""
 LONGEST_DELAY_SECONDS = 2.0
+"""Between two tries while Redis is away."""
 _MAX_DOUBLINGS = 10
+"""So that the exponent stays small."""
 MAX_READS = 256
 """Models per turn; with more, each is read in every second turn, or third: up to 3,000 are before they age."""
 

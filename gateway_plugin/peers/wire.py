@@ -14,7 +14,9 @@ from routing.router import Settled
 MAX_VALUE_BYTES = 512 * 1024
 """A pod takes some 70 bytes; nobody has thousands for one model."""
 _MAX_COUNT = 2**53
+"""What JSON carries exactly."""
 _MAX_SECONDS = 86_400.0
+"""An age of more is no age."""
 
 
 class MalformedNewsError(ValueError):

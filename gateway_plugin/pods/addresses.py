@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 DEFAULT_PORT = 8000
 MAX_PORT = 65535
+"""TCP."""
 
 _WRITTEN = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(

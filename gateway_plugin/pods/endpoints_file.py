@@ -49,6 +49,7 @@ _ADDRESS = 'a mapping with an address, or "host[:port]": IPv4, [v6]:port, bare v
 _LABELS = "a mapping of text to text"
 _CONFIG = "a mapping (or its JSON text) as in AIBrix's annotation model.aibrix.ai/config"
 _MODEL_NAME_CHARACTERS = 50
+"""Of the model, in a name that is made for a pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESOLVE_INTERVAL_SECONDS = 30.0
+"""Between two look-ups of host names."""
 
 _Version = tuple[int, int, int]
 _NEVER_READ: _Version = (-1, -1, -1)

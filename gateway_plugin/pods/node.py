@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHOWN_CHARACTERS = 80
+"""Of a bad value, in messages."""
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = _SHOWN_CHARACTERS
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # What a header may hold.
 _KEY = re.compile(r"[!-~]{1,4096}")
 _LOOK_SECONDS = 1.0
+"""Between two looks at the file's date."""
 _NEVER_SEEN = (-1, -1, -1)
 
 logger = logging.getLogger(__name__)

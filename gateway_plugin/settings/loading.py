@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from gateway_plugin.settings import plain_yaml
+from gateway_plugin.settings.nearest import did_you_mean
 from gateway_plugin.settings.settings import Settings
 from gateway_plugin.settings.topic import Topic
 
@@ -139,19 +140,20 @@ def _explain(
     if setting is None and item["type"] == "value_error":  # settings that do not fit together name themselves
         return str(item["ctx"]["error"])
     if setting is None:
-        return f"{'.'.join(path)}: no such setting (file {config_file}){_where(path[-1], known)}"
+        return f"{'.'.join(path)}: no such setting (file {config_file}){_where(path, known)}"
     value = "<secret>" if setting.field.annotation is SecretStr else repr(item["input"])
     allowed = _allowed(setting.field.annotation, setting.field.metadata)
     return f"{setting.name} = {value} ({origins[setting.name]}): {item['msg']}{allowed}"
 
 
-def _where(name: str, known: tuple[Setting, ...]) -> str:
-    """For a key in the wrong place, or under the name that its variable has."""
-    variable = PREFIX + name.upper()
+def _where(path: tuple[str, ...], known: tuple[Setting, ...]) -> str:
+    """For a key in the wrong place, under the name that its variable has, or misspelt."""
+    name, variable = path[-1], PREFIX + path[-1].upper()
     for setting in known:
         if setting.path[-1] == name or variable in setting.variables:
             return f"; did you mean {setting.name}?"
-    return "; `gateway-plugin config` lists them all"
+    names = {setting.name for setting in known} if len(path) > 1 else {setting.path[0] for setting in known}
+    return did_you_mean(".".join(path), names) or "; `gateway-plugin config` lists them all"
 
 
 def _allowed(annotation: object, metadata: list[Any]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ratelimit.windows.limits import Limits
 
 _MAX_SCOPES = 8
+"""Of one subject: all, and the models with limits of their own."""
 _OVERTAKEN_US = 5_000_000
 """An answer that is older by less was overtaken on its way; by more, the server's clock was set back."""
 _MAX_LAG_SECONDS, _MAX_LEAD_SECONDS = 70.0, 1.0

@@ -14,7 +14,9 @@ from ratelimit.store.limit_store import StoreUnavailable
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
+"""Between two signs of life."""
 GONE_SECONDS = 15
+"""Three beats that did not come."""
 
 
 class ReplicaStore(Protocol):

@@ -30,16 +30,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.2
+"""Between two words of what was spent."""
 ALONE_TURN_SECONDS = 1.0
+"""While there are no others."""
 MAX_SUBJECTS = 2000
+"""In one message."""
 MAX_BYTES = 1024 * 1024
 """Of one entry."""
 ENTRIES_PER_READ = 16
+"""Messages of one read."""
 MAX_READS = 8
 """As many hold all that the stream keeps."""
 MAX_TURN_BYTES = 4 * MAX_BYTES
+"""Of all messages of one turn."""
 OLDEST = "0-0"
 _MAX_SCOPES = 8
+"""Of one subject."""
 
 
 class SpentReport(msgspec.Struct, frozen=True, array_like=True):

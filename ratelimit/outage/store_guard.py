@@ -35,6 +35,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _SHORTEST_SLEEP_SECONDS = 0.001
+"""So that no clock makes it spin."""
 
 
 class StoreGuard:

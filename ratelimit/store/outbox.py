@@ -42,12 +42,17 @@ logger = logging.getLogger(__name__)
 # Small enough to be answered well within one deadline.
 SETTLEMENTS_PER_CALL = 100
 _REPLAYS_PER_CALL = 20
+"""Admissions that are told after an outage, so that no script holds Redis up."""
 _BREATH_SECONDS = 0.005
+"""Between two such calls, and twice as long as one took."""
 _RELEASES_PER_CALL = 16
+"""Slots given back with one script."""
 MAX_ADMISSIONS = 50_000
 """Some 15 MB. A replica that decides more of them in a minute without the store tells it of the last."""
 _RETRY_SECONDS = 0.1
+"""Until a store that failed is asked again."""
 _LAST_WORDS_SECONDS = 0.5
+"""For what is left to tell when the process ends."""
 
 
 class Admitted(NamedTuple):

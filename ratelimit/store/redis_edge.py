@@ -36,6 +36,7 @@ _CHANGES_CHANNEL = "gateway:user-changes"
 _GONE = "\n"
 """Before the name of a deleted user; no name has one."""
 _SILENCE_SECONDS = 10.0
+"""Without a message, before the connection is tried."""
 
 
 class RedisEdge:

@@ -31,6 +31,7 @@ RECORD_PREFIX = "aibrix-users/"
 _SOURCE_PREFIX = "gateway-sources/"
 SLOTS = 16384
 _MAX_REMEMBERED = 10_000
+"""Keys of subjects, those used last."""
 
 
 class SubjectKeys(NamedTuple):

@@ -57,6 +57,7 @@ _REPLICAS_KEY = "gateway:replicas"
 _SPENT_KEY = "gateway:spent"
 _SPENT_ENTRIES = ENTRIES_PER_READ * MAX_READS
 _SPENT_MS = 10_000
+"""Of the stream of what was spent: 50 turns."""
 
 
 class RedisStore(RedisUsers, RedisKeys):

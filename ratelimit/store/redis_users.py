@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 _DELETE, _ADD_KEY, _REPLACE = Script("delete.lua"), Script("add_key.lua"), Script("replace.lua")
 _UNCONFIRMED_SECONDS = 30
+"""Until a new key is confirmed; one that never is, is gone."""
 _MAX_TRIES = 20
+"""At a user that others change at the same moment."""
 _SCAN_COUNT = 1000
 
 

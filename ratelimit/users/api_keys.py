@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_KEYS_PER_USER = 100
+"""All are read when a user is shown."""
 MAX_LABEL_CHARACTERS = 256
+"""What people write beside a key."""
 
 _SECRET_PREFIX = "gw-"  # noqa: S105 - what every secret begins with
 _SHOWN_CHARACTERS = 7

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 FRESH_SECONDS = 5.0
+"""A revoked key works no longer than this, if the news of it is lost."""
 _KNOWN_SECONDS = 3600.0
+"""The last owner, for outages."""
 _MAX_KEYS = 10_000
+"""Owners that are kept, those used last."""
 _MAX_SOURCES = 10_000
+"""Addresses whose unknown keys are counted."""
 
 
 class TooManyUnknownKeys(Exception):  # noqa: N818 - it says what is wrong, like the other errors of this package
@@ -42,6 +46,7 @@ class LookUpBounds(msgspec.Struct, frozen=True):
 
 _BOUNDS = LookUpBounds()
 _BURST_SECONDS = 10.0
+"""Of its rate that a source may ask at once."""
 
 
 class _Bucket:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ratelimit.users.users import UserRecord
 
 FRESH_SECONDS = 5.0
+"""A changed user is read again after this, if the news of it is lost."""
 FRESH_ABSENT_SECONDS = 1.0
+"""A user that is made works after this."""
 
 
 class UserCache:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FIRST_DELAY_SECONDS = 0.1
+"""Until the subscription is made again; doubles."""
 _LONGEST_DELAY_SECONDS = 5.0
+"""Between two tries."""
 _CALM_SECONDS = 10.0
+"""A subscription that held so long starts with the first delay again."""
 
 
 class UserChanges:

@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 MAX_NAME_CHARACTERS = 256
+"""Of a user: a key of maps and of Redis."""
 _MAX_NAMES = 10_000
 """Names that are known to be good: every request has one."""
 

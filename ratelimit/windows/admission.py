@@ -57,15 +57,18 @@ if TYPE_CHECKING:
 
 
 PARALLEL_RETRY_SECONDS = 1.0
+"""Nobody knows when a request ends; as often as clients should ask."""
 # For requests that name no ceiling: engines go on to the end of their context, and answers end long before.
 UNKNOWN_CEILING = 8192
 SHARE_OF_CEILING = 4
 SHARE_OF_UNSEEN = 8
 UNSEEN_OUTPUT = 256
 KEPT_LENGTHS = 8
+"""Last answers of a user by model, of which what is likely is made."""
 LENGTHS_SECONDS = 3600
 """How long after the last answer its length is remembered."""
 MODELS_PER_SUBJECT = 64
+"""Whose lengths are kept, those used last."""
 
 ChargeKey: TypeAlias = "tuple[Subject, str]"
 T = TypeVar("T")

@@ -29,7 +29,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MAX_TOKEN_REFUSAL_SECONDS = 1.0
+"""A refusal for tokens is remembered no longer: settlements give back at any time."""
 _MAX_SCOPES_PER_USER = 8
+"""All, and the models with limits of their own."""
 
 
 class _Refusal(msgspec.Struct, frozen=True):

@@ -43,12 +43,16 @@ if TYPE_CHECKING:
 
 
 WINDOW_SECONDS = 60
+"""Limits are per minute."""
 BUCKET_SECONDS = 1
+"""Of which the window is made, each counted whole while any of it is inside."""
 BUCKETS = WINDOW_SECONDS // BUCKET_SECONDS + 1
 EARLY_BUCKETS = BUCKETS - 2
 """Those that count for a cost which is let in early."""
 LONGEST_WAIT_SECONDS = 59.0
+"""Clients pass over a minute or more, and retry at once."""
 NO_LIMIT = 2**63 - 1
+"""No sum reaches it."""
 LONGEST_DEBT_WINDOWS = 24 * 60
 """As many windows pay for what was spent too much, and no more: nobody pays for ever, and nothing is kept for ever."""
 

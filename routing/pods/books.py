@@ -152,6 +152,7 @@ def booked(books: Books, row: int, work: Work, now: float) -> Lease:
 
 
 WINDOW_SECONDS = 60.0
+"""Over which a pod's requests and tokens are summed."""
 _BUCKETS = 12
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from routing.pods.columns import Columns, FloatColumn, IntColumn
 
 WINDOW_SECONDS = 0.3
+"""As old as reports of other replicas may be."""
 
 
 class Mirror:

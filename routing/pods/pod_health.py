@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from routing.pods.columns import IntColumn
 
 MAX_SICK_SHARE = 0.5
+"""Default of the share of pods that may be left out."""
 _UNNAMED = "unnamed"
 
 

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 4
 """Of JSON text in the engines' usual vocabularies, roughly."""
 FIRST_BLOCK_BYTES = 256
+"""64 tokens: a few cache blocks of an engine."""
 BLOCKS_PER_SIZE = 64
+"""Then blocks are twice as long."""
 MAX_BLOCKS = 512
 """The first 4,080 KiB of a prompt, about a million tokens."""
 

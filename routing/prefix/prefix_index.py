@@ -39,7 +39,9 @@ DEFAULT_CAPACITY_TOKENS = 131_072.0
 SPECULATIVE_TTL_SECONDS = 600.0
 """Longer than almost any generation; a success that comes later still counts."""
 MAX_BLOCKS = 2_000_000
+"""Of all pods together; then those used longest ago go."""
 MAX_PENDING_BLOCKS = 500_000
+"""Of prompts that are on their way."""
 
 _FORGET_SHARE = 1 / 16
 # Twice a request: the backlog of bookings that expired in a quiet hour shrinks without one long pause.
@@ -47,6 +49,7 @@ _EXPIRIES_PER_CALL = 16
 _SPECULATIVE = 1 << 31
 _CLAIM = 1 << 32
 _TOKENS = _SPECULATIVE - 1
+"""The bits of a claim that count."""
 
 
 class PrefixBooking(msgspec.Struct, eq=False, gc=False):

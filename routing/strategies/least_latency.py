@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from routing.strategies.policy import RoutingRequest
 
 DEFAULT_TPOT_SECONDS = 0.01
+"""While nothing was measured."""
 
 
 class LeastLatency(Policy):

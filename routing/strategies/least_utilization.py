@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from routing.strategies.policy import RoutingRequest
 
 MAX_RUNNING_REQUESTS = 256.0
+"""VLLM's default of `max_num_seqs`."""
 SATURATED_WAITING_REQUESTS = 16.0
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from routing.strategies.policy import RoutingRequest
 
 _MAX_KV_RATIO = 0.99
+"""At a full cache the price would be infinite."""
 _PREFERENCE_SHARE = 0.02
 # What a prompt holds up others' answers, beside what holding up their first tokens counts as: with all of it, requests
 # leave caches for pods that decode less, and wait longer for their own first token; with none, agents that share a long

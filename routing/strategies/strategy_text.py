@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from routing.strategies.policy import Policy
 
 MAX_WEIGHT = 1_000_000
+"""Of a strategy in a combination."""
 MAX_CHARACTERS = 1024
+"""Of a strategy in a header."""
 _ENTRY = re.compile(r"\s*([^\s:,]+)\s*(?::\s*([0-9]+)\s*)?")
 _SERVING_MODES = frozenset({"pd", "slo", "slo-pack-load", "slo-least-load", "slo-least-load-pulling"})
 _DRAW_LOTS = frozenset({"random", "power-of-two"})

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HALF_LIFE_SECONDS = 60.0
+"""What a user was served a minute ago counts half."""
 ACTIVE_SECONDS = 120.0
+"""Users that were served lately are compared."""
 MAX_USERS = 10_000
+"""Those served last."""
 _MAX_HALVINGS = 64.0
+"""Then nothing is left."""
 # After a long silence all counters are nothing anyway; floats end at 2 ** 1023.
 _MAX_EXPONENT = 1000.0
 # The extremes of many users take long to find, and change little: they are looked for this often.
 _EXTREMES_SECONDS = 1.0
 _FEW_USERS = 64
+"""Are looked at each time; of more, the extremes are kept."""
 
 
 class _Counter(NamedTuple):

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 _MAX_SOURCES_KEPT = 10_000
+"""Addresses that were taken apart lately."""
 _MAX_SOURCE_CHARACTERS = 64
+"""Of an address, with room for a zone: the header may have 60 KiB."""
 _CLIENT_PREFIX_BITS = 64
 
 

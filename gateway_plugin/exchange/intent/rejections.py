@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ratelimit import Decision, Subject
 
 _MAX_ECHO_CHARACTERS = 200
+"""Of what a client sent, in a message to it."""
 _MAX_RETRY_AFTER_SECONDS = 59
+"""Clients pass over a minute or more, and retry at once."""
 
 
 def bad_credentials() -> ApiError:

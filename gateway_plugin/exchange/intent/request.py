@@ -48,6 +48,7 @@ _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _FORM = "multipart/form-data"
 _JSON_TYPES = ("application/json", "text/json")
 _MAX_SESSION_CHARACTERS = 256
+"""Of a session's id: it is a key of a hash, and ids are short."""
 _MULTIPART, _ANY, _NONE = BodyKind.MULTIPART, BodyKind.ANY, BodyKind.NONE
 _RESPONSES = BodyKind.RESPONSES
 _POD = Answerer.POD
@@ -58,6 +59,7 @@ _NO_KEYS = PrefixKeys((), ())
 # Clients choose the profile, and models before anybody knows whether there is such a one.
 _MAX_PLANS_KEPT = 1024
 _MAX_KEPT_CHARACTERS = 512
+"""Of headers whose plan is kept; longer ones are planned anew."""
 
 
 class Intent(msgspec.Struct, frozen=True, gc=False):

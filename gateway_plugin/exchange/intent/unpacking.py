@@ -13,7 +13,9 @@ from gateway_plugin.exchange.intent import rejections
 _FORMATS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """As zlib calls the containers; `deflate` is HTTP's word for zlib's."""
 _AT_ONCE_BYTES = 256 * 1024
+"""Of what is unpacked on the event loop; more is a thread's work."""
 _MAX_RATIO = 100
+"""Of unpacked to packed: text has 3 to 10, a bomb 1,000."""
 _FREE_BYTES = 1024 * 1024
 """Of which no ratio is asked: short texts that repeat themselves."""
 

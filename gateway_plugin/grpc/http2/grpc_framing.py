@@ -32,6 +32,7 @@ INDEXED_FIELDS: tuple[Field, ...] = (_CONTENT_TYPE, _ACCEPT_ENCODING, _STATUS_OK
 OK_TRAILERS: tuple[Field, ...] = (_STATUS_OK,)
 
 _MAX_TEXT_BYTES = 1024
+"""Of a status message: header lists of clients end at 8 KiB."""
 _UNESCAPED = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNIT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}

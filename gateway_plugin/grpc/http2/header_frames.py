@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway_plugin.grpc.http2.stream import Peer
 
 _PRIORITY_BYTES = 5
+"""RFC 9113, section 6.2."""
 _OPENED = TRANSITIONS[IDLE, RECEIVE_HEADERS]
 _OPENED_AND_ENDED = TRANSITIONS[_OPENED, RECEIVE_END]
 

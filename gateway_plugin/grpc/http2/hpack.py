@@ -15,13 +15,17 @@ from gateway_plugin.grpc.http2.http2_errors import COMPRESSION_ERROR, Connection
 FIELD_OVERHEAD = 32
 """What an entry costs beyond its bytes (4.1), and a field of a header list (RFC 9113, 6.5.2)."""
 DEFAULT_TABLE_BYTES = 4096
+"""RFC 7541, the size until settings say another."""
 
 _FIRST_DYNAMIC = len(STATIC_TABLE) + 1
 _NO_FIELD: Field = (b"", b"")
 _STATIC: list[Field] = [_NO_FIELD, *STATIC_TABLE]
 _MAX_INTEGER_BYTES = 4
+"""268 millions: no honest length is near it."""
 _REMEMBERED_BYTES = 512
+"""Of a block or a text whose meaning is kept; longer ones hardly repeat."""
 _REMEMBERED = 64
+"""Blocks of a connection: Envoy's have a few forms."""
 
 
 class HeaderListTooLargeError(Exception):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 4096
 """Envoy opens one per worker thread."""
 _TICK_SECONDS = 1.0
+"""Between two looks for what is over time."""
 
 
 class WireListener:

@@ -15,6 +15,7 @@ from typing import Protocol
 MIB = 1024 * 1024
 SMALL_BYTES = MIB
 _MAX_WAITING = 128
+"""Large messages that wait for memory; more are refused at once."""
 
 
 class Claimant(Protocol):

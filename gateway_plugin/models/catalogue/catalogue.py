@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from gateway_plugin.pods.engines.known_models import AdapterInfo
 
 KEEP_SECONDS = 3600.0
+"""Default of how long a model without pods stays listed."""
 MODELS_PER_STEP = 200
+"""Between two breaths of the event loop."""
 # More than any deployment serves; it bounds what engines and lost state can pile up.
 MAX_MODELS = 20_000
 

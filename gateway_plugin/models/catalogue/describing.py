@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # Bounds on what pods can make the list hold.
 MAX_LABELS = 64
 MAX_VALUES = 16
+"""Of one label, where pods differ."""
 _MAX_CHARACTERS = 256
+"""Of a label's value that is shown."""
 
 _KUBERNETES_OWN = re.compile(
     r"pod-template-hash|controller-revision-hash|pod-template-generation|statefulset\.kubernetes\.io/.*"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from routing.pods.pod_table import PodTable
 
 _MAX_AGE_SECONDS = 1.0
+"""Figures are made anew once a second, however many ask."""
 _DIGITS = 4
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from routing.spec import PodSpec
 
 PODS_PER_STEP = 500
+"""Between two breaths of the event loop."""
 
 
 class Condition(StrEnum):

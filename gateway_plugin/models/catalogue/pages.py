@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway_plugin.models.catalogue.snapshot import Entry, Snapshot
 
 _MAX_CACHED_BYTES = 32 * 1024 * 1024
+"""Of written pages, those used last."""
 
 
 class Page(NamedTuple):

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_LIMIT = 10_000
+"""Models of one page."""
 MAX_ID_CHARACTERS = 512
+"""Of a model's name in a path; engines' are shorter."""
 _MAX_CHARACTERS = 256
+"""Of a parameter."""
 _MAX_PARAMETERS = 64
+"""Of a query."""
 _ALL_FIELDS = frozenset(FACT_FIELDS + FIGURE_FIELDS)
 _BAD_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ONCE = frozenset({"q", "limit", "after", "detail"})

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SLICE_SECONDS = 60.0
+"""Five slices are the window."""
 SLICES = 5
 LEAST_SECONDS = 1e-4
+"""The first bucket; shorter times count as this."""
 RATIO = 1.15
 BUCKETS = 112  # up to ten minutes
 MAX_MODELS = 4096

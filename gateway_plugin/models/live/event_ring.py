@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from gateway_plugin.models.catalogue.changes import Change
 
 MAX_CHANGES = 2000
+"""Kept for those who come back with `Last-Event-ID`; who missed more starts anew."""
 _MAX_DIGITS = 18
+"""Of an event's id; 2^63 has 19."""
 
 
 class Numbered(NamedTuple):

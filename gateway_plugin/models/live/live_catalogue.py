@@ -40,12 +40,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
+"""Between two looks at pods and engines."""
 SYNC_SECONDS = 1.0
+"""Between two looks at what other replicas wrote."""
 LEAD_ASK_SECONDS = 2.0
+"""Twice and more within a lead, so that one failure loses none."""
 # In case a version was missed, and for entries of a writer that died before it could count.
 _READ_ALL_SECONDS = 30.0
 _SETTLE_SECONDS = 15.0
+"""After the start; an engine that has not told its models by then is waited for no longer."""
 _MAX_NAMED = 5
+"""In one warning."""
 _READ_PARTS: tuple[Part, ...] = ("registry", "webhooks", "models")
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 Part = Literal["models", "registry", "webhooks", "dead_letters"]
 PARTS: tuple[Part, ...] = ("models", "registry", "webhooks", "dead_letters")
 LEAD_SECONDS = 5
+"""A replica that died leads no longer than this."""
 
 
 class CatalogueStore(Protocol):

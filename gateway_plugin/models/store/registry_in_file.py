@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _Document = dict[str, dict[str, bytes]]
 _MAX_BYTES = 256 * 1024 * 1024
+"""Of the file, which is read at once; far beyond 20,000 models."""
 
 
 class MemoryCatalogueStore:

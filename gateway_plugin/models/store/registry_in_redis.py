@@ -26,7 +26,9 @@ _PREFIX = "gateway:{catalogue}:"
 _VERSIONS, _LEADER = f"{_PREFIX}versions", f"{_PREFIX}leader"
 _NUMBER = re.compile("[0-9]{1,19}", re.ASCII)
 _KEYS_PER_CALL = 500
+"""So that no call holds Redis up."""
 _MAX_CONNECTIONS = 4
+"""It asks once a second."""
 
 # Asking again prolongs the lead; whoever else holds it keeps it.
 _LEAD = """

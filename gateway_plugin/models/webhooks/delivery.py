@@ -25,7 +25,9 @@ Send = Callable[["Webhook", str, bytes], Awaitable[None]]
 """(webhook, event id, body); raises DeliveryError."""
 
 _CONNECTIONS = 32
+"""At once, to all targets together."""
 _MAX_RETRY_AFTER_SECONDS = 300.0
+"""A target may ask for so long a pause."""
 
 
 class DeliveryError(Exception):

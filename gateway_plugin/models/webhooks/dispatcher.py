@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_QUEUED = 1000
+"""Events that wait for one webhook; more become dead letters."""
 
 
 @dataclass(frozen=True, slots=True)

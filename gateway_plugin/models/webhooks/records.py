@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks base64
 MIN_SECRET_BYTES = 16
 _NEW_SECRET_BYTES = 32
+"""As many as the digest that is made with it."""
 MAX_WEBHOOKS = 50
+"""Each gets every event."""
 MAX_DEAD_LETTERS = 100
 """Of one webhook; the oldest makes room."""
 

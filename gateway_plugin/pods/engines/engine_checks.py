@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LENIENT_ENGINES = frozenset({"llamacpp", "llama.cpp", "llama-cpp", "tgi", "text-generation-inference"})
 """They serve their one model whatever a request calls it."""
 _MAX_NAMES = 5
+"""In one finding."""
 _MARKS = (
     (b"vllm:", "vllm"),
     (b"sglang:", "sglang"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from routing.spec import PodSpec
 
 TLS_SECONDS = 1.0
+"""For a handshake on a port that may not speak it."""
 
 
 async def ask_engine(pod: PodSpec, fetch: Fetch, key: str = "") -> list[EngineFinding]:

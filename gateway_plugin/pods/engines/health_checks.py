@@ -30,9 +30,11 @@ logger = logging.getLogger(__name__)
 # Delays begin at half a second; looking at a few circuits costs microseconds.
 LOOK_SECONDS = 0.25
 TIMEOUT_SECONDS = 1.0
+"""For /health, which engines answer from memory."""
 # Pods that hang hold the others up for a second per so many of them.
 AT_ONCE = 16
 _MAX_ANSWER_BYTES = 64 * 1024
+"""Of an answer of which only the status counts."""
 
 
 class HealthChecks:

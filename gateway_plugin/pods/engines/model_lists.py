@@ -15,8 +15,11 @@ from gateway_plugin.pods.engines.known_models import ModelCard
 # An engine with more adapters than this is misread; vLLM's own bound on loaded ones is far below.
 MAX_CARDS = 512
 MAX_ID_CHARACTERS = 512
+"""Of a model's name."""
 _MAX_TEXT_CHARACTERS = 1024
+"""Of another text."""
 _MAX_TOKENS = 2**53
+"""What JSON carries exactly."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

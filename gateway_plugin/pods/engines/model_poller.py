@@ -33,12 +33,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_DELAY_SECONDS = 60.0
+"""Between two tries at an engine that does not answer."""
 _LOOK_SECONDS = 0.25
+"""Between two looks for who is due."""
 _JITTER_RATIO = 0.1
 _MAX_DOUBLINGS = 10
+"""So that the exponent stays small."""
 _MAX_PAGE_BYTES = 1024 * 1024
+"""Of /v1/models: 512 cards with all their fields."""
 _CONNECTIONS = 16
+"""At once."""
 _FAILING_CONNECTIONS = 4
+"""Of them for engines that failed, so that dead ones hold up nobody."""
 _FAILURES_TO_TELL = 2
 """An engine that starts refuses its first visitor."""
 

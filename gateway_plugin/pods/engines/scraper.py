@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_DELAY_SECONDS = 15.0
+"""Between two tries at a page that does not come."""
 _JITTER_RATIO = 0.1
 _MAX_DOUBLINGS = 16
+"""So that the exponent stays small."""
 AT_A_MOMENT = 8
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 0.1
+"""Changes that come together make one new state."""
 _MOST_LOAD_RATIO = 0.05
 """Share of the process's time for telling states; with thousands of pods one takes 20 ms."""
 _EVERYWHERE = ("",)

@@ -27,10 +27,12 @@ logger = logging.getLogger(__name__)
 COMPONENT = "gateway-plugin"
 QUEUE_EVENTS = 200
 INTERVAL_SECONDS = 0.2
+"""Between two events: five a second at most."""
 
 # Kubernetes takes 253 and 1024.
 _NAME_CHARACTERS = 200
 _MESSAGE_CHARACTERS = 1000
+"""The API server takes 1,024."""
 
 
 def _now() -> datetime:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 IpFamily = Literal["primary", "ipv4", "ipv6"]
 
 MAX_RANKS = 64
+"""Of data parallelism in one pod."""
 
 _ENDED = ("Succeeded", "Failed")
 _NO_REQUESTS = "it gets no requests"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
+"""Complaints, so that each is made once an hour."""
 REPEAT_AFTER_SECONDS = 3600.0
 """As long as Kubernetes keeps Events: what still stands then is said again when anything changes."""
 

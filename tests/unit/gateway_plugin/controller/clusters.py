@@ -95,8 +95,9 @@ def adapter(name: str, base: str, *, namespace: str = "models", **labels: str) -
 
 
 def service(name: str, selector: Mapping[str, str], *, namespace: str = "models", **port: Any) -> dict[str, Any]:
-    """A person's own Service."""
+    """A person's own Service. `labels`: its own."""
+    labels = port.pop("labels", {})
     return {
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"selector": dict(selector), "ports": [{"port": 8000, **port}]},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gateway_plugin.controller.workloads import ClusterSnapshot, Ref
 
 _PARENT = Parent("gateways", "gateway")
 _BY_NAME = {"targetRefs": [{"kind": "Gateway", "name": "gateway"}]}
+_NOW = datetime(2026, 5, 1, tzinfo=UTC)
 _OVERRIDE = {"loadBalancer": {"endpointOverride": {"extractFrom": [{"header": "Target-Pod"}]}}}
 _EXT_PROC: dict[str, Any] = {"extProc": [{}]}
 
@@ -23,7 +25,7 @@ def policy(kind: str, spec: dict[str, Any], namespace: str = "gateways", **statu
 def codes(*policies: dict[str, Any]) -> list[str]:
     gateway = {"metadata": {"labels": {"team": "llm"}}}
     snapshot = ClusterSnapshot(gateways={Ref("Gateway", "gateways", "gateway"): gateway}, policies=policies)
-    return [finding.code for finding in about_policies(snapshot, _PARENT)]
+    return [finding.code for finding in about_policies(snapshot, _PARENT, _NOW)]
 
 
 def test_both_policies_are_needed():
@@ -60,5 +62,15 @@ def test_a_policy_that_is_not_accepted():
     assert codes(refused, policy("BackendTrafficPolicy", _BY_NAME | _OVERRIDE)) == ["PolicyNotAccepted"]
 
 
+@pytest.mark.parametrize(("minutes", "expected"), [(0, []), (2, ["PolicyIgnored", "PolicyNotAccepted"])])
+def test_a_policy_that_nobody_has_decided_about(minutes: int, expected: list[str]):
+    condition = {"type": "Accepted", "status": "Unknown", "reason": "Pending", "message": "waiting for a controller"}
+    pending = policy("EnvoyExtensionPolicy", _BY_NAME | _EXT_PROC, ancestors=[{"conditions": [condition]}])
+    ignored = policy("BackendTrafficPolicy", _BY_NAME | _OVERRIDE)
+    for item in (pending, ignored):
+        item["metadata"]["creationTimestamp"] = (_NOW - timedelta(minutes=minutes)).isoformat()
+    assert sorted(codes(pending, ignored)) == expected
+
+
 def test_nothing_is_said_where_nobody_looked():
-    assert list(about_policies(ClusterSnapshot(gateways={_PARENT.ref: {}}), _PARENT)) == []
+    assert list(about_policies(ClusterSnapshot(gateways={_PARENT.ref: {}}), _PARENT, _NOW)) == []

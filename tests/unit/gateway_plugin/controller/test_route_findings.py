@@ -101,7 +101,7 @@ def test_names_that_differ_in_case_or_blanks(cluster: Cluster):
 
 
 def test_a_service_that_misses_pods(cluster: Cluster):
-    cluster.create("services", service("llama", {"app": "a"}))
+    cluster.create("services", service("llama", {"app": "a"}, labels={NAME: "llama"}))
     cluster.create("deployments", workload("a", {NAME: "llama"}))
     cluster.create("deployments", workload("b", {NAME: "llama"}))
     assert found(cluster) == [("ServiceMissesPods", "Deployment b")]
@@ -157,6 +157,47 @@ def test_a_route_name_that_is_taken(cluster: Cluster):
     cluster.create("deployments", workload("a", {NAME: "llama"}))
     cluster.create("httproutes", {"metadata": {"name": "llama-router", "namespace": ROUTES}, "spec": {"rules": []}})
     assert found(cluster) == [("RouteNameTaken", "Deployment a")]
+
+
+def test_a_service_of_the_models_name_that_is_not_the_models(cluster: Cluster):
+    cluster.create("services", service("kubernetes", {}, namespace="default"))
+    cluster.create("deployments", workload("a", {NAME: "kubernetes"}, namespace="default"))
+    assert found(cluster) == [("ServiceNameTaken", "Deployment a")]
+    (ref,) = cluster.get("httproutes", "kubernetes-router", ROUTES)["spec"]["rules"][0]["backendRefs"]
+    assert ref["name"].startswith("kubernetes-")
+    assert ref["name"] in cluster.names("services", "default")
+
+
+@pytest.mark.parametrize("ending", [{"deletionTimestamp": "2026-01-01T00:00:00Z"}, {}])
+def test_pods_that_outlive_their_workload(cluster: Cluster, ending: dict[str, str]):
+    metadata = {"name": "p", "namespace": "models", "labels": {NAME: "llama"}}
+    cluster.create("pods", {"metadata": metadata, "status": {"phase": "Running" if ending else "Succeeded"}})
+    if ending:
+        cluster.start_deletion("pods", "p", "models")
+    assert found(cluster) == []
+
+
+def conditions(cluster: Cluster, *found: dict[str, str]) -> None:
+    parent = {"parentRef": {"name": "gateway", "namespace": ROUTES}, "conditions": list(found)}
+    cluster.patch("httproutes", "llama-router", {"status": {"parents": [parent]}}, ROUTES)
+
+
+def test_a_model_whose_pods_are_not_there(cluster: Cluster):
+    cluster.create("deployments", workload("a", {NAME: "llama"}))
+    reconcile(cluster)
+    conditions(cluster, {"type": "BackendsAvailable", "status": "False", "reason": "EndpointsNotFound"})
+    assert found(cluster) == [("NoReadyPods", "HTTPRoute llama-router")]
+
+
+def test_what_a_gateway_leaves_undecided(cluster: Cluster):
+    waiting = {"type": "Accepted", "status": "Unknown", "reason": "Pending", "message": "Waiting for controller"}
+    cluster.create("deployments", workload("a", {NAME: "llama"}))
+    reconcile(cluster)
+    conditions(cluster, waiting)
+    cluster.patch("gateways", "gateway", {"status": {"conditions": [waiting]}}, ROUTES)
+    assert found(cluster, after_seconds=30) == []
+    late = [("GatewayNotReady", "Gateway gateway"), ("RouteNotAccepted", "HTTPRoute llama-router")]
+    assert found(cluster, after_seconds=90) == late
 
 
 def test_pods_that_no_labelled_workload_makes(cluster: Cluster):

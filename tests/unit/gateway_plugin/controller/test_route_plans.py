@@ -88,7 +88,7 @@ def test_a_model_beside_the_routes_needs_no_grant(cluster: Cluster):
 
 
 def test_a_persons_service_is_used_and_never_touched(cluster: Cluster):
-    cluster.create("services", service("llama", {"app": "a"}, port=80, targetPort=8000))
+    cluster.create("services", service("llama", {"app": "a"}, labels={NAME: "llama"}, port=80, targetPort=8000))
     cluster.create("deployments", workload("a", {NAME: "llama"}))
     before = cluster.get("services", "llama", "models")
     reconcile(cluster)
@@ -169,6 +169,10 @@ def test_an_adapter_has_no_route_while_it_has_no_base(cluster: Cluster):
     reconcile(cluster)
     assert cluster.names("httproutes", ROUTES) == []
     cluster.create("services", service("sql-lora", {}))
+    reconcile(cluster)
+    assert cluster.names("httproutes", ROUTES) == [], "it does not say that it is the adapter's"
+    owner = {"kind": "ModelAdapter", "name": "sql-lora", "uid": "u", "apiVersion": "model.aibrix.ai/v1alpha1"}
+    cluster.patch("services", "sql-lora", {"metadata": {"ownerReferences": [owner]}}, "models")
     reconcile(cluster)
     assert backends(cluster, "sql-lora-router") == [("models", "sql-lora", 8000)]
 
