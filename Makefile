@@ -7,7 +7,7 @@ EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit protos simulator kube benchmarks deploy tests
 
 .PHONY: demo demo-check test attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
-	manifests-check h2spec test-clients
+	manifests-check h2spec test-clients mutate
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
 	@$(BIN)/gateway-plugin demo
@@ -20,6 +20,9 @@ test: lint  ## lint, types, layers, all tests
 
 test-envoy-matrix: $(READY)  ## the tests that run Envoy, with every release that is supported; some minutes
 	@$(BIN)/python -m tests.envoy_matrix
+
+mutate: $(READY)  ## what could be changed without any test to notice: make mutate PATHS=routing/pods/books.py
+	@$(BIN)/python -m tests.mutation $(PATHS)
 
 test-clients: $(READY)  ## other clients' SDKs through a real chain; NODE=--node for those of Node, which npm fetches
 	@$(BIN)/python -m tests.clients $(NODE)

@@ -296,3 +296,25 @@ class CircuitMachine(RuleBasedStateMachine):
 
 TestCircuitStates = CircuitMachine.TestCase
 TestCircuitStates.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_the_jitter_takes_up_to_half_of_the_delay():
+    delays = []
+    for seed in range(200):
+        world = World(seed)
+        delays.append(world.opened().retry_at_seconds - world.now)
+    assert 0.5 < min(delays) < 0.52
+    assert 0.98 < max(delays) <= DEFAULT_CIRCUIT.first_delay_seconds
+
+
+def test_of_two_probes_the_one_without_a_verdict_makes_no_room_for_a_third(world: World):
+    circuit = world.half_opened()
+    circuit.probe("first", lambda: False)
+    world.now += DEFAULT_CIRCUIT.probe_seconds
+    assert circuit.wants_probe
+    circuit.probe("second", lambda: False)
+    wants = []
+    for charge_id in ("first", "nobody", "second"):
+        circuit.unclear(charge_id)
+        wants.append(circuit.wants_probe)
+    assert wants == [False, False, True]

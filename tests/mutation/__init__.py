@@ -1,0 +1,1 @@
+"""Mutation testing: what could be changed without any test to notice?"""
