@@ -43,6 +43,7 @@ from ratelimit.users.user_cache import UserCache
 from ratelimit.users.user_changes import UserChanges
 from ratelimit.windows.decision import UNKNOWN_USER
 from ratelimit.windows.exhausted import ExhaustedUsers, scope_of
+from ratelimit.windows.leases import Leases
 from ratelimit.windows.limits import source_record
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Limiting:
         """Of a subject and a model, that still holds, without asking anybody: a user is gone, or has spent all."""
         self._known = KnownUsers(time.monotonic)
         self._users: UserCache | None = None
+        self.admit: Callable[[Admission], Decision | Awaitable[Decision]]
+        """As `LimitStore.admit`; a lasting refusal is remembered."""
         self._guard: StoreGuard | None = None
         self._changes: UserChanges | None = None
         self._replicas: Replicas | None = None
@@ -94,9 +97,8 @@ class Limiting:
             self._use_redis(settings)
         else:
             self.store = self.limits = MemoryStore(time.monotonic, self.defaults, wall_clock=time.time)
+            self.admit = self.limits.admit
             self.refusal = self.store.refusal
-        self.admit: Callable[[Admission], Decision | Awaitable[Decision]] = self.limits.admit
-        """As `LimitStore.admit`; a lasting refusal is remembered."""
 
     def _use_redis(self, settings: Settings) -> None:
         store = RedisStore.from_url(
@@ -111,11 +113,14 @@ class Limiting:
         local = LocalLimits(
             time.monotonic, known, lambda: Part(replicas.seen, replicas.rank), self.defaults, last_spent=last_spent
         )
+        leases = Leases(time.monotonic, replicas.name, lambda: replicas.seen)
         policy = StoreDown(settings.users.store_down)
         # No batch is asked for longer than any call may take, nor given up while somebody waits for it.
         timeout_seconds = min(settings.redis.timeout_seconds, 2 * settings.users.limiter_timeout_seconds)
         batching = BatchingLimits(store, timeout_seconds=timeout_seconds)
-        self.resilient = ResilientLimits(batching, guard, known, local, time.monotonic, policy, last_spent=last_spent)
+        resilient = self.resilient = ResilientLimits(
+            batching, guard, known, local, time.monotonic, policy, last_spent=last_spent, leases=leases
+        )
         self.exhausted = ExhaustedUsers(time.monotonic)
         self.resilient.refused.append(self._refused)
         # A refusal by a share of the limits says nothing once the store decides again.
@@ -128,12 +133,21 @@ class Limiting:
             store,
             time.monotonic,
             rng,
-            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget],
-            missed=[self.exhausted.clear, self._users.invalidate_all, self._owners.doubt_all],
+            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget, resilient.forget_leases],
+            missed=[
+                self.exhausted.clear,
+                self._users.invalidate_all,
+                self._owners.doubt_all,
+                resilient.forget_leases,
+            ],
             # Who is changed has spent what it has spent.
             gone=[last_spent.forget],
         )
-        self.store, self.limits = store, self.resilient
+        self.store, self.limits, self.admit = store, resilient, self._admit
+
+    def _admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
+        assert self.resilient is not None
+        return self.resilient.admit_at_once(admission) or self.resilient.admit(admission)
 
     async def run(self) -> None:
         """Follows users and replicas until cancelled; returns at once where there are no others."""
@@ -147,6 +161,11 @@ class Limiting:
     def refused_items(self) -> int:
         """What Redis refused of one user alone, or had forgotten."""
         return self.store.refused_items if isinstance(self.store, RedisStore) else 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether limits are kept in a store of several replicas."""
+        return self.resilient is not None
 
     @property
     def replicas(self) -> int:

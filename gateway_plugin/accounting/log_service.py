@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+MAX_BATCHES = 64
+"""Of some 16 KiB; their charges wait a moment for each other."""
+
+
 class AccessLogService:
     """`envoy.service.accesslog.v3.AccessLogService`: one endless call per Envoy worker."""
 
@@ -32,6 +36,11 @@ class AccessLogService:
     def methods(self) -> Methods:
         """What a transport serves."""
         return {f"/{access_log.METHOD_SERVICE}/{access_log.METHOD_NAME}": lambda call: AccessLogCall(call, self)}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether so many batches are being booked that no more should come."""
+        return len(self._batches) > MAX_BATCHES
 
     def book(self, entries: Iterable[LogEntry]) -> asyncio.Task[None]:
         """Books a batch, in a task that outlives the call it came by."""
@@ -68,7 +77,7 @@ class AccessLogService:
 
 
 class AccessLogCall:
-    """One stream of batches; the next one is taken when the last is booked."""
+    """One stream of batches; the next one is taken when few are still being booked."""
 
     def __init__(self, call: Call, service: AccessLogService) -> None:
         self._call = call
@@ -81,7 +90,8 @@ class AccessLogCall:
         except DecodeError:
             self._call.finish(INTERNAL, "not a StreamAccessLogsMessage")
             return None
-        return self._service.book(batch)
+        task = self._service.book(batch)
+        return task if self._service.is_busy else None
 
     def half_closed(self) -> None:
         """Envoy goes; the answer is empty by contract."""

@@ -16,7 +16,7 @@ import numpy as np
 import uvloop
 
 from gateway_plugin.accounting.access_lines import LineWriter
-from gateway_plugin.accounting.accountant import Accountant
+from gateway_plugin.accounting.accountant import GATHER_SECONDS, Accountant
 from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.accounting.log_service import AccessLogService
 from gateway_plugin.app.live_wiring import discovery_troubles, engine_troubles, limiter_state, new_live_feed
@@ -131,7 +131,15 @@ class App:
         self.sharing = new_sharing(
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
         )
-        accountant = Accountant(self.limiter, self.pods, self.router, self.metrics, self.models.windows, self.stories)
+        accountant = Accountant(
+            self.limiter,
+            self.pods,
+            self.router,
+            self.metrics,
+            self.models.windows,
+            self.stories,
+            GATHER_SECONDS if self.limiter.is_shared else 0.0,
+        )
         self.access_log = AccessLogService(accountant)
         self.processor = ExternalProcessor(self._services(), self.limiter, self.access_log.book_soon, _bounds(settings))
         self.access_log.on_finished = self.processor.parked.release

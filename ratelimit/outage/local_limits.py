@@ -27,7 +27,7 @@ from ratelimit.users.subjects import Source
 from ratelimit.users.users import UserRecord
 from ratelimit.windows.decision import Decision, Outcome
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
-from ratelimit.windows.spending import NO_LIMIT, Slots
+from ratelimit.windows.spending import NO_LIMIT, Slots, bucket_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +107,12 @@ class LocalLimits:
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         return await self._store.settle_many(settlements)
+
+    def spend(self, subject: Subject, model: str, requests: int, tokens: int) -> None:
+        """Counts what was admitted under leases that the store has not heard of."""
+        now = bucket_at(self._clock())
+        for scope in ("", model) if model else ("",):
+            self._store.spend(subject, scope, {now: requests}, {now: tokens})
 
     def hold(self, subject: Subject, charge_id: str) -> None:
         """The store has given a parallel slot to an exchange of this replica, which holds it also in an outage."""

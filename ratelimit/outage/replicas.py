@@ -33,7 +33,7 @@ class Replicas:
         self.rank = 0
         """Among them: what does not divide goes to those with the lowest ranks."""
         self._store = store
-        self._replica = replica
+        self.name = replica
 
     async def run(self) -> None:
         """Until it is cancelled. A store that is away leaves the last number."""
@@ -43,7 +43,7 @@ class Replicas:
 
     async def _beat(self) -> None:
         try:
-            seen, self.rank = await self._store.beat(self._replica)
+            seen, self.rank = await self._store.beat(self.name)
         except StoreUnavailable as error:
             logger.debug("replicas not counted: %s", error)
             return

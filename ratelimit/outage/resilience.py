@@ -11,6 +11,9 @@ What is let in here is told to the store when it is back, once per charge id (`o
 agree, the store and the share, as other replicas may not have told it yet. An admission whose answer was lost may have
 happened on the store. If it is not let in here, it is undone: a settlement of no tokens and a release wait for it.
 
+Busy subjects are let in under leases (`leases`), which ask nobody. A lease that cannot be reported becomes admissions
+that the store was not told of, as those of an outage; when one begins, what was let in under leases counts here first.
+
 Every request costs an admission, so it is one future from the caller to the batch that answers it: no task, no timer
 and no coroutine of its own. Everything else goes through `StoreGuard.call`.
 """
@@ -20,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -34,7 +38,7 @@ from ratelimit.windows.decision import Decision, Outcome, Settlement
 from ratelimit.windows.spending import BUCKET_SECONDS, WINDOW_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from ratelimit.outage.breaker import Permit
     from ratelimit.outage.last_spent import LastSpent
@@ -43,10 +47,13 @@ if TYPE_CHECKING:
     from ratelimit.store.batching import BatchingLimits
     from ratelimit.users.known_users import KnownUsers
     from ratelimit.users.subjects import Subject
-    from ratelimit.windows.decision import Admission, Usage
+    from ratelimit.windows.decision import Admission, Report, Usage
+    from ratelimit.windows.leases import Leases
 
 T = TypeVar("T")
 
+_AFTER_END_SECONDS = 0.002
+_REPORTS_PER_CALL = 64
 SETTLING_SECONDS = 2.0
 """After an outage: by then each replica has noticed that the store is back (see `breaker`), and told what it let in."""
 _UNLIMITED = Decision(Outcome.ADMITTED, None)
@@ -87,6 +94,7 @@ class ResilientLimits:
         policy: StoreDown = StoreDown.LOCAL,
         *,
         last_spent: LastSpent | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self._last_spent = last_spent
         self.policy = policy
@@ -97,9 +105,12 @@ class ResilientLimits:
         self._known = known
         self._local = local
         self._outbox = Outbox(remote, guard, clock)
+        self._leases = leases
+        self._reporting: set[asyncio.Task[None]] = set()
+        self._next_report: asyncio.TimerHandle | None = None
         self._deadlines: Deadlines[_Asked] = Deadlines(guard.timeout_seconds, self._late)
         self._admitted_unlimited = 0
-        self._clock = clock
+        self.clock = clock
         self._settled_at = float("-inf")
         """When the store is taken to know what all replicas admitted without it."""
         self._counts_until = float("-inf")
@@ -129,6 +140,13 @@ class ResilientLimits:
             timeouts=self._guard.timeouts,
         )
 
+    def admit_at_once(self, admission: Admission) -> Decision | None:
+        """Under a lease; None: `admit` is to be asked."""
+        leases = self._leases
+        if leases is None or self._counts_here or self.state is not BreakerState.CLOSED:
+            return None
+        return leases.admit(admission)
+
     def admit(self, admission: Admission) -> Awaitable[Decision]:
         permit = self._guard.permit()
         if permit is None:
@@ -137,6 +155,8 @@ class ResilientLimits:
             refusal = self._refusal_of_share(admission)
             if refusal is not None:
                 return refusal
+        if self._leases is not None and not self._counts_here and (wish := self._leases.wish(admission)) is not None:
+            admission = msgspec.structs.replace(admission, wish=wish)
         asked = _Asked(self, admission, permit)
         self._remote.ask(asked)
         self._deadlines.watch(asked)
@@ -171,6 +191,7 @@ class ResilientLimits:
         await self._guard.call(self._remote.ping)
 
     async def close(self) -> None:
+        await self._report_last()
         await self._outbox.close()
         await self._remote.close()
         self._deadlines.close()
@@ -191,6 +212,9 @@ class ResilientLimits:
         """The remote store has decided."""
         self._guard.succeeded(asked.permit)
         subject = asked.admission.subject
+        if self._leases is not None and (wish := asked.admission.wish) is not None:
+            self._leases.given(asked.admission, wish, decision, asked.at_seconds)
+            self._report_in_time()
         if not isinstance(subject, Source):
             heard = self._last_spent.get(subject) if self._last_spent is not None else None
             self._known.learn(subject, decision, heard)
@@ -215,7 +239,7 @@ class ResilientLimits:
         elif isinstance(error, ItemRefused):
             # The store is there, and will never count this one: it is decided here, and nobody else's business.
             self._guard.succeeded(asked.permit)
-            self._counts_until = self._clock() + WINDOW_SECONDS + BUCKET_SECONDS
+            self._counts_until = self.clock() + WINDOW_SECONDS + BUCKET_SECONDS
             self._admit_after_all(asked)
         elif not asked.again:
             asked.again = True
@@ -224,12 +248,75 @@ class ResilientLimits:
             self._guard.failed(asked.permit, error)
             self._admit_after_all(asked)
 
+    def forget_leases(self, subject: Subject | None = None) -> None:
+        """The limits of a subject have changed, or of anybody: the store decides."""
+        if self._leases is None:
+            return
+        if subject is None:
+            self._leases.end_all()
+        else:
+            self._leases.forget(subject)
+        self._report_in_time()
+
+    def wish_lost(self, admission: Admission) -> None:
+        """The store may have given a lease that nobody knows of."""
+        if self._leases is not None and admission.wish is not None:
+            self._leases.lost(admission, admission.wish)
+            self._report_in_time()
+
+    def _report_in_time(self) -> None:
+        """When the first lease ends; all of a second end together."""
+        assert self._leases is not None
+        end = self._leases.next_end_seconds
+        if self._next_report is None and (end is not None or self._leases.wants_to_report):
+            wait = max(0.0, end - self.clock()) if end is not None else 0.0
+            self._next_report = asyncio.get_running_loop().call_later(wait + _AFTER_END_SECONDS, self._report_ended)
+
+    def _report_ended(self) -> None:
+        assert self._leases is not None
+        self._next_report = None
+        ended = self._leases.ended()
+        if ended:
+            task = asyncio.get_running_loop().create_task(self._report(ended))
+            self._reporting.add(task)
+            task.add_done_callback(self._reporting.discard)
+        self._report_in_time()
+
+    async def _report(self, reports: Sequence[Report]) -> None:
+        for start in range(0, len(reports), _REPORTS_PER_CALL):
+            some = reports[start : start + _REPORTS_PER_CALL]
+            try:
+                await self._guard.call(partial(self._remote.report_many, some))
+            except StoreUnavailable:
+                self._take_over(some)
+
+    def _take_over(self, reports: Iterable[Report]) -> None:
+        """What was let in under leases that the store was not told of: as if it had been let in here."""
+        for report in reports:
+            self._local.spend(report.subject, report.model, len(report.charges), report.tokens)
+            for one in report.charges.values():
+                self._outbox.admitted(one.admission, one.reserved, one.at_seconds)
+
+    def _count_leases_here(self) -> None:
+        if self._leases is not None and (len(self._leases) or self._leases.wants_to_report):
+            self._leases.end_all()
+            self._take_over(self._leases.ended())
+
+    async def _report_last(self) -> None:
+        if self._leases is None:
+            return
+        if self._next_report is not None:
+            self._next_report.cancel()
+        self._leases.end_all()
+        await self._report(self._leases.ended())
+        await asyncio.gather(*self._reporting)
+
     def _recovered(self) -> None:
-        self._settled_at = self._clock() + SETTLING_SECONDS
+        self._settled_at = self.clock() + SETTLING_SECONDS
 
     def _has_settled(self) -> bool:
         """Whether what was counted here is the store's business again; then it is forgotten here."""
-        if self._outbox.admissions or self._clock() < max(self._settled_at, self._counts_until):
+        if self._outbox.admissions or self.clock() < max(self._settled_at, self._counts_until):
             return False
         self._counts_here = False
         self._local.end()
@@ -238,7 +325,7 @@ class ResilientLimits:
     def _refusal_of_share(self, admission: Admission) -> Awaitable[Decision] | None:
         """Other replicas may not have told the store yet what they admitted: until then both must agree, the store and
         this replica's share. Says nothing about later requests, so that nobody remembers it."""
-        if self._clock() >= self._settled_at:
+        if self.clock() >= self._settled_at:
             return None
         decision = self._local.check(admission)
         if decision.outcome is Outcome.ADMITTED:
@@ -247,7 +334,12 @@ class ResilientLimits:
         answered.set_result(decision)
         return answered
 
-    def undo(self, admission: Admission) -> None:
+    def abandoned(self, admission: Admission) -> None:
+        """Nobody waits for the decision any more."""
+        self.wish_lost(admission)
+        self._undo(admission)
+
+    def _undo(self, admission: Admission) -> None:
         """Whether the store heard of it is not known, and nobody is served."""
         self._outbox.settle([Settlement(admission.subject, admission.charge_id, 0, model=admission.model)])
         self._outbox.release(Release(admission.subject, admission.charge_id))
@@ -257,15 +349,16 @@ class ResilientLimits:
         self._admit_after_all(asked)
 
     def _admit_after_all(self, asked: _Asked) -> None:
+        self.wish_lost(asked.admission)
         try:
             decision = self._admit_here(asked.admission)
         except StoreUnavailable as error:
-            self.undo(asked.admission)
+            self._undo(asked.admission)
             asked.set_exception(error)
             return
         asked.set_result(decision)
         if decision.outcome is not Outcome.ADMITTED:
-            self.undo(asked.admission)
+            self._undo(asked.admission)
             # One late answer is no outage: the store may let the next request in, and nobody would look.
             if self.state is not BreakerState.CLOSED:
                 self._tell_of_refusal(asked.admission, decision)
@@ -281,6 +374,7 @@ class ResilientLimits:
             listener(admission, decision)
 
     def _admit_here(self, admission: Admission) -> Decision:
+        self._count_leases_here()
         if self.policy is StoreDown.CLOSED:
             raise self._guard.away()
         if self.policy is StoreDown.LOCAL:
@@ -299,6 +393,7 @@ class _Asked(Waiting):
     def __init__(self, limits: ResilientLimits, admission: Admission, permit: Permit) -> None:
         super().__init__(admission, asyncio.get_running_loop())
         self.permit = permit
+        self.at_seconds = limits.clock()
         self.again = False
         """Asked for the second time."""
         self._limits = limits
@@ -314,7 +409,7 @@ class _Asked(Waiting):
     def cancel(self, msg: object = None) -> bool:
         cancelled = super().cancel(msg)
         if cancelled:
-            self._limits.undo(self.admission)
+            self._limits.abandoned(self.admission)
         return cancelled
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ratelimit.store.limit_store import BatchStore, Replay
     from ratelimit.users.subjects import Subject
-    from ratelimit.windows.decision import Admission, Decision, Settlement, Usage
+    from ratelimit.windows.decision import Admission, Decision, Report, Settlement, Usage
 
 _CLOSED = StoreUnavailable("limit store", "closed")
 
@@ -91,6 +91,9 @@ class BatchingLimits:
 
     async def replay_many(self, replays: Sequence[Replay]) -> None:
         await self._store.replay_many(replays)
+
+    async def report_many(self, reports: Sequence[Report]) -> None:
+        await self._store.report_many(reports)
 
     def release(self, subject: Subject, charge_id: str) -> Awaitable[None] | None:
         return self._store.release(subject, charge_id)

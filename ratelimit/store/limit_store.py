@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ratelimit.users.api_keys import ApiKey, NewKey
     from ratelimit.users.subjects import Subject
     from ratelimit.users.users import CorruptUserRecord, UserRecord
-    from ratelimit.windows.decision import Admission, Decision, Settlement, Usage
+    from ratelimit.windows.decision import Admission, Decision, Report, Settlement, Usage
 
 # How long an admission waits for its settlement. A later one is charged what exceeds the reservation it names.
 RESERVATION_SECONDS = 600
@@ -86,6 +86,10 @@ class BatchStore(LimitStore, Protocol):
 
     async def replay_many(self, replays: Sequence[Replay]) -> None:
         """Book what was admitted while the store was away, whatever the limits say; once per charge id."""
+        ...
+
+    async def report_many(self, reports: Sequence[Report]) -> None:
+        """Book what was admitted under leases, and end them; once per charge id."""
         ...
 
 

@@ -101,9 +101,10 @@ class Outbox:
     def expired(self) -> int:
         return sum(backlog.expired for backlog in self._backlogs)
 
-    def admitted(self, admission: Admission, reserved: int) -> None:
-        """Without the store, which has to count it."""
-        self._admissions.put([Admitted(admission, reserved, self._clock())])
+    def admitted(self, admission: Admission, reserved: int, at_seconds: float | None = None) -> None:
+        """Without the store, which has to count it; now, where no time is named."""
+        at_seconds = self._clock() if at_seconds is None else at_seconds
+        self._admissions.put([Admitted(admission, reserved, at_seconds)])
         self._start()
 
     def settle(self, settlements: Sequence[Settlement]) -> None:

@@ -25,7 +25,7 @@ from ratelimit.store.scripts import Script, is_outage, run, run_many
 from ratelimit.store.urls import connect
 from ratelimit.users.subjects import Source
 from ratelimit.users.users import CorruptUserRecord
-from ratelimit.windows.decision import Admission, Decision, Outcome, Settlement, Usage
+from ratelimit.windows.decision import Admission, Decision, Lease, Outcome, Settlement, Usage
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from ratelimit.store.scripts import ScriptCall
     from ratelimit.store.urls import Server
     from ratelimit.users.subjects import Subject
+    from ratelimit.windows.decision import Report
 
-_ADMIT = Script("window.lua", "record.lua", "expected.lua", "model_rate.lua", "heard.lua", "admit.lua")
+_ADMIT = Script("window.lua", "record.lua", "expected.lua", "model_rate.lua", "leases.lua", "heard.lua", "admit.lua")
+_LEASE_REPORT = Script("window.lua", "record.lua", "heard.lua", "lease_report.lua")
 _RESTORE = Script("window.lua", "restore.lua")
 _FORGOTTEN = RuntimeError("the server has forgotten what a user had spent; it is told again")
 _REPLAY = Script("window.lua", "record.lua", "heard.lua", "replay.lua")
@@ -52,7 +54,7 @@ _OUTCOMES = {name: outcome for outcome in Outcome for name in (outcome.value, ou
 _CORRUPT = ("corrupt_record", b"corrupt_record")
 _NAME_SEPARATOR = "\n"
 # In the answer to an admission that was judged.
-_PARALLEL_AT, _RESERVED_AT, _WINDOWS_AT = 3, 7, 10
+_PARALLEL_AT, _RESERVED_AT, _LEASE_AT, _WINDOWS_AT = 3, 7, 10, 11
 _REPLICAS_KEY = "gateway:replicas"
 _SPENT_KEY = "gateway:spent"
 _SPENT_ENTRIES = ENTRIES_PER_READ * MAX_READS
@@ -149,7 +151,9 @@ class RedisStore(RedisUsers, RedisKeys):
         is_source = isinstance(admission.subject, Source)
         defaults = self._source_defaults if is_source else self._defaults
         output = admission.likely_output, admission.max_output, admission.choices
-        return _ADMIT.call(keys, (*defaults, charge_id, model, tokens, rate, names, int(is_source), *output))
+        wish = admission.wish
+        wished = (wish.id, wish.requests, wish.parts) if wish is not None else ()
+        return _ADMIT.call(keys, (*defaults, charge_id, model, tokens, rate, names, int(is_source), *output, *wished))
 
     def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
         decisions: list[Answer] = []
@@ -234,17 +238,39 @@ class RedisStore(RedisUsers, RedisKeys):
 
     async def settle_many(self, settlements: Sequence[Settlement]) -> int:
         """A charge that is refused is lost; the others are told all the same."""
-        answers = await self._run_many([self._settle_call(settlement) for settlement in settlements])
+        by_subject: dict[Subject, list[Settlement]] = {}
+        for settlement in settlements:
+            by_subject.setdefault(settlement.subject, []).append(settlement)
+        answers = await self._run_many([self._settle_call(*one) for one in by_subject.items()])
         return sum(int(answer) for answer in answers if not self._is_refused(answer))
 
-    def _settle_call(self, settlement: Settlement) -> ScriptCall:
-        record, prefix = keys_of(settlement.subject)
-        tokens, reserved = max(settlement.tokens, 0), max(settlement.reserved, 0)
-        keys = (record, prefix, charge_key(prefix, settlement.charge_id))
-        is_source = isinstance(settlement.subject, Source)
-        defaults, output = self._source_defaults if is_source else self._defaults, max(settlement.output, 0)
-        charged = settlement.charge_id, settlement.model, tokens, reserved
-        return _SETTLE.call(keys, (*defaults, *charged, int(is_source), output))
+    def _settle_call(self, subject: Subject, settlements: Sequence[Settlement]) -> ScriptCall:
+        record, prefix = keys_of(subject)
+        is_source = isinstance(subject, Source)
+        defaults = self._source_defaults if is_source else self._defaults
+        keys: list[str] = [record, prefix]
+        told: list[str | int] = [*defaults, int(is_source)]
+        for one in settlements:
+            keys.append(charge_key(prefix, one.charge_id))
+            told += one.charge_id, one.model, max(one.tokens, 0), max(one.reserved, 0), max(one.output, 0)
+        return _SETTLE.call(keys, told)
+
+    async def report_many(self, reports: Sequence[Report]) -> None:
+        """`BatchStore`."""
+        answers = await self._run_many([self._report_call(report) for report in reports])
+        for report, answer in zip(reports, answers, strict=True):
+            if not self._is_refused(answer) and len(answer) > 1:
+                self._hear(Admission(report.subject, "", report.model), answer[1], answer[2:], Own(0, 0))
+        await self._restore()
+
+    def _report_call(self, report: Report) -> ScriptCall:
+        keys = keys_of(report.subject)
+        is_source = isinstance(report.subject, Source)
+        defaults = self._source_defaults if is_source else self._defaults
+        charges = [charge_key(keys.counters, charge_id) for charge_id in report.charges]
+        costs = [cost for one in report.charges.values() for cost in (one.reserved, one.admission.choices)]
+        what = (*defaults, report.lease_id, report.model, report.bucket, int(is_source))
+        return _LEASE_REPORT.call((*keys, *charges), (*what, *costs))
 
     async def release(self, subject: Subject, charge_id: str) -> None:
         _, prefix = keys_of(subject)
@@ -271,10 +297,16 @@ def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUser
         return CorruptUserRecord(keys_of(admission.subject).record)
     if len(answer) == 1:
         return Decision(_OUTCOMES[name], None)
-    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us = answer[:_WINDOWS_AT]
+    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us, lease = answer[:_WINDOWS_AT]
     limits = Limits(int(rpm), int(tpm), int(parallel))
     outcome, wait = _OUTCOMES[name], wait_us / 1e6
-    return Decision(outcome, limits, requests, tokens, wait, reserved, requests_us / 1e6, tokens_us / 1e6)
+    given = _lease(text(lease)) if lease else None
+    return Decision(outcome, limits, requests, tokens, wait, reserved, requests_us / 1e6, tokens_us / 1e6, given)
+
+
+def _lease(told: str) -> Lease:
+    requests, tokens, bucket, left_us, limit, *lengths = map(int, told.split())
+    return Lease(requests, tokens, bucket, left_us / 1e6, limit, tuple(lengths))
 
 
 def _field_of(entry: object) -> bytes | None:

@@ -34,6 +34,7 @@ from ratelimit.windows.admission import (
     SHARE_OF_UNSEEN,
     UNSEEN_OUTPUT,
 )
+from ratelimit.windows.leases import LEAST_LEASED
 from ratelimit.windows.spending import BUCKET_SECONDS, BUCKETS, EARLY_BUCKETS, LONGEST_DEBT_WINDOWS
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ _CONSTANTS = {
     "PARALLEL_SECONDS": PARALLEL_SECONDS,
     "MAX_KEYS": MAX_KEYS_PER_USER,
     "MAX_REPLICAS": MAX_REPLICAS,
+    "LEAST_LEASED": LEAST_LEASED,
 }
 
 

@@ -24,6 +24,27 @@ class Outcome(Enum):
     MODEL_RATE_EXCEEDED = "model_rate_exceeded"
 
 
+class LeaseWish(msgspec.Struct, frozen=True, gc=False):
+    """What a replica asks for along with an admission: at most one of so many `parts` of what is left."""
+
+    id: str
+    requests: int
+    parts: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What the store gave: so much may be spent until its bucket ends, `seconds` after it was asked."""
+
+    requests: int
+    tokens: int
+    bucket: int
+    seconds: float
+    tokens_limit: int
+    """The least of those that hold."""
+    lengths: tuple[int, ...] = ()
+    """Of the subject's last answers of the model: the typical one, the longest, and all; empty: none is known."""
+
+
 class Admission(msgspec.Struct, frozen=True, gc=False):
     """One request that wants in; a rate of zero is no limit.
 
@@ -42,6 +63,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     likely_output: int = 0
     max_output: int = 0
     choices: int = 1
+    wish: LeaseWish | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -60,9 +82,35 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     reserved_tokens: int = 0
     requests_reset_seconds: float = 0.0
     tokens_reset_seconds: float = 0.0
+    lease: Lease | None = None
 
 
 UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """One request that was let in under a lease, and what it reserved."""
+
+    admission: Admission
+    reserved: int
+    at_seconds: float
+
+
+class Report(msgspec.Struct):
+    """What became of a lease."""
+
+    lease_id: str
+    subject: Subject
+    model: str
+    bucket: int = 0
+    """The store's."""
+    charges: dict[str, Leased] = msgspec.field(default_factory=dict)
+    """By charge id."""
+
+    @property
+    def tokens(self) -> int:
+        """Reserved by all of them."""
+        return sum(one.reserved for one in self.charges.values())
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):

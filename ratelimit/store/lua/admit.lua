@@ -6,10 +6,12 @@
 -- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, model requests per second,
 --         what else may stand for the model in an allow list: a line each, with one before the first; or nothing;
 --         1 for a source, which has no record: the defaults are its limits, else 0;
---         likely output, most output and choices (see expected.lua)
+--         likely output, most output and choices (see expected.lua);
+--         where a lease is wished: its id, how many requests, and of how many parts of what is left it may be one (leases.lua)
 --
 -- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
--- tokens reset us} and the windows (heard.lua). Limits are text: they may exceed what a Lua number holds exactly.
+-- tokens reset us, lease} and the windows (heard.lua). A lease is '', or 'requests tokens bucket us', the tokens that the limit
+-- allows, and what is known of lengths. Limits are text: they may exceed what a Lua number holds exactly.
 
 local record, answer
 if ARGV[8] == '1' then
@@ -52,22 +54,24 @@ for i, field in ipairs(fields) do
   }
 end
 
+local newest_lease, leases = count_leases(scopes)
+
 -- The scope with the least left tells about each kind.
-local function tightest(kind, limit)
+local function tightest(kind, limit, leased)
   local best = scopes[1]
   for _, scope in ipairs(scopes) do
-    if scope[limit] - scope[kind].used < best[limit] - best[kind].used then
+    if scope[limit] - scope[kind].used - scope[leased] < best[limit] - best[kind].used - best[leased] then
       best = scope
     end
   end
-  return string.format('%.0f', best[limit]), best[kind].used, us_until_empty(best[kind], best[limit])
+  return string.format('%.0f', best[limit]), best[kind].used + best[leased], us_until_empty(best[kind], best[limit])
 end
 
-local function told(outcome, wait_us, reserved)
-  local rpm, requests_used, requests_reset = tightest('requests', 'rpm')
-  local tpm, tokens_used, tokens_reset = tightest('tokens', 'tpm')
+local function told(outcome, wait_us, reserved, lease)
+  local rpm, requests_used, requests_reset = tightest('requests', 'rpm', 'leased_requests')
+  local tpm, tokens_used, tokens_reset = tightest('tokens', 'tpm', 'leased_tokens')
   return with_windows({outcome, rpm, tpm, string.format('%.0f', record.max_parallel), requests_used, tokens_used,
-                       wait_us, reserved, requests_reset, tokens_reset}, scopes)
+                       wait_us, reserved, requests_reset, tokens_reset, lease or ''}, scopes)
 end
 
 local charge = redis.call('GET', KEYS[3])
@@ -95,12 +99,12 @@ local model_us = KEYS[4] and model_limit > 0 and model_wait_us(KEYS[4], model_li
 
 local function judge()
   for _, scope in ipairs(scopes) do
-    if not fits(scope.requests, 1, scope.rpm) then
+    if not fits(scope.requests, 1 + scope.leased_requests, scope.rpm) then
       return 'requests_exceeded'
     end
   end
   for _, scope in ipairs(scopes) do
-    if not fits(scope.tokens, needed, scope.tpm) then
+    if not fits(scope.tokens, needed + scope.leased_tokens, scope.tpm) then
       return 'tokens_exceeded'
     end
   end
@@ -112,6 +116,9 @@ if outcome ~= 'admitted' then
   local wait = math.max(model_us, is_full and 1000000 or 0)
   for _, scope in ipairs(scopes) do
     wait = math.max(wait, us_until_fits(scope.requests, 1, scope.rpm), us_until_fits(scope.tokens, needed, scope.tpm))
+  end
+  if wait == 0 and newest_lease then
+    wait = us_until_told(newest_lease)
   end
   return told(outcome, wait, 0)
 end
@@ -136,4 +143,11 @@ else
   local state = string.format('open %d %.0f', current, reservation) .. (choices > 1 and ' ' .. ARGV[11] or '')
   redis.call('SET', KEYS[3], state, 'EX', RESERVATION_SECONDS)
 end
-return told('admitted', 0, reservation)
+local wished, lease = tonumber(ARGV[13]), ''
+if wished and record.max_parallel == 0 and model_limit == 0 and leases < MAX_REPLICAS then
+  lease = give_lease(ARGV[12], wished, tonumber(ARGV[14]), scopes, model, math.max(reservation, 1))
+  if lease ~= '' then
+    lease = lease .. string.format(' %.0f ', limit) .. (known_lengths(model) or '')
+  end
+end
+return told('admitted', 0, reservation, lease)

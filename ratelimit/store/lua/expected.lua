@@ -32,7 +32,7 @@ local function expected(tokens, output, ceiling, choices, model, limit)
   return math.min(must_fit, limit), math.min(math.max(must_fit, tokens + math.max(longest, share)), limit)
 end
 
-local function learn_length(model, output)
+local function learn_lengths(model, outputs)
   local key = KEYS[2] .. ':lengths'
   local known = known_lengths(model)
   if not known and redis.call('TYPE', key).ok ~= 'hash' then
@@ -42,7 +42,9 @@ local function learn_length(model, output)
   for length in string.gmatch(known and string.match(known, '^%d+ %d+(.*)') or '', '%d+') do
     last[#last + 1] = tonumber(length)
   end
-  last[#last + 1] = output
+  for _, output in ipairs(outputs) do
+    last[#last + 1] = output
+  end
   while #last > KEPT_LENGTHS do
     table.remove(last, 1)
   end

@@ -1,44 +1,80 @@
--- Charge what an exchange cost instead of what it had reserved, once per charge id (see admit.lua and charges.py).
+-- Charge what exchanges of one subject cost instead of what they had reserved, each charge id once (see admit.lua and charges.py).
 --
--- KEYS[1] the user's record    KEYS[2] the prefix of the user's counters    KEYS[3] the charge
--- ARGV    default requests per minute, default tokens per request, charge id, model, tokens, reserved,
---         1 for a source, else 0; output, 0: not known
+-- KEYS[1] the user's record    KEYS[2] the prefix of the user's counters    KEYS[3...] the charges
+-- ARGV    default requests per minute, default tokens per request, 1 for a source, else 0;
+--         then of each charge: id, model, tokens, reserved, output (0: not known)
 --
--- Returns 1, or 0 when the charge had been settled before.
+-- Returns how many had not been settled before.
 
-local charge_id, model, tokens, reserved = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local charge = redis.call('GET', KEYS[3])
-if charge == 'done' or charge and string.sub(charge, 1, 4) == 'owed' then
-  return 0
-end
+local windows, outputs, ids, settled, refused = {}, {}, {}, 0, nil
+local record, is_read
 
-local bucket, booked, state
-local open_bucket, open_reserved = string.match(charge or '', '^open (%d+) (%d+)')
-if open_bucket then
-  bucket, booked, state = tonumber(open_bucket), tokens - tonumber(open_reserved), 'done'
-else
-  local owed = math.min(tokens, reserved)
-  bucket, booked, state = current, tokens - owed, string.format('owed %.0f', owed)
-end
-if booked > 0 and not counts_at(bucket, current) then
-  -- The reservation counts no more: what exceeds it is spent now.
-  bucket = current
-end
-
-if booked ~= 0 then
-  local record = ARGV[7] == '1' and record_of_source() or read_record()
-  local override = record and override_of(record, model)
-  local limits = {[model] = override and override[2]}
-  limits[''] = record and record.tpm or MAX_LIMIT
-  local key = KEYS[2] .. ':tokens'
-  for field, limit in pairs(limits) do
-    book(key, field, parse_window(redis.call('HGET', key, field), limit), bucket, booked, limit)
+local function limit_of(field)
+  if not is_read then
+    record, is_read = ARGV[3] == '1' and record_of_source() or read_record(), true
   end
+  if field == '' then
+    return record and record.tpm or MAX_LIMIT
+  end
+  local override = record and override_of(record, field)
+  return override and override[2]
 end
-redis.call('SET', KEYS[3], state, 'EX', SETTLED_SECONDS)
-local output = tonumber(ARGV[8])
-if output > 0 then
-  learn_length(model, math.ceil(output / (tonumber(string.match(charge or '', '^open %d+ %d+ (%d+)$')) or 1)))
+
+local function spend_of(field, bucket, count)
+  local limit = limit_of(field)
+  if not limit then
+    return
+  end
+  windows[field] = windows[field] or parse_window(redis.call('HGET', KEYS[2] .. ':tokens', field), limit)
+  spend(windows[field], bucket, count, limit)
 end
-redis.call('ZREM', KEYS[2] .. ':parallel', charge_id)
-return 1
+
+local function settle(key, id, model, tokens, reserved, output)
+  local charge = redis.pcall('GET', key)
+  if type(charge) == 'table' then
+    refused = charge
+    return
+  elseif charge == 'done' or charge and string.sub(charge, 1, 4) == 'owed' then
+    return
+  end
+  local bucket, booked, state
+  local open_bucket, open_reserved = string.match(charge or '', '^open (%d+) (%d+)')
+  if open_bucket then
+    bucket, booked, state = tonumber(open_bucket), tokens - tonumber(open_reserved), 'done'
+  else
+    local owed = math.min(tokens, reserved)
+    bucket, booked, state = current, tokens - owed, string.format('owed %.0f', owed)
+  end
+  if booked > 0 and not counts_at(bucket, current) then
+    -- The reservation counts no more: what exceeds it is spent now.
+    bucket = current
+  end
+  if booked ~= 0 then
+    spend_of('', bucket, booked)
+    if model ~= '' then
+      spend_of(model, bucket, booked)
+    end
+  end
+  redis.call('SET', key, state, 'EX', SETTLED_SECONDS)
+  if output > 0 then
+    outputs[model] = outputs[model] or {}
+    table.insert(outputs[model], math.ceil(output / (tonumber(string.match(charge or '', '^open %d+ %d+ (%d+)$')) or 1)))
+  end
+  settled, ids[#ids + 1] = settled + 1, id
+end
+
+for i = 3, #KEYS do
+  local at = 5 * (i - 3) + 4
+  settle(KEYS[i], ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]))
+end
+for field, window in pairs(windows) do
+  write_down(window)
+  store_window(KEYS[2] .. ':tokens', field, window, limit_of(field))
+end
+for model, lengths in pairs(outputs) do
+  learn_lengths(model, lengths)
+end
+if #ids > 0 then
+  redis.call('ZREM', KEYS[2] .. ':parallel', unpack(ids))
+end
+return refused or settled

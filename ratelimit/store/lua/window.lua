@@ -172,6 +172,16 @@ local function write_down(window)
   window.text, window.sorted = table.concat(parts, ' '), false
 end
 
+local function store_window(key, field, window, limit)
+  local seconds = 2 * BUCKETS * BUCKET_SECONDS
+  if window.debt > 0 then
+    seconds = seconds + math.ceil(window.debt / math.max(limit, 1)) * BUCKETS * BUCKET_SECONDS
+  end
+  redis.call('HSET', key, field, window.text)
+  -- Another field may owe for longer.
+  redis.call('EXPIRE', key, math.max(seconds, redis.call('TTL', key)))
+end
+
 -- As `spend`, and writes it down.
 local function book(key, field, window, bucket, count, limit)
   if window.sorted and bucket == current and count > 0 and window.used + count <= limit then
@@ -180,13 +190,7 @@ local function book(key, field, window, bucket, count, limit)
     spend(window, bucket, count, limit)
     write_down(window)
   end
-  local seconds = 2 * BUCKETS * BUCKET_SECONDS
-  if window.debt > 0 then
-    seconds = seconds + math.ceil(window.debt / math.max(limit, 1)) * BUCKETS * BUCKET_SECONDS
-  end
-  redis.call('HSET', key, field, window.text)
-  -- Another field may owe for longer.
-  redis.call('EXPIRE', key, math.max(seconds, redis.call('TTL', key)))
+  store_window(key, field, window, limit)
 end
 
 local function fits(window, cost, limit)

@@ -13,13 +13,15 @@ from ratelimit.outage.local_limits import LocalLimits, Part
 from ratelimit.outage.resilience import ResilientLimits, StoreDown
 from ratelimit.outage.store_guard import StoreGuard
 from ratelimit.store.batching import BatchingLimits
+from ratelimit.store.limit_store import Replay
 from ratelimit.users.known_users import KnownUsers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ratelimit import Decision, Settlement, Subject, Usage, UserRecord
-    from ratelimit.store.limit_store import Answer, Replay
+    from ratelimit.store.limit_store import Answer
+    from ratelimit.windows.decision import Report
 
 
 def now() -> float:
@@ -34,6 +36,7 @@ class Remote:
         self.hears_while_silent = False
         self.store = MemoryStore(now)
         self.calls: list[str] = []
+        self.reports: list[Report] = []
         self.closed = False
         self.pings_under_way = 0
 
@@ -70,6 +73,15 @@ class Remote:
         await self._silence()
         for replay in replays:
             self.store.replay(replay)
+
+    async def report_many(self, reports: Sequence[Report]) -> None:
+        """What was let in under leases is booked as if it had been let in while the store was away."""
+        await self._edge("report")
+        await self._silence()
+        self.reports += reports
+        for report in reports:
+            for one in report.charges.values():
+                self.store.replay(Replay(one.admission, one.reserved, now() - one.at_seconds))
 
     async def release(self, subject: Subject, charge_id: str) -> None:
         await self._edge("release")
