@@ -10,6 +10,7 @@ COPY deploy/envoy deploy/envoy
 COPY protos protos
 COPY routing routing
 COPY ratelimit ratelimit
+COPY orchestration orchestration
 COPY simulator simulator
 COPY kube kube
 COPY gateway_plugin gateway_plugin

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXAMPLE := deploy/envoy/standalone
-CODE := gateway_plugin routing ratelimit protos simulator kube benchmarks deploy tests
+CODE := gateway_plugin routing ratelimit orchestration protos simulator kube benchmarks deploy tests
 
 .PHONY: demo demo-check test attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
 	manifests-check h2spec test-clients mutate

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SERVICE = "gateway_plugin"
-PACKAGES = (SERVICE, "routing", "ratelimit", "simulator", "protos", "kube")
+PACKAGES = (SERVICE, "routing", "ratelimit", "orchestration", "simulator", "protos", "kube")
 _NOT_TOLD_APART = ("__init__.py", "__main__.py")
 
 

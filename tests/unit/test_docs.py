@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-CODE = ("gateway_plugin", "routing", "ratelimit", "simulator", "protos", "kube", "tests", "benchmarks", "deploy")
+CODE = (
+    "gateway_plugin",
+    "routing",
+    "ratelimit",
+    "orchestration",
+    "simulator",
+    "protos",
+    "kube",
+    "tests",
+    "benchmarks",
+    "deploy",
+)
 ROOMS = (*CODE, "docs", "changelog.d", ".github", ".ci")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.md"))])
 WRITTEN_INTO = {ROOT / "benchmarks/overhead/section.md": ROOT / "docs"}
