@@ -1,0 +1,1 @@
+"""Which LoRA adapters should be loaded where."""
