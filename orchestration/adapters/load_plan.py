@@ -44,7 +44,7 @@ Step = LoadAdapter | UnloadAdapter
 
 def delay_seconds(failures: int) -> float:
     """Before an adapter is tried again on a pod, after so many failures in a row."""
-    return min(FIRST_DELAY_SECONDS * 2.0 ** min(failures, 16), LONGEST_DELAY_SECONDS) if failures else 0.0
+    return min(FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_DELAY_SECONDS) if failures else 0.0
 
 
 def steps(
