@@ -71,6 +71,8 @@ BACKEND_TRAFFIC_POLICY = ObjectKind(
     "BackendTrafficPolicy", "gateway.envoyproxy.io", "v1alpha1", "backendtrafficpolicies"
 )
 EVENT = ObjectKind("Event", "", "v1", "events")
+LEASE = ObjectKind("Lease", "coordination.k8s.io", "v1", "leases")
+POD_AUTOSCALER = ObjectKind("PodAutoscaler", "autoscaling.aibrix.ai", "v1alpha1", "podautoscalers")
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, LEADER_WORKER_SET, RAY_CLUSTER_FLEET, STORM_SERVICE, MODEL_ADAPTER)
 WRITTEN = (SERVICE, REFERENCE_GRANT, HTTP_ROUTE)
@@ -78,4 +80,4 @@ POLICIES = (ENVOY_EXTENSION_POLICY, BACKEND_TRAFFIC_POLICY)
 WATCHED = (*WORKLOADS, *WRITTEN, GATEWAY)
 REQUIRED = (DEPLOYMENT, STATEFUL_SET, SERVICE, HTTP_ROUTE, REFERENCE_GRANT, GATEWAY)
 """Without these nothing can be routed; a cluster need not have the others."""
-BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, POD, EVENT)})
+BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, POD, EVENT, LEASE, POD_AUTOSCALER)})

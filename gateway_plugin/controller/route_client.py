@@ -70,6 +70,14 @@ class KubeClient:
         """One object."""
         return await _answer(ref.path, self.api.get(ref.path, {}))
 
+    async def read(self, path: str) -> Raw:
+        """What is at a path, such as a workload's `/scale`."""
+        return await _answer(path, self.api.get(path, {}))
+
+    async def merge(self, path: str, body: Mapping[str, Any]) -> Raw:
+        """A JSON merge patch of what is at a path, such as a `/status`."""
+        return await _answer(path, self.api.patch(path, body))
+
     async def create(self, kind: ObjectKind, namespace: str, body: Mapping[str, Any]) -> Raw:
         """A new object, as the server has completed it."""
         path = kind.path(namespace)

@@ -1,0 +1,184 @@
+"""One look at every PodAutoscaler: read, decide, resize, say so. Woken every `TICK_SECONDS`, and by requests that wait.
+
+Nothing is written that says nothing new, so a quiet cluster is not written to. What is remembered between looks is
+windows only; a controller that starts anew resizes nothing because of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateway_plugin.controller.autoscaling.autoscaler_spec import AutoscalerError
+from gateway_plugin.controller.autoscaling.autoscaler_status import (
+    Rescale,
+    StatusCondition,
+    conditions_of,
+    history,
+    merged,
+    refused,
+)
+from gateway_plugin.controller.autoscaling.following import Followed, followed
+from gateway_plugin.controller.autoscaling.pod_facts import PodFacts, pod_facts
+from gateway_plugin.controller.autoscaling.scale_targets import losers
+from gateway_plugin.controller.route_client import KubeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from gateway_plugin.controller.autoscaling.pod_scraping import Page, PodScraper
+    from gateway_plugin.controller.workloads import Raw
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 5.0
+"""Between two looks: engines' own figures are some seconds old, and a start takes a minute."""
+
+
+class ScalingApi(Protocol):
+    """What of the cluster is read and written."""
+
+    async def autoscalers(self) -> Sequence[Raw]: ...
+    async def scale(self, path: str) -> Raw: ...
+    async def pods(self, namespace: str, selector: str) -> Sequence[Raw]: ...
+    async def resize(self, path: str, replicas: int) -> None: ...
+    async def write_status(self, raw: Raw, status: Mapping[str, Any]) -> None: ...
+    async def tell(self, raw: Raw, reason: str, message: str, *, warning: bool = False) -> None: ...
+
+
+class Demand(Protocol):
+    """What the gateway knows of a workload's model."""
+
+    def idle_seconds(self, target: object) -> float: ...
+    def waiting(self, target: object) -> int: ...
+
+
+@dataclass(slots=True)
+class _Known:
+    """An autoscaler as it was read last; made anew when its author changes it."""
+
+    version: tuple[object, ...]
+    followed: Followed
+
+
+class AutoscalingRound:
+    """Holds what is remembered of each autoscaler, while it exists."""
+
+    def __init__(
+        self,
+        api: ScalingApi,
+        scraper: PodScraper,
+        demand: Demand,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api, self._scraper, self._demand = api, scraper, demand
+        self._clock, self._now = clock, now
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    async def run(self) -> None:
+        """Once. KubeError when the autoscalers themselves cannot be read; then nothing is resized."""
+        raws = {_name(raw): raw for raw in await self._api.autoscalers()}
+        self._known = {name: known for name, known in self._known.items() if name in raws}
+        right = {name: one for name, raw in raws.items() if (one := await self._read(name, raw)) is not None}
+        lost = losers([(one.target, _created(raws[name]), "/".join(name)) for name, one in right.items()])
+        for name, one in right.items():
+            winner = lost.get("/".join(name))
+            if winner is not None:
+                await self._say(raws[name], refused("MultiPodAutoscalerConflict", f"{winner} is older", "AbleToScale"))
+                continue
+            try:
+                await self._follow(raws[name], one)
+            except KubeError as error:
+                await self._say(raws[name], refused("FailedGetScale", str(error), "AbleToScale"))
+
+    async def _read(self, name: tuple[str, str], raw: Raw) -> Followed | None:
+        metadata = raw.get("metadata") or {}
+        known = self._known.get(name)
+        version = tuple(metadata.get(key) for key in ("uid", "generation", "annotations", "labels"))
+        if known is not None and known.version == version:
+            return known.followed
+        try:
+            one = followed(raw)
+        except AutoscalerError as error:
+            self._known.pop(name, None)
+            await self._say(raw, refused(error.reason, str(error)))
+            return None
+        self._known[name] = _Known(version, one)
+        for note in one.notes:
+            reason, _, message = note.partition(": ")
+            await self._api.tell(raw, reason, message, warning=True)
+        return one
+
+    async def _follow(self, raw: Raw, one: Followed) -> None:
+        scale = await self._api.scale(one.target.path)
+        replicas = int((scale.get("spec") or {}).get("replicas") or 0)
+        raws = await self._api.pods(one.target.namespace, one.target.selector(scale))
+        pods = [facts for pod in raws if (facts := pod_facts(pod)) is not None]
+        pages = await self._scraper.pages(one.urls(pods))
+        await self._decide(raw, one, replicas, pods, pages)
+
+    async def _decide(
+        self, raw: Raw, one: Followed, replicas: int, pods: Sequence[PodFacts], pages: Mapping[str, Page]
+    ) -> None:
+        clock, now = self._clock(), self._now()
+        decision = one.autoscaler.decide(
+            one.observations(clock, replicas, pods, pages),
+            one.timetable.bounds_at(now),
+            idle_for_seconds=self._demand.idle_seconds(one.target),
+            waiting=self._demand.waiting(one.target),
+        )
+        conditions = conditions_of(decision, one.unread(pods, pages))
+        if decision.replicas == replicas:
+            await self._say(raw, conditions, {"actualScale": len(pods), "desiredScale": decision.replicas})
+            return
+        change = Rescale(now, replicas, decision.replicas, decision.why)
+        try:
+            await self._api.resize(one.target.path, decision.replicas)
+        except KubeError as error:
+            change = replace(change, error=str(error))
+            conditions += [StatusCondition("AbleToScale", "False", "FailedRescale", str(error))]
+        else:
+            one.autoscaler.changed(clock, replicas, decision.replicas)
+        await self._tell_change(raw, one, change, conditions, len(pods))
+
+    async def _tell_change(
+        self, raw: Raw, one: Followed, change: Rescale, conditions: Sequence[StatusCondition], actual: int
+    ) -> None:
+        words = f"{one.target}: new size {change.after}, was {change.before}; reason: {change.why}"
+        if change.error:
+            logger.warning("%s could not be resized: %s", one.target, change.error)
+            await self._api.tell(raw, "FailedRescale", f"{words}; error: {change.error}", warning=True)
+        else:
+            logger.info("%s", words)
+            await self._api.tell(raw, "SuccessfulRescale", words)
+        past = (raw.get("status") or {}).get("scalingHistory") or ()
+        figures = {"actualScale": actual, "desiredScale": change.after, "scalingHistory": history(past, change)}
+        if not change.error:
+            figures["lastScaleTime"] = change.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self._say(raw, conditions, figures)
+
+    async def _say(
+        self, raw: Raw, conditions: Sequence[StatusCondition], figures: Mapping[str, Any] | None = None
+    ) -> None:
+        present = raw.get("status") or {}
+        generation = int((raw.get("metadata") or {}).get("generation") or 0)
+        wanted = {
+            **present,
+            **(figures or {}),
+            "conditions": merged(present.get("conditions") or (), conditions, generation, self._now()),
+        }
+        if wanted != present:
+            await self._api.write_status(raw, wanted)
+
+
+def _name(raw: Raw) -> tuple[str, str]:
+    metadata = raw.get("metadata") or {}
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+
+
+def _created(raw: Raw) -> str:
+    return str((raw.get("metadata") or {}).get("creationTimestamp", ""))
