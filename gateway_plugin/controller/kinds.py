@@ -71,6 +71,7 @@ BACKEND_TRAFFIC_POLICY = ObjectKind(
     "BackendTrafficPolicy", "gateway.envoyproxy.io", "v1alpha1", "backendtrafficpolicies"
 )
 EVENT = ObjectKind("Event", "", "v1", "events")
+ENDPOINT_SLICE = ObjectKind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 LEASE = ObjectKind("Lease", "coordination.k8s.io", "v1", "leases")
 POD_AUTOSCALER = ObjectKind("PodAutoscaler", "autoscaling.aibrix.ai", "v1alpha1", "podautoscalers")
 
@@ -80,4 +81,5 @@ POLICIES = (ENVOY_EXTENSION_POLICY, BACKEND_TRAFFIC_POLICY)
 WATCHED = (*WORKLOADS, *WRITTEN, GATEWAY)
 REQUIRED = (DEPLOYMENT, STATEFUL_SET, SERVICE, HTTP_ROUTE, REFERENCE_GRANT, GATEWAY)
 """Without these nothing can be routed; a cluster need not have the others."""
-BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, POD, EVENT, LEASE, POD_AUTOSCALER)})
+_OTHERS = (POD, EVENT, ENDPOINT_SLICE, LEASE, POD_AUTOSCALER)
+BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, *_OTHERS)})

@@ -1,9 +1,11 @@
-"""What is written into a PodAutoscaler's status, and when: only when it says something new."""
+"""What is written into a PodAutoscaler's status."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from gateway_plugin.controller.status_conditions import StatusCondition, api_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,16 +15,6 @@ if TYPE_CHECKING:
 
 MOST_HISTORY = 5
 """Entries of `status.scalingHistory`, as AIBrix keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class StatusCondition:
-    """One condition; its time is that of its last change."""
-
-    type: str
-    status: Literal["True", "False", "Unknown"]
-    reason: str
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +53,13 @@ def refused(reason: str, message: str, kind: str = "ValidSpec") -> list[StatusCo
     ]
 
 
-def merged(
-    present: Sequence[Mapping[str, Any]], wanted: Sequence[StatusCondition], generation: int, now: datetime
-) -> list[dict[str, Any]]:
-    """The conditions to write: those of other types stay, and a status that stays the same keeps its time."""
-    by_type = {str(one.get("type")): dict(one) for one in present}
-    for condition in wanted:
-        old = by_type.get(condition.type, {})
-        since = old.get("lastTransitionTime") if old.get("status") == condition.status else None
-        by_type[condition.type] = {
-            "type": condition.type,
-            "status": condition.status,
-            "reason": condition.reason,
-            "message": condition.message,
-            "observedGeneration": generation,
-            "lastTransitionTime": since or _text(now),
-        }
-    return list(by_type.values())
-
-
 def history(present: Sequence[Mapping[str, Any]], latest: Rescale) -> list[dict[str, Any]]:
     """The newest last."""
     entry = {
-        "timestamp": _text(latest.at),
+        "timestamp": api_time(latest.at),
         "previousScale": latest.before,
         "newScale": latest.after,
         "reason": latest.why,
         "success": not latest.error,
     }
     return [*(dict(one) for one in present), entry | ({"error": latest.error} if latest.error else {})][-MOST_HISTORY:]
-
-
-def _text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

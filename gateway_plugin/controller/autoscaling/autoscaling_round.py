@@ -11,18 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway_plugin.controller.autoscaling.autoscaler_spec import AutoscalerError
-from gateway_plugin.controller.autoscaling.autoscaler_status import (
-    Rescale,
-    StatusCondition,
-    conditions_of,
-    history,
-    merged,
-    refused,
-)
+from gateway_plugin.controller.autoscaling.autoscaler_status import Rescale, conditions_of, history, refused
 from gateway_plugin.controller.autoscaling.following import Followed, followed
-from gateway_plugin.controller.autoscaling.pod_facts import PodFacts, pod_facts
+from gateway_plugin.controller.autoscaling.pod_facts import PodFacts, model_of, pod_facts
 from gateway_plugin.controller.autoscaling.scale_targets import losers
 from gateway_plugin.controller.route_client import KubeError
+from gateway_plugin.controller.status_conditions import StatusCondition, api_time, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,10 +43,10 @@ class ScalingApi(Protocol):
 
 
 class Demand(Protocol):
-    """What the gateway knows of a workload's model."""
+    """What the gateway knows of a model."""
 
-    def idle_seconds(self, target: object) -> float: ...
-    def waiting(self, target: object) -> int: ...
+    def idle_seconds(self, model: str) -> float: ...
+    def waiting(self, model: str) -> int: ...
 
 
 @dataclass(slots=True)
@@ -116,8 +110,10 @@ class AutoscalingRound:
     async def _follow(self, raw: Raw, one: Followed) -> None:
         scale = await self._api.scale(one.target.path)
         replicas = int((scale.get("spec") or {}).get("replicas") or 0)
-        raws = await self._api.pods(one.target.namespace, one.target.selector(scale))
+        selector = one.target.selector(scale)
+        raws = await self._api.pods(one.target.namespace, selector)
         pods = [facts for pod in raws if (facts := pod_facts(pod)) is not None]
+        one.model = model_of(selector, pods) or one.model
         pages = await self._scraper.pages(one.urls(pods))
         await self._decide(raw, one, replicas, pods, pages)
 
@@ -128,8 +124,8 @@ class AutoscalingRound:
         decision = one.autoscaler.decide(
             one.observations(clock, replicas, pods, pages),
             one.timetable.bounds_at(now),
-            idle_for_seconds=self._demand.idle_seconds(one.target),
-            waiting=self._demand.waiting(one.target),
+            idle_for_seconds=self._demand.idle_seconds(one.model),
+            waiting=self._demand.waiting(one.model),
         )
         conditions = conditions_of(decision, one.unread(pods, pages))
         if decision.replicas == replicas:
@@ -158,7 +154,7 @@ class AutoscalingRound:
         past = (raw.get("status") or {}).get("scalingHistory") or ()
         figures = {"actualScale": actual, "desiredScale": change.after, "scalingHistory": history(past, change)}
         if not change.error:
-            figures["lastScaleTime"] = change.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            figures["lastScaleTime"] = api_time(change.at)
         await self._say(raw, conditions, figures)
 
     async def _say(

@@ -40,6 +40,8 @@ class Followed:
     autoscaler: Autoscaler
     notes: tuple[str, ...]
     """Worth an event: a target that was read as percent, keys that nobody reads."""
+    model: str = ""
+    """Of its pods, as soon as it is known: what the gateway calls the load of."""
 
     def observations(
         self, now: float, replicas: int, pods: Sequence[PodFacts], pages: Mapping[str, Page]

@@ -128,8 +128,10 @@ class AutoscaledCluster:
         page = {self.series: [self.usage]}
         return {url: page for url in urls if not any(f"10.0.0.{pod[1:]}:" in url for pod in self.silent)}
 
-    def idle_seconds(self, target: object) -> float:
+    def idle_seconds(self, model: str) -> float:
+        assert model == "llama"
         return self.idle
 
-    def waiting(self, target: object) -> int:
+    def waiting(self, model: str) -> int:
+        assert model == "llama"
         return self.held

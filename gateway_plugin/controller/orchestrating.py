@@ -1,0 +1,134 @@
+"""The controllers of adapters and autoscalers, as one part of the controller's process.
+
+One process of several leads; only that one writes. While AIBrix's own manager lives, ours watch and say so, unless
+`take_over` is set. A kind that is not installed is none of our business until it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from gateway_plugin.controller.adapters.adapter_api import AdapterObjects
+from gateway_plugin.controller.adapters.adapter_round import TICK_SECONDS as ADAPTER_SECONDS
+from gateway_plugin.controller.adapters.adapter_round import AdapterRound
+from gateway_plugin.controller.adapters.engine_client import EngineClient
+from gateway_plugin.controller.autoscaling.autoscaler_api import AutoscalerApi
+from gateway_plugin.controller.autoscaling.autoscaling_round import TICK_SECONDS as SCALING_SECONDS
+from gateway_plugin.controller.autoscaling.autoscaling_round import AutoscalingRound
+from gateway_plugin.controller.autoscaling.pod_scraping import PodScraper
+from gateway_plugin.controller.coexistence import AIBRIX_LEASE, AIBRIX_NAMESPACE, AibrixWatch
+from gateway_plugin.controller.kinds import LEASE
+from gateway_plugin.controller.object_events import ObjectEvents
+from gateway_plugin.controller.route_client import KubeClient, KubeError
+from gateway_plugin.controller.workloads import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway_plugin.controller.gateway_demand import GatewayDemand
+    from gateway_plugin.controller.leader_election import LeaderElection
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 60.0
+"""A look that takes longer is given up: whatever hangs must not be the end of all looks."""
+
+
+class Looking(Protocol):
+    """One controller's look at everything."""
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestrationRules:
+    """What of it runs."""
+
+    adapters: bool = True
+    autoscalers: bool = True
+    take_over: bool = False
+
+
+class Orchestration:
+    def __init__(
+        self,
+        client: KubeClient,
+        election: LeaderElection,
+        demand: GatewayDemand,
+        rules: OrchestrationRules,
+        namespaces: Sequence[str] = (),
+    ) -> None:
+        self._client, self._election, self._demand = client, election, demand
+        self._rules, self._namespaces = rules, namespaces
+        self._aibrix = AibrixWatch()
+        self.observes_only = False
+        """AIBrix's manager lives."""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        async with AsyncExitStack() as stack:
+            tasks = [asyncio.create_task(self._election.run())]
+            clock = asyncio.get_running_loop().time
+            events = ObjectEvents(self._client, _now, clock)
+            if self._rules.autoscalers:
+                scraper = PodScraper()
+                stack.push_async_callback(scraper.close)
+                api = AutoscalerApi(self._client, events, self._namespaces)
+                scaling = AutoscalingRound(api, scraper, self._demand, clock=clock, now=_now)
+                tasks.append(asyncio.create_task(self._loop("autoscalers", scaling, SCALING_SECONDS)))
+            if self._rules.adapters:
+                engines = EngineClient()
+                stack.push_async_callback(engines.close)
+                objects = AdapterObjects(self._client, events, self._namespaces)
+                adapters = AdapterRound(objects, engines, self._demand, clock=clock, now=_now, rng=random.Random())
+                tasks.append(asyncio.create_task(self._loop("adapters", adapters, ADAPTER_SECONDS)))
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _loop(self, what: str, looking: Looking, seconds: float) -> None:
+        failing = False
+        while True:
+            try:
+                if self._election.leads and not await self._must_observe():
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await looking.run()
+                failing = False
+            except (KubeError, TimeoutError) as error:
+                if not (isinstance(error, KubeError) and error.is_not_found) and not failing:
+                    logger.warning("%s cannot be looked at: %s; trying again", what, str(error) or "no answer in time")
+                failing = True
+            await asyncio.sleep(seconds)
+
+    async def _must_observe(self) -> bool:
+        if self._rules.take_over:
+            return False
+        try:
+            lease = await self._client.get(Ref(LEASE.name, AIBRIX_NAMESPACE, AIBRIX_LEASE))
+        except KubeError as error:
+            if error.code not in (403, 404):
+                raise
+            lease = {}
+        active = self._aibrix.is_active(lease.get("spec"), asyncio.get_running_loop().time())
+        if active != self.observes_only:
+            self.observes_only = active
+            logger.warning(
+                "AIBrix's controller manager %s",
+                "is running: adapters and autoscalers are only watched; stop it, or set take_over"
+                if active
+                else "is gone",
+            )
+        return active
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
