@@ -26,7 +26,7 @@ _ASK_SECONDS = 2.0
 _MOST_BYTES = 8 << 20
 
 
-class ModelLoad(msgspec.Struct, frozen=True, rename="snake"):
+class ModelLoad(msgspec.Struct, frozen=True):
     """One model at one replica."""
 
     in_flight: int = 0
