@@ -28,7 +28,7 @@ _MOST_AHEAD = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class GatewayLoad:
     """Of one model, over all replicas of the gateway. None: not known yet."""
 
     in_flight: int
@@ -57,7 +57,7 @@ class GatewayOptions:
     ttft_target_seconds: float | None = None
 
 
-def recommend(load: Load, replicas: int, options: GatewayOptions) -> Recommendation:
+def recommend(load: GatewayLoad, replicas: int, options: GatewayOptions) -> Recommendation:
     needed = list(_needed(load, options))
     if not needed:
         return Recommendation(replicas, Why.NO_METRICS)
@@ -69,7 +69,7 @@ def recommend(load: Load, replicas: int, options: GatewayOptions) -> Recommendat
     return Recommendation(wanted, Why.ABOVE if wanted > replicas else Why.BELOW)
 
 
-def _needed(load: Load, options: GatewayOptions) -> Iterator[float]:
+def _needed(load: GatewayLoad, options: GatewayOptions) -> Iterator[float]:
     present = load.in_flight + load.held
     if load.sustained_concurrency:
         yield present / (load.sustained_concurrency * options.utilisation)
@@ -79,17 +79,17 @@ def _needed(load: Load, options: GatewayOptions) -> Iterator[float]:
         yield load.tokens_in_flight / (options.kv_utilisation * load.kv_tokens_of_a_pod)
 
 
-def _rate_ahead(load: Load, options: GatewayOptions) -> float:
+def _rate_ahead(load: GatewayLoad, options: GatewayOptions) -> float:
     today = load.arrivals_per_second
     return min(max(today + load.arrivals_slope * options.startup_seconds, today), _MOST_AHEAD * today)
 
 
-def _backlog(load: Load, options: GatewayOptions) -> float:
+def _backlog(load: GatewayLoad, options: GatewayOptions) -> float:
     if not load.held or load.prefill_seconds is None or load.decode_seconds is None:
         return 0.0
     return load.held * (load.prefill_seconds + load.decode_seconds) / options.startup_seconds
 
 
-def _late(load: Load, options: GatewayOptions) -> bool:
+def _late(load: GatewayLoad, options: GatewayOptions) -> bool:
     target, measured = options.ttft_target_seconds, load.ttft_p90_seconds
     return target is not None and measured is not None and measured > target

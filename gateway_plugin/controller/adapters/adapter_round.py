@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway_plugin.controller.adapters.adapter_spec import (
     FINALIZER,
     AdapterError,
-    AdapterSpec,
+    ModelAdapterSpec,
     read_adapter_spec,
     served_name,
 )
@@ -26,8 +26,8 @@ from gateway_plugin.controller.adapters.holding_pods import HoldingPod, holding_
 from gateway_plugin.controller.adapters.step_runner import StepRunner
 from gateway_plugin.controller.status_conditions import merged
 from orchestration.adapters.adapter_pods import AdapterPod, WantedAdapter
+from orchestration.adapters.adapter_steps import steps
 from orchestration.adapters.draining import Draining
-from orchestration.adapters.load_plan import steps
 from orchestration.adapters.placement import placed
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Seen:
 
     raw: Raw
     name: str
-    spec: AdapterSpec | None = None
+    spec: ModelAdapterSpec | None = None
     error: tuple[str, str] | None = None
     pods: dict[str, HoldingPod] = field(default_factory=dict)
 

@@ -65,7 +65,7 @@ class _SecretRef(_Part):
     name: str = ""
 
 
-class AdapterSpec(_Part):
+class ModelAdapterSpec(_Part):
     base_model: str = ""
     pod_selector: _Selector
     artifact_url: str = Field(alias="artifactURL")
@@ -83,10 +83,10 @@ class AdapterSpec(_Part):
         return self.pod_selector.text()
 
 
-def read_adapter_spec(raw: Raw) -> AdapterSpec:
+def read_adapter_spec(raw: Raw) -> ModelAdapterSpec:
     """AdapterError when it is not one."""
     try:
-        spec = AdapterSpec.model_validate(raw.get("spec") or {})
+        spec = ModelAdapterSpec.model_validate(raw.get("spec") or {})
         artifact_of(spec.artifact_url)
     except ValidationError as error:
         parts = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:_MOST_ERRORS])

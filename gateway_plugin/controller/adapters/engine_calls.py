@@ -41,7 +41,7 @@ class EngineCall:
     body: dict[str, Any]
 
 
-class Outcome(Enum):
+class LoadOutcome(Enum):
     DONE = "done"
     ALREADY = "already loaded"
     ABSENT = "not loaded"
@@ -52,15 +52,15 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    outcome: Outcome
+class LoadAnswer:
+    outcome: LoadOutcome
     reason: str = ""
     """A condition's reason."""
     words: str = ""
 
     @property
     def is_success(self) -> bool:
-        return self.outcome in (Outcome.DONE, Outcome.ALREADY, Outcome.ABSENT)
+        return self.outcome in (LoadOutcome.DONE, LoadOutcome.ALREADY, LoadOutcome.ABSENT)
 
 
 def load_call(
@@ -78,33 +78,33 @@ def unload_call(kind: LoaderKind, name: str) -> EngineCall:
     return EngineCall(_PATHS[kind][1], {"lora_name": name})
 
 
-def load_answer(kind: LoaderKind, status: int, text: str) -> Answer:
+def load_answer(kind: LoaderKind, status: int, text: str) -> LoadAnswer:
     """Loaded, loaded before, or why not."""
     words = _words(text)
     if status in (200, 201):
-        return _sglang_answer(text, words) if kind is LoaderKind.SGLANG else Answer(Outcome.DONE)
+        return _sglang_answer(text, words) if kind is LoaderKind.SGLANG else LoadAnswer(LoadOutcome.DONE)
     if _ALREADY in words or _ALREADY_SGLANG in words:
-        return Answer(Outcome.ALREADY)
+        return LoadAnswer(LoadOutcome.ALREADY)
     if kind is LoaderKind.SIDECAR and status == 422:
-        return Answer(Outcome.OLD_SIDECAR, "OldSidecar", words)
-    return Answer(Outcome.REFUSED, _reason(status, words), words)
+        return LoadAnswer(LoadOutcome.OLD_SIDECAR, "OldSidecar", words)
+    return LoadAnswer(LoadOutcome.REFUSED, _reason(status, words), words)
 
 
-def unload_answer(status: int, text: str) -> Answer:
+def unload_answer(status: int, text: str) -> LoadAnswer:
     words = _words(text)
     if status in (200, 201):
-        return Answer(Outcome.DONE)
+        return LoadAnswer(LoadOutcome.DONE)
     if status == 404 or "cannot be found" in words or "not loaded" in words:
-        return Answer(Outcome.ABSENT)
-    return Answer(Outcome.REFUSED, _reason(status, words), words)
+        return LoadAnswer(LoadOutcome.ABSENT)
+    return LoadAnswer(LoadOutcome.REFUSED, _reason(status, words), words)
 
 
-def _sglang_answer(text: str, words: str) -> Answer:
+def _sglang_answer(text: str, words: str) -> LoadAnswer:
     try:
         succeeded = json.loads(text).get("success", True)
     except (ValueError, AttributeError):
         succeeded = True
-    return Answer(Outcome.DONE) if succeeded else Answer(Outcome.REFUSED, _reason(400, words), words)
+    return LoadAnswer(LoadOutcome.DONE) if succeeded else LoadAnswer(LoadOutcome.REFUSED, _reason(400, words), words)
 
 
 def _reason(status: int, words: str) -> str:

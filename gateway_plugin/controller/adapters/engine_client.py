@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from gateway_plugin.controller.adapters.engine_calls import (
-    Answer,
     EngineCall,
+    LoadAnswer,
     LoaderKind,
-    Outcome,
+    LoadOutcome,
     listed_adapters,
     load_answer,
     load_call,
@@ -61,20 +61,20 @@ class EngineClient:
         except ValueError as error:
             raise EngineUnreachableError(f"GET /v1/models: {error}") from None
 
-    async def load(self, loader: Loader, name: str, artifact: Artifact, *, in_place: bool = False) -> Answer:
+    async def load(self, loader: Loader, name: str, artifact: Artifact, *, in_place: bool = False) -> LoadAnswer:
         delegated = loader.kind is LoaderKind.SIDECAR and loader.loader_url not in self._old_sidecars
         source = artifact.url if delegated else artifact.engine_path
         if source is None:
             words = f"{artifact.url} must be fetched first, and this pod has no sidecar that can"
-            return Answer(Outcome.REFUSED, "SidecarNeeded", words)
+            return LoadAnswer(LoadOutcome.REFUSED, "SidecarNeeded", words)
         call = load_call(loader.kind, name, source, in_place=in_place, delegated=delegated)
         answer = load_answer(loader.kind, *await self._post(loader, call))
-        if answer.outcome is Outcome.OLD_SIDECAR and delegated:
+        if answer.outcome is LoadOutcome.OLD_SIDECAR and delegated:
             self._old_sidecars.add(loader.loader_url)
             return await self.load(loader, name, artifact, in_place=in_place)
         return answer
 
-    async def unload(self, loader: Loader, name: str) -> Answer:
+    async def unload(self, loader: Loader, name: str) -> LoadAnswer:
         return unload_answer(*await self._post(loader, unload_call(loader.kind, name)))
 
     async def close(self) -> None:

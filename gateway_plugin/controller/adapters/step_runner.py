@@ -7,9 +7,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway_plugin.controller.adapters.engine_calls import Answer, LoaderKind, Outcome
+from gateway_plugin.controller.adapters.engine_calls import LoadAnswer, LoaderKind, LoadOutcome
 from gateway_plugin.controller.adapters.engine_client import EngineClient, EngineUnreachableError
-from orchestration.adapters.load_plan import LoadAdapter, Step, delay_seconds
+from orchestration.adapters.adapter_steps import LoadAdapter, Step, delay_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ class StepRunner:
         try:
             answer = await self._call(step, pod, artifact)
         except EngineUnreachableError as error:
-            answer = Answer(Outcome.REFUSED, "EngineUnreachable", str(error))
+            answer = LoadAnswer(LoadOutcome.REFUSED, "EngineUnreachable", str(error))
         pair = (step.pod, step.adapter)
         if answer.is_success:
             self._trouble.pop(pair, None)
@@ -92,7 +92,7 @@ class StepRunner:
         log = logger.warning if failures == 1 else logger.debug
         log("%s %s: %s %s; again in %.0f s", type(step).__name__, pair, answer.reason, answer.words, delay)
 
-    async def _call(self, step: Step, pod: HoldingPod, artifact: Artifact) -> Answer:
+    async def _call(self, step: Step, pod: HoldingPod, artifact: Artifact) -> LoadAnswer:
         if isinstance(step, LoadAdapter):
             return await self._engines.load(pod.loader, step.adapter, artifact, in_place=step.in_place)
         return await self._engines.unload(pod.loader, step.adapter)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway_plugin.controller.autoscaling.autoscaler_spec import AutoscalerError
 from gateway_plugin.controller.autoscaling.autoscaler_status import Rescale, conditions_of, history, refused
-from gateway_plugin.controller.autoscaling.following import Followed, followed
+from gateway_plugin.controller.autoscaling.followed_autoscaler import Followed, followed
 from gateway_plugin.controller.autoscaling.pod_facts import PodFacts, model_of, pod_facts
 from gateway_plugin.controller.autoscaling.scale_targets import losers
 from gateway_plugin.controller.route_client import KubeError

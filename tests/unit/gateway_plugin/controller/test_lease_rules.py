@@ -56,7 +56,8 @@ def test_changes_of_the_holder_are_counted():
 def test_never_two_writers_through_an_hour_of_deaths_and_skewed_clocks(seed: int):
     rng = random.Random(seed)
     lease: dict[str, Any] = {}
-    version, alive = 0, {}
+    alive: dict[str, LeaseHolder] = {}
+    version = 0
     skew = {name: timedelta(seconds=rng.uniform(-3600, 3600)) for name in ("a", "b", "c")}
     names = dict.fromkeys(skew, 0)
     led = 0

@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.scaling.gateway_policy import GatewayOptions, Load, recommend
+from orchestration.scaling.gateway_policy import GatewayLoad, GatewayOptions, recommend
 from orchestration.scaling.samples import Why
 from orchestration.scaling.victims import DrainCandidate, deletion_costs, victims
 
-LOAD = Load(
+LOAD = GatewayLoad(
     in_flight=64,
     held=0,
     arrivals_per_second=4.0,

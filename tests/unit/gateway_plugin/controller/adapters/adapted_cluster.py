@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway_plugin.controller.adapters.adapter_round import AdapterRound
-from gateway_plugin.controller.adapters.engine_calls import Answer, Outcome
+from gateway_plugin.controller.adapters.engine_calls import LoadAnswer, LoadOutcome
 from gateway_plugin.controller.adapters.engine_client import EngineUnreachableError, Loader
 from orchestration.adapters.artifact import Artifact
 
@@ -34,7 +34,7 @@ class AdaptedCluster:
         self.unready: set[str] = set()
         self.dead: set[str] = set()
         self.restarts = dict.fromkeys(self.held, 0)
-        self.refusal: Answer | None = None
+        self.refusal: LoadAnswer | None = None
         self.calls: list[tuple[str, str, str]] = []
         self.published: dict[str, list[str]] = {}
         self.told: list[str] = []
@@ -128,19 +128,19 @@ class AdaptedCluster:
         held = self.held[self._engine(loader)]
         return dict(held) if self.lists else {}
 
-    async def load(self, loader: Loader, name: str, artifact: Artifact, *, in_place: bool = False) -> Answer:
+    async def load(self, loader: Loader, name: str, artifact: Artifact, *, in_place: bool = False) -> LoadAnswer:
         pod = self._engine(loader)
         self.calls.append(("reload" if in_place else "load", pod, name))
         if self.refusal is not None:
             return self.refusal
         self.held[pod][name] = str(artifact.engine_path)
-        return Answer(Outcome.DONE)
+        return LoadAnswer(LoadOutcome.DONE)
 
-    async def unload(self, loader: Loader, name: str) -> Answer:
+    async def unload(self, loader: Loader, name: str) -> LoadAnswer:
         pod = self._engine(loader)
         self.calls.append(("unload", pod, name))
         self.held[pod].pop(name, None)
-        return Answer(Outcome.DONE)
+        return LoadAnswer(LoadOutcome.DONE)
 
     # The gateway.
 

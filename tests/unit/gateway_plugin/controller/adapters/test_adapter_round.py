@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_plugin.controller.adapters.engine_calls import Answer, Outcome
+from gateway_plugin.controller.adapters.engine_calls import LoadAnswer, LoadOutcome
 from tests.unit.gateway_plugin.controller.adapters.adapted_cluster import AdaptedCluster, adapter
 
 
@@ -108,7 +108,7 @@ async def test_another_artifact_is_loaded_in_place():
 
 async def test_what_was_refused_is_said_and_tried_ever_less_often():
     cluster = AdaptedCluster(adapter(), pods=1)
-    cluster.refusal = Answer(Outcome.REFUSED, "RankTooLarge", "rank 64 is above 16")
+    cluster.refusal = LoadAnswer(LoadOutcome.REFUSED, "RankTooLarge", "rank 64 is above 16")
     await cluster.look(60, seconds=2)
     assert cluster.condition("Ready") == ("False", "RankTooLarge")
     assert cluster.objects["sql"]["status"]["phase"] == "Failed"

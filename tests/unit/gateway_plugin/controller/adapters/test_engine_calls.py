@@ -8,7 +8,7 @@ import pytest
 
 from gateway_plugin.controller.adapters.engine_calls import (
     LoaderKind,
-    Outcome,
+    LoadOutcome,
     listed_adapters,
     load_answer,
     load_call,
@@ -42,22 +42,28 @@ def test_what_is_asked():
 @pytest.mark.parametrize(
     ("kind", "status", "text", "outcome", "reason"),
     [
-        (VLLM, 200, "Success: LoRA adapter 'sql' added successfully.", Outcome.DONE, ""),
-        (VLLM, 400, flat("The lora adapter 'sql' has already been loaded."), Outcome.ALREADY, ""),
-        (VLLM, 400, nested("The lora adapter 'sql' has already been loaded. Use load_inplace"), Outcome.ALREADY, ""),
-        (VLLM, 404, flat("Loading lora sql failed: No adapter found for /x"), Outcome.REFUSED, "ArtifactNotFound"),
-        (VLLM, 500, nested("LoRA rank 64 is greater than max_lora_rank 16"), Outcome.REFUSED, "RankTooLarge"),
-        (VLLM, 404, '{"detail":"Not Found"}', Outcome.REFUSED, "LoadingNotEnabled"),
-        (VLLM, 401, '{"error":"Unauthorized"}', Outcome.REFUSED, "Unauthorized"),
-        (SGLANG, 200, '{"success":true,"loaded_adapters":{"sql":"a/b"}}', Outcome.DONE, ""),
-        (SGLANG, 200, '{"success":false,"error_message":"bad shape"}', Outcome.REFUSED, "ModelAdapterLoadingError"),
-        (SGLANG, 400, '{"success":false,"error_message":"sql is already loaded"}', Outcome.ALREADY, ""),
-        (SIDECAR, 422, '{"detail":[{"msg":"Extra inputs are not permitted"}]}', Outcome.OLD_SIDECAR, "OldSidecar"),
-        (SIDECAR, 500, '{"error":"disk full"}', Outcome.REFUSED, "ModelAdapterLoadingError"),
-        (VLLM, 502, "<html>", Outcome.REFUSED, "ModelAdapterLoadingError"),
+        (VLLM, 200, "Success: LoRA adapter 'sql' added successfully.", LoadOutcome.DONE, ""),
+        (VLLM, 400, flat("The lora adapter 'sql' has already been loaded."), LoadOutcome.ALREADY, ""),
+        (
+            VLLM,
+            400,
+            nested("The lora adapter 'sql' has already been loaded. Use x"),
+            LoadOutcome.ALREADY,
+            "",
+        ),
+        (VLLM, 404, flat("Loading lora sql failed: No adapter found for /x"), LoadOutcome.REFUSED, "ArtifactNotFound"),
+        (VLLM, 500, nested("LoRA rank 64 is greater than max_lora_rank 16"), LoadOutcome.REFUSED, "RankTooLarge"),
+        (VLLM, 404, '{"detail":"Not Found"}', LoadOutcome.REFUSED, "LoadingNotEnabled"),
+        (VLLM, 401, '{"error":"Unauthorized"}', LoadOutcome.REFUSED, "Unauthorized"),
+        (SGLANG, 200, '{"success":true,"loaded_adapters":{"sql":"a/b"}}', LoadOutcome.DONE, ""),
+        (SGLANG, 200, '{"success":false,"error_message":"bad shape"}', LoadOutcome.REFUSED, "ModelAdapterLoadingError"),
+        (SGLANG, 400, '{"success":false,"error_message":"sql is already loaded"}', LoadOutcome.ALREADY, ""),
+        (SIDECAR, 422, '{"detail":[{"msg":"Extra inputs are not permitted"}]}', LoadOutcome.OLD_SIDECAR, "OldSidecar"),
+        (SIDECAR, 500, '{"error":"disk full"}', LoadOutcome.REFUSED, "ModelAdapterLoadingError"),
+        (VLLM, 502, "<html>", LoadOutcome.REFUSED, "ModelAdapterLoadingError"),
     ],
 )
-def test_what_answers_to_a_load_mean(kind: LoaderKind, status: int, text: str, outcome: Outcome, reason: str):
+def test_what_answers_to_a_load_mean(kind: LoaderKind, status: int, text: str, outcome: LoadOutcome, reason: str):
     answer = load_answer(kind, status, text)
     assert (answer.outcome, answer.reason) == (outcome, reason)
 
@@ -65,13 +71,13 @@ def test_what_answers_to_a_load_mean(kind: LoaderKind, status: int, text: str, o
 @pytest.mark.parametrize(
     ("status", "text", "outcome"),
     [
-        (200, "Success: LoRA adapter 'sql' removed successfully.", Outcome.DONE),
-        (404, flat("The lora adapter 'sql' cannot be found."), Outcome.ABSENT),
-        (400, '{"success":false,"error_message":"sql is not loaded"}', Outcome.ABSENT),
-        (500, "", Outcome.REFUSED),
+        (200, "Success: LoRA adapter 'sql' removed successfully.", LoadOutcome.DONE),
+        (404, flat("The lora adapter 'sql' cannot be found."), LoadOutcome.ABSENT),
+        (400, '{"success":false,"error_message":"sql is not loaded"}', LoadOutcome.ABSENT),
+        (500, "", LoadOutcome.REFUSED),
     ],
 )
-def test_what_answers_to_an_unload_mean(status: int, text: str, outcome: Outcome):
+def test_what_answers_to_an_unload_mean(status: int, text: str, outcome: LoadOutcome):
     assert unload_answer(status, text).outcome is outcome
 
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.adapters.adapter_pods import AdapterPod, WantedAdapter
-from orchestration.adapters.draining import DRAIN_SECONDS, GIVE_UP_SECONDS, Draining
-from orchestration.adapters.load_plan import (
+from orchestration.adapters.adapter_steps import (
     IN_ALL,
     PER_POD,
     LoadAdapter,
@@ -21,6 +20,7 @@ from orchestration.adapters.load_plan import (
     steps,
     too_many,
 )
+from orchestration.adapters.draining import DRAIN_SECONDS, GIVE_UP_SECONDS, Draining
 from orchestration.adapters.placement import POLICIES, placed
 
 RNG = random.Random(1)
