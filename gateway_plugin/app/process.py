@@ -40,6 +40,7 @@ from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
 from gateway_plugin.http.live_feed import LiveFeed, live_router
 from gateway_plugin.http.live_snapshot import LiveSources
+from gateway_plugin.http.load_report import load_router
 from gateway_plugin.http.ops import ops_router
 from gateway_plugin.http.readable import ReadableByPages
 from gateway_plugin.http.users_aibrix import users_router
@@ -332,6 +333,7 @@ class App:
                 lambda: self._discovery.refused,
             )
         )
+        api.include_router(load_router(self.metrics, self.processor.waiting.lengths))
         for router in self.models.operators_routers():
             api.include_router(router)
         api.include_router(explain_router(self.router, self.rules, self.models.live.names))

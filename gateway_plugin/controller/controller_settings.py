@@ -11,6 +11,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from gateway_plugin.controller.desired import RouteRules
+from gateway_plugin.controller.orchestration_rules import OrchestrationRules
 from gateway_plugin.controller.route_keys import RouteKeys
 from gateway_plugin.controller.routes import Parent
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
@@ -50,6 +51,15 @@ class ControllerSettings(Topic):
     resync_seconds: int = Field(
         300, description="between two complete readings of the cluster, which find what watches missed", ge=1, le=86400
     )
+    adapters: bool = Field(False, description="load and unload the LoRA adapters of ModelAdapters")
+    autoscalers: bool = Field(False, description="scale what PodAutoscalers name")
+    take_over: bool = Field(
+        False, description="act on adapters and autoscalers though AIBrix's own controller manager is running"
+    )
+    gateway_service: str = Field(
+        "",
+        description="Service of the plugin in route_namespace: they are asked for their load; empty: none",
+    )
     log_level: LogLevel = Field("info", description="how much is said")
     log_format: LogFormat = Field("human", description="json: an object a line, for whoever collects logs")
 
@@ -67,6 +77,12 @@ class ControllerSettings(Topic):
         endpoints = EndpointTable(parse_extra_paths(self.extra_paths))
         timeout_seconds = self.route_timeout_seconds
         return RouteRules(keys, self.route_namespace, parent, self.create_services, timeout_seconds, endpoints)
+
+    @property
+    def orchestration(self) -> OrchestrationRules:
+        """What of adapters and autoscalers runs."""
+        gateway = (self.route_namespace, self.gateway_service)
+        return OrchestrationRules(self.adapters, self.autoscalers, self.take_over, gateway)
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What the gateway's replicas tell of requests: in flight, waiting for pods, and since when there were none.
 
-Every replica is asked for its `/v1/load`, and what they tell is added up. Where one of them cannot be asked, its last
+Every replica is asked for its `/load`, and what they tell is added up. Where one of them cannot be asked, its last
 answer counts for a while, and after that nothing is known: then no adapter leaves early and no model goes to zero.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,82 +15,106 @@ import aiohttp
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+
+    from gateway_plugin.controller.workloads import Raw
 
 logger = logging.getLogger(__name__)
 
+OPS_PORT_NAME = "http-ops"
+"""Of the port that serves `/load`, in the plugin's Service."""
 OLD_SECONDS = 15.0
 """An answer that is older says nothing: three looks have failed."""
+_SHORTEST_SECONDS = 0.1
+_WEIGHT = 0.2
+"""Of the newest rate in the smooth one: ten looks, some ten seconds, make nine tenths of it."""
 _ASK_SECONDS = 2.0
 _MOST_BYTES = 8 << 20
 
 
 class ModelLoad(msgspec.Struct, frozen=True):
-    """One model at one replica."""
+    """One model at one replica; see `http/load_report.py`."""
 
     in_flight: int = 0
     held: int = 0
-    """Requests that wait for a pod to come."""
-    idle_seconds: float = 0.0
-    """Since its last request; the time since the replica's start where there was none."""
-    requests_per_second: float = 0.0
+    requests_total: int = 0
 
 
 class ReplicaLoad(msgspec.Struct, frozen=True):
     """The answer of one replica."""
 
     models: dict[str, ModelLoad] = {}
-    pods: dict[str, dict[str, int]] = {}
-    """Requests in flight, by pod (`namespace/name`) and model."""
+
+
+@dataclass(slots=True)
+class _Model:
+    """One model at one replica over time."""
+
+    load: ModelLoad
+    at: float
+    used_at: float
+    """When it was last seen in use; when it was first seen where it never was."""
+    per_second: float = 0.0
+
+    def then(self, load: ModelLoad, now: float) -> _Model:
+        new = load.requests_total - self.load.requests_total
+        in_use = new != 0 or load.in_flight > 0 or load.held > 0
+        rate = max(new, 0) / max(now - self.at, _SHORTEST_SECONDS)
+        smooth = self.per_second + _WEIGHT * (rate - self.per_second)
+        return _Model(load, now, now if in_use else self.used_at, smooth)
 
 
 @dataclass(slots=True)
 class GatewayDemand:
-    """Sums over replicas. `targets`: the model of each workload that is scaled."""
+    """Sums over replicas. A controller that starts anew takes every model for used just now."""
 
     clock: Callable[[], float]
-    _answers: dict[str, tuple[float, ReplicaLoad]] = field(default_factory=dict)
+    _models: dict[str, dict[str, _Model]] = field(default_factory=dict)
+    _heard_at: dict[str, float] = field(default_factory=dict)
     _urls: tuple[str, ...] = ()
 
     def took(self, url: str, load: ReplicaLoad) -> None:
-        self._answers[url] = (self.clock(), load)
+        """What a replica told now; models that it does not name any more are forgotten."""
+        now, known = self.clock(), self._models.get(url, {})
+        self._models[url] = {
+            name: known[name].then(one, now) if name in known else _Model(one, now, now)
+            for name, one in load.models.items()
+        }
+        self._heard_at[url] = now
 
     def expect(self, urls: Sequence[str]) -> None:
         """The replicas that there are now; others are forgotten."""
         self._urls = tuple(urls)
-        self._answers = {url: answer for url, answer in self._answers.items() if url in self._urls}
+        self._models = {url: one for url, one in self._models.items() if url in self._urls}
+        self._heard_at = {url: at for url, at in self._heard_at.items() if url in self._urls}
 
     def complete(self) -> bool:
         """Whether every replica has told something that is not old."""
         now = self.clock()
-        fresh = [url for url, (at, _) in self._answers.items() if now - at < OLD_SECONDS]
-        return bool(self._urls) and len(fresh) == len(self._urls)
+        return bool(self._urls) and all(now - self._heard_at.get(url, -OLD_SECONDS) < OLD_SECONDS for url in self._urls)
+
+    @property
+    def anybody_waits(self) -> bool:
+        return any(one.load.held for models in self._models.values() for one in models.values())
 
     def idle_seconds(self, model: str) -> float:
         """0 where it is not known: a model goes to zero only for what is known."""
         if not self.complete():
             return 0.0
-        return min(self._of(model, "idle_seconds"), default=0.0)
+        return self.clock() - max((one.used_at for one in self._of(model)), default=self.clock())
 
     def waiting(self, model: str) -> int:
-        return int(sum(self._of(model, "held")))
+        return sum(one.load.held for one in self._of(model))
+
+    def in_flight(self, model: str) -> int | None:
+        """None while it is not known."""
+        return sum(one.load.in_flight for one in self._of(model)) if self.complete() else None
 
     def requests_per_second(self, model: str) -> float:
-        return sum(self._of(model, "requests_per_second"))
+        return sum(one.per_second for one in self._of(model))
 
-    def in_flight(self) -> Mapping[tuple[str, str], int] | None:
-        """By pod and model; None while it is not known."""
-        if not self.complete():
-            return None
-        found: Counter[tuple[str, str]] = Counter()
-        for _, load in self._answers.values():
-            for pod, models in load.pods.items():
-                found.update({(pod, model): count for model, count in models.items()})
-        return found
-
-    def _of(self, model: str, part: str) -> list[float]:
-        loads = [load.models[model] for _, load in self._answers.values() if model in load.models]
-        return [float(getattr(load, part)) for load in loads]
+    def _of(self, model: str) -> list[_Model]:
+        return [models[model] for models in self._models.values() if model in models]
 
 
 class DemandReader:
@@ -120,3 +143,18 @@ class DemandReader:
                     self._demand.took(url, msgspec.json.decode(data, type=ReplicaLoad))
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             logger.debug("%s does not tell its load: %s", url, error)
+
+
+def load_urls(slices: Sequence[Raw]) -> list[str]:
+    """Where the ready replicas behind a Service tell their load, from its EndpointSlices."""
+    found = []
+    for piece in slices:
+        port = next((port.get("port") for port in piece.get("ports") or () if port.get("name") == OPS_PORT_NAME), None)
+        for endpoint in piece.get("endpoints") or () if port else ():
+            if (endpoint.get("conditions") or {}).get("ready") is not False:
+                found += [_url(str(address), port) for address in endpoint.get("addresses") or ()]
+    return sorted(set(found))
+
+
+def _url(address: str, port: object) -> str:
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/load"

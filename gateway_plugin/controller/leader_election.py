@@ -12,8 +12,11 @@ from gateway_plugin.controller.route_client import KubeClient, KubeError
 from gateway_plugin.controller.workloads import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
+
+    from gateway_plugin.controller.kinds import ObjectKind
+    from gateway_plugin.controller.workloads import Raw
 
 logger = logging.getLogger(__name__)
 
@@ -96,3 +99,31 @@ class LeaderElection:
                 await self._client.patch(self._ref, {"metadata": {"resourceVersion": version}, "spec": spec})
         except (KubeError, TimeoutError) as error:
             logger.debug("lease %s is not given back: %s", self._ref, str(error) or "no answer")
+
+
+class LeadersClient(KubeClient):
+    """Writes only while this process leads: a look that began as the leader may end after it."""
+
+    def __init__(self, client: KubeClient, election: LeaderElection) -> None:
+        super().__init__(client.api)
+        self._election = election
+
+    async def create(self, kind: ObjectKind, namespace: str, body: Mapping[str, Any]) -> Raw:
+        self._check()
+        return await super().create(kind, namespace, body)
+
+    async def patch(self, ref: Ref, body: Mapping[str, Any]) -> Raw:
+        self._check()
+        return await super().patch(ref, body)
+
+    async def merge(self, path: str, body: Mapping[str, Any]) -> Raw:
+        self._check()
+        return await super().merge(path, body)
+
+    async def delete(self, ref: Ref, uid: str, resource_version: str) -> None:
+        self._check()
+        await super().delete(ref, uid, resource_version)
+
+    def _check(self) -> None:
+        if not self._election.leads:
+            raise KubeError(0, "this controller does not lead any more")

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway_plugin.controller.adapters.adapter_api import AdapterObjects
 from gateway_plugin.controller.adapters.adapter_round import TICK_SECONDS as ADAPTER_SECONDS
@@ -23,19 +22,22 @@ from gateway_plugin.controller.autoscaling.autoscaling_round import TICK_SECONDS
 from gateway_plugin.controller.autoscaling.autoscaling_round import AutoscalingRound
 from gateway_plugin.controller.autoscaling.pod_scraping import PodScraper
 from gateway_plugin.controller.coexistence import AIBRIX_LEASE, AIBRIX_NAMESPACE, AibrixWatch
-from gateway_plugin.controller.kinds import LEASE
+from gateway_plugin.controller.gateway_demand import DemandReader, GatewayDemand, load_urls
+from gateway_plugin.controller.kinds import ENDPOINT_SLICE, LEASE
+from gateway_plugin.controller.leader_election import LeaderElection, LeadersClient
 from gateway_plugin.controller.object_events import ObjectEvents
 from gateway_plugin.controller.route_client import KubeClient, KubeError
 from gateway_plugin.controller.workloads import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
-    from gateway_plugin.controller.gateway_demand import GatewayDemand
-    from gateway_plugin.controller.leader_election import LeaderElection
+    from gateway_plugin.controller.orchestration_rules import OrchestrationRules
 
 logger = logging.getLogger(__name__)
 
+_DEMAND_SECONDS = 1.0
+"""Between two questions to the gateway's replicas: a request that waits for a pod is seen within them."""
 _LOOK_SECONDS = 60.0
 """A look that takes longer is given up: whatever hangs must not be the end of all looks."""
 
@@ -46,54 +48,68 @@ class Looking(Protocol):
     async def run(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class OrchestrationRules:
-    """What of it runs."""
-
-    adapters: bool = True
-    autoscalers: bool = True
-    take_over: bool = False
-
-
 class Orchestration:
     def __init__(
         self,
         client: KubeClient,
         election: LeaderElection,
-        demand: GatewayDemand,
         rules: OrchestrationRules,
         namespaces: Sequence[str] = (),
     ) -> None:
-        self._client, self._election, self._demand = client, election, demand
+        self._client, self._election = LeadersClient(client, election), election
+        self._demand = GatewayDemand(asyncio.get_running_loop().time)
         self._rules, self._namespaces = rules, namespaces
         self._aibrix = AibrixWatch()
+        self._woken = asyncio.Event()
         self.observes_only = False
         """AIBrix's manager lives."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
         async with AsyncExitStack() as stack:
-            tasks = [asyncio.create_task(self._election.run())]
-            clock = asyncio.get_running_loop().time
-            events = ObjectEvents(self._client, _now, clock)
-            if self._rules.autoscalers:
-                scraper = PodScraper()
-                stack.push_async_callback(scraper.close)
-                api = AutoscalerApi(self._client, events, self._namespaces)
-                scaling = AutoscalingRound(api, scraper, self._demand, clock=clock, now=_now)
-                tasks.append(asyncio.create_task(self._loop("autoscalers", scaling, SCALING_SECONDS)))
-            if self._rules.adapters:
-                engines = EngineClient()
-                stack.push_async_callback(engines.close)
-                objects = AdapterObjects(self._client, events, self._namespaces)
-                adapters = AdapterRound(objects, engines, self._demand, clock=clock, now=_now, rng=random.Random())
-                tasks.append(asyncio.create_task(self._loop("adapters", adapters, ADAPTER_SECONDS)))
+            loops = [self._election.run()]
+            if self._rules.gateway[1]:
+                reader = DemandReader(self._demand)
+                stack.push_async_callback(reader.close)
+                loops.append(self._follow_demand(reader))
+            loops += self._lookers(stack)
+            tasks = [asyncio.create_task(one) for one in loops]
             try:
                 await asyncio.gather(*tasks)
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _lookers(self, stack: AsyncExitStack) -> list[Coroutine[Any, Any, None]]:
+        clock = asyncio.get_running_loop().time
+        events = ObjectEvents(self._client, _now, clock)
+        found = []
+        if self._rules.autoscalers:
+            scraper = PodScraper()
+            stack.push_async_callback(scraper.close)
+            api = AutoscalerApi(self._client, events, self._namespaces)
+            scaling = AutoscalingRound(api, scraper, self._demand, clock=clock, now=_now)
+            found.append(self._loop("autoscalers", scaling, SCALING_SECONDS))
+        if self._rules.adapters:
+            engines = EngineClient()
+            stack.push_async_callback(engines.close)
+            objects = AdapterObjects(self._client, events, self._namespaces)
+            adapters = AdapterRound(objects, engines, self._demand, clock=clock, now=_now, rng=random.Random())
+            found.append(self._loop("adapters", adapters, ADAPTER_SECONDS))
+        return found
+
+    async def _follow_demand(self, reader: DemandReader) -> None:
+        namespace, service = self._rules.gateway
+        selector = f"kubernetes.io/service-name={service}"
+        while True:
+            try:
+                await reader.read(load_urls(await self._client.list(ENDPOINT_SLICE, namespace, selector)))
+            except KubeError as error:
+                logger.debug("the gateway's replicas are not known: %s", error)
+            if self._demand.anybody_waits:
+                self._woken.set()
+            await asyncio.sleep(_DEMAND_SECONDS)
 
     async def _loop(self, what: str, looking: Looking, seconds: float) -> None:
         failing = False
@@ -107,7 +123,14 @@ class Orchestration:
                 if not (isinstance(error, KubeError) and error.is_not_found) and not failing:
                     logger.warning("%s cannot be looked at: %s; trying again", what, str(error) or "no answer in time")
                 failing = True
-            await asyncio.sleep(seconds)
+            await self._pause(seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until it is time to look again, or somebody waits for a pod."""
+        self._woken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
 
     async def _must_observe(self) -> bool:
         if self._rules.take_over:

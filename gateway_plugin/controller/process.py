@@ -6,6 +6,8 @@ import asyncio
 import logging
 import random
 import signal
+import socket
+import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ import uvloop
 
 from gateway_plugin.controller.controller_api import controller_api
 from gateway_plugin.controller.following import Followers
+from gateway_plugin.controller.leader_election import LeaderElection
+from gateway_plugin.controller.orchestrating import Orchestration
 from gateway_plugin.controller.reconciler import Reconciler
 from gateway_plugin.controller.route_client import KubeError, connected
 from gateway_plugin.grpc.listeners import HttpListener
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from gateway_plugin.controller.controller_settings import ControllerSettings
+    from gateway_plugin.controller.route_client import KubeClient
+
+LEASE_NAME = "gateway-plugin-controller"
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +52,19 @@ async def run(settings: ControllerSettings, stopping: asyncio.Event) -> None:
             )
             rules = reconciler.rules
             logger.info("routes in %s for %s; HTTP on :%d", rules.route_namespace, rules.parent.ref, listener.port)
-            await _until(stopping, [followers.run(), reconciler.run()], listener)
+            await _until(stopping, [followers.run(), reconciler.run(), *_orchestration(settings, client)], listener)
     except KubeError as error:
         raise StartError(str(error)) from None
+
+
+def _orchestration(settings: ControllerSettings, client: KubeClient) -> list[Coroutine[Any, Any, None]]:
+    """Adapters and autoscalers, where they are switched on."""
+    rules = settings.orchestration
+    if not rules.any:
+        return []
+    identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    election = LeaderElection(client, settings.route_namespace, LEASE_NAME, identity, now=lambda: datetime.now(UTC))
+    return [Orchestration(client, election, rules, settings.namespaces).run()]
 
 
 async def _until(stopping: asyncio.Event, parts: list[Coroutine[Any, Any, None]], listener: HttpListener) -> None:

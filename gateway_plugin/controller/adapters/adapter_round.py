@@ -61,7 +61,7 @@ class AdapterApi(Protocol):
 class AdapterUse(Protocol):
     """What the gateway knows of requests."""
 
-    def in_flight(self) -> Mapping[tuple[str, str], int] | None: ...
+    def in_flight(self, adapter: str) -> int | None: ...
     def requests_per_second(self, adapter: str) -> float: ...
 
 
@@ -170,9 +170,9 @@ class AdapterRound:
         return AdapterPod(pod.key, ready_for, loaded)
 
     def _in_flight(self, going: set[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
-        known = self._use.in_flight()
-        # Where nobody can say, requests may still run until the longest wait is over.
-        return dict.fromkeys(going, 1) if known is None else known
+        """An adapter's requests on all its pods: those of one are not known. Where nobody can say, some may run."""
+        known = {name: self._use.in_flight(name) for _, name in going}
+        return {pair: 1 if known[pair[1]] is None else known[pair[1]] or 0 for pair in going}
 
     async def _publish(
         self,

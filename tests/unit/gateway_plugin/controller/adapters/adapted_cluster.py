@@ -39,7 +39,7 @@ class AdaptedCluster:
         self.published: dict[str, list[str]] = {}
         self.told: list[str] = []
         self.writes = 0
-        self.using: dict[tuple[str, str], int] | None = {}
+        self.using: int | None = 0
         self.lists = True
         self.seconds = 60.0
         self.round = self.restarted()
@@ -144,7 +144,7 @@ class AdaptedCluster:
 
     # The gateway.
 
-    def in_flight(self) -> Mapping[tuple[str, str], int] | None:
+    def in_flight(self, adapter: str) -> int | None:
         return self.using
 
     def requests_per_second(self, adapter: str) -> float:
