@@ -26,10 +26,13 @@ OPS_PORT_NAME = "http-ops"
 OLD_SECONDS = 15.0
 """An answer that is older says nothing: three looks have failed."""
 _SHORTEST_SECONDS = 0.1
+"""Between two answers of a replica, where a rate is made of them."""
 _WEIGHT = 0.2
 """Of the newest rate in the smooth one: ten looks, some ten seconds, make nine tenths of it."""
 _ASK_SECONDS = 2.0
+"""A replica answers in milliseconds; what hangs must not hold up the next question for long."""
 _MOST_BYTES = 8 << 20
+"""Of an answer: 100 bytes a model, tens of thousands of models."""
 
 
 class ModelLoad(msgspec.Struct, frozen=True):

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 LEASE_SECONDS = 15.0
+"""How long a silent holder is believed in: as Kubernetes' own components have it."""
 WRITE_SECONDS = 10.0
+"""How long a renewal allows writes; five seconds below the above, for a write that is under way."""
 RENEW_SECONDS = 2.0
+"""Four renewals may fail before writing stops."""
 
 
 @dataclass(slots=True)

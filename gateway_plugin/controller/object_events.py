@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 QUIET_SECONDS = 300.0
 """The same sentence about the same object is not said again within this time."""
 _MOST_REMEMBERED = 10_000
+"""Sentences: some MB, and more than a cluster's objects say in five minutes."""
 _MAX_NAME = 200
+"""Of an object's name in its Event's, with room for the digest below Kubernetes' 253."""
 _MAX_MESSAGE = 1000
+"""Kubernetes takes 1,024."""
 
 
 class ObjectEvents:

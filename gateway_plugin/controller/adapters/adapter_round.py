@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 2.0
 """Between two looks: a pod that comes up should have its adapters within seconds."""
 _POLLS_AT_ONCE = 32
+"""Engines asked at the same time: a fleet answers within a look, and descriptors stay few."""
 
 
 class AdapterApi(Protocol):

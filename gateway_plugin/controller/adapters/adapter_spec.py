@@ -18,6 +18,7 @@ FINALIZER = "adapter.model.aibrix.ai/finalizer"
 SERVED_NAME = "model.aibrix.ai/served-name"
 """An annotation: the name that clients use, where an object's name cannot be it (`org/adapter`)."""
 _MOST_ERRORS = 3
+"""Of one object: a condition is read by a person."""
 
 
 class AdapterError(Exception):

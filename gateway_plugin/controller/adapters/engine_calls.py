@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 _MOST_WORDS = 300
+"""Of an engine's error, which may be a traceback."""
 _ALREADY = "already been loaded"
 _ALREADY_SGLANG = "already loaded"
 

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from orchestration.adapters.artifact import Artifact
 
 LIST_SECONDS = 5.0
+"""An engine that answers its list of models later is not well."""
 CALL_SECONDS = 60.0
 """A load reads gigabytes at worst; AIBrix waits for 30 s, and tries again while the first load still runs."""
 _MOST_BYTES = 4 << 20
+"""Of an answer; a list of a thousand adapters has some hundreds of KiB."""
 
 
 class EngineUnreachableError(Exception):

@@ -14,6 +14,7 @@ from orchestration.scaling.schedules import DAYS, Schedule, SizeBounds, Timetabl
 
 _DEFAULT_MINIMUM = 1
 _MOST_ERRORS = 3
+"""Of one object: a condition is read by a person."""
 
 
 class AutoscalerError(Exception):
