@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONNECT_SECONDS = 10.0
+"""To connect to the API server."""
 CALL_SECONDS = 30.0
 """For a page of a list, or a write."""
 
 _MAX_RETRY_AFTER_SECONDS = 60.0
+"""The API server may ask for so long a pause."""
 _SHOWN_CHARACTERS = 200
+"""Of the API server's words, in messages."""
 _USER_AGENT = "gateway-plugin"
 _MERGE_PATCH = "application/merge-patch+json"
 _CALL = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     import random
 
 FIRST_SECONDS = 0.2
+"""Until the first new try; doubles."""
 LONGEST_SECONDS = 30.0
+"""Between two tries."""
 _MOST_DOUBLINGS = 16
+"""So that the exponent stays small."""
 
 
 class Backoff:

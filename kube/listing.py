@@ -20,6 +20,7 @@ Reading = TypeVar("Reading")
 _Item = TypeVar("_Item")
 
 PAGE_OBJECTS = 250
+"""Of one page of a list, which is read at once."""
 OBJECTS_AT_ONCE = 50
 """Some 60 us each; then requests have their turn."""
 

@@ -39,6 +39,7 @@ Reading = TypeVar("Reading")
 WATCH_SECONDS = (300, 600)
 """The server ends a watch after a time in this range, at random, as all clients must come back some time."""
 IDLE_SECONDS = 90.0
+"""Without a line or bookmark, before a watch is made anew."""
 ABSENT_SECONDS = 15.0
 """Between two looks for an optional kind that is not there."""
 STANDING_SECONDS = 1.0

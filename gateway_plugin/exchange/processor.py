@@ -26,8 +26,7 @@ from gateway_plugin.openai.errors import ApiError
 from gateway_plugin.settings.pacing import next_moment
 from protos import ext_proc
 from protos.ext_proc import DecodeError
-from ratelimit import CorruptUserRecord, Decision, StoreUnavailable
-from ratelimit.users.key_owners import TooManyUnknownKeys
+from ratelimit import CorruptUserRecord, Decision
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -341,16 +340,11 @@ class ProcessCall:
         if isinstance(error, DecodeError):
             self._call.finish(INTERNAL, "not a ProcessingRequest")
             return None
-        if isinstance(error, ApiError):
-            return self._exchange.refused(error)
-        if isinstance(error, StoreUnavailable):
-            logger.debug("limiter unavailable: %s", error)
-            return self._exchange.refused(rejections.limiter_unavailable())
-        if isinstance(error, TooManyUnknownKeys):
-            return self._exchange.refused(rejections.too_many_unknown_keys())
-        if isinstance(error, CorruptUserRecord):
-            logger.error("user cannot be admitted: %s", error)
-            return self._exchange.refused(rejections.corrupt_user())
+        answer = error if isinstance(error, ApiError) else rejections.answer_to(error)
+        if answer is not None:
+            if isinstance(error, CorruptUserRecord):
+                logger.error("user cannot be admitted: %s", error)
+            return self._exchange.refused(answer)
         logger.error("exchange failed: %r", self._exchange, exc_info=error)
         self._processor.waiting.leave(self)  # its phase will not tell that it waits
         return self._exchange.failed()

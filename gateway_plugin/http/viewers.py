@@ -14,8 +14,7 @@ from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.intent.identity import KEY_HEADERS, KeyClaim, KeyOwner, identify, owner_of, source_of
 from gateway_plugin.exchange.intent.request import check_repeated
 from gateway_plugin.models.catalogue.access import EVERYBODY, OPERATOR, Viewer
-from ratelimit import CorruptUserRecord, Decision, Outcome, StoreUnavailable
-from ratelimit.users.key_owners import TooManyUnknownKeys
+from ratelimit import Decision, Outcome
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -59,12 +58,8 @@ class Viewers:
                 caller = owner_of(caller, await self._directory.owner_of_key(caller.key_sha256, source))
             check_repeated([name for name in sent if len(headers.getlist(name)) > 1])
             return await self._viewer(caller) if caller.user and self._rules.limited else EVERYBODY
-        except StoreUnavailable:
-            raise rejections.limiter_unavailable() from None
-        except TooManyUnknownKeys:
-            raise rejections.too_many_unknown_keys() from None
-        except CorruptUserRecord:
-            raise rejections.corrupt_user() from None
+        except rejections.FAULTS as fault:
+            raise rejections.answer_to(fault) or fault from None
 
     async def _viewer(self, caller: Identity) -> Viewer:
         user = caller.user

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PACKAGES = ("gateway_plugin", "ratelimit", "routing")
+PACKAGES = ("gateway_plugin", "ratelimit", "routing", "kube")
 
 NO_BOUNDS = {
     "gateway_plugin.grpc.http2.frames": "numbers of RFC 9113",

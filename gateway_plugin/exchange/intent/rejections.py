@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from gateway_plugin.exchange.replies import decision_headers
 from gateway_plugin.openai import error_table as kinds
 from gateway_plugin.openai.errors import ApiError
-from ratelimit import Outcome, Source
+from ratelimit import CorruptUserRecord, Outcome, Source, StoreUnavailable
+from ratelimit.users.key_owners import TooManyUnknownKeys
 
 if TYPE_CHECKING:
     from ratelimit import Decision, Subject
@@ -149,11 +150,6 @@ def too_many_uploads() -> ApiError:
     return overloaded("too many requests wait for their bodies")
 
 
-def too_many_unknown_keys() -> ApiError:
-    """503: this key is not known here, and too many such were looked up just now to look for another."""
-    return overloaded("too many unknown API keys")
-
-
 def upload_timed_out() -> ApiError:
     """408: the client did not send all of its body in time."""
     return ApiError(kinds.UPLOAD_TIMEOUT, "the request body did not arrive in time")
@@ -164,14 +160,12 @@ def body_too_large() -> ApiError:
     return ApiError(kinds.BODY_TOO_LARGE, "the request body is too long")
 
 
-def limiter_unavailable() -> ApiError:
-    """503: the limits of this user cannot be checked now."""
-    return ApiError(kinds.LIMITER_UNAVAILABLE, "the rate limiter cannot be reached, try again")
-
-
-def corrupt_user() -> ApiError:
-    """500: what is stored for this user is not a user record."""
-    return ApiError(kinds.CORRUPT_USER, "the record of this user cannot be read; ask the operator to update it")
+def answer_to(fault: Exception) -> ApiError | None:
+    """What the limiter says instead of a decision, as an answer; None for what is none of its faults."""
+    for kind_of_fault, (kind, message) in _ANSWERS.items():
+        if isinstance(fault, kind_of_fault):
+            return ApiError(kind, message)
+    return None
 
 
 def internal_error() -> ApiError:
@@ -201,6 +195,14 @@ def _wait(seconds: float) -> dict[str, str]:
     milliseconds = min(max(1, ceil(seconds * 1000)), _MAX_RETRY_AFTER_SECONDS * 1000)
     return {"retry-after": str(-(-milliseconds // 1000)), "retry-after-ms": str(milliseconds)}
 
+
+_ANSWERS: dict[type[Exception], tuple[kinds.ErrorKind, str]] = {
+    StoreUnavailable: (kinds.LIMITER_UNAVAILABLE, "the rate limiter cannot be reached, try again"),
+    TooManyUnknownKeys: (kinds.OVERLOADED, "too many unknown API keys, try again"),
+    CorruptUserRecord: (kinds.CORRUPT_USER, "the record of this user cannot be read; ask the operator to update it"),
+}
+FAULTS = tuple(_ANSWERS)
+"""What `answer_to` knows."""
 
 _REFUSALS = {
     Outcome.UNKNOWN_USER: (kinds.UNKNOWN_USER, "{who} does not exist"),

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_plugin.exchange.intent.identity import IdentityRules
-from gateway_plugin.exchange.intent.rejections import limiter_unavailable
+from gateway_plugin.exchange.intent.rejections import answer_to
 from gateway_plugin.exchange.phases import Phase
 from gateway_plugin.exchange.steps import Admit
 from protos import ext_proc
 from protos.ext_proc import ProcessingRequest
-from ratelimit import Decision, Outcome
+from ratelimit import Decision, Outcome, StoreUnavailable
 from routing.spec import ClusterState
 from tests.unit.gateway_plugin.exchange.bench import ADMITTED, BODY, Bench, body, error, headers, mutation, reply
 
@@ -125,7 +125,9 @@ def test_an_unreachable_limiter_is_503():
     exchange = bench.exchange()
     exchange.receive(headers(user="lgy"))
     exchange.receive(body())
-    code, found, _ = error(exchange.refused(limiter_unavailable()))
+    answer = answer_to(StoreUnavailable("redis", "away"))
+    assert answer is not None
+    code, found, _ = error(exchange.refused(answer))
     assert (code, found["code"]) == (503, "service_unavailable")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway_plugin.exchange.intent.rejections import refused
+from gateway_plugin.exchange.intent.rejections import answer_to, refused
 from gateway_plugin.openai.error_table import KINDS, Blame
 from gateway_plugin.openai.errors import ApiError, error_type
 from gateway_plugin.openai.errors_page import page
 from gateway_plugin.tools.envoy_config.local_replies import local_replies
-from ratelimit import Decision, Outcome
+from ratelimit import CorruptUserRecord, Decision, Outcome, StoreUnavailable
 
 WRITTEN = Path(__file__).parents[4] / "docs" / "errors.md"
 
@@ -37,6 +37,16 @@ def test_every_outcome_of_an_admission_has_an_answer():
     for outcome in Outcome:
         if outcome is not Outcome.ADMITTED:
             assert refused("lgy", "m", 1, Decision(outcome, None)).status in (401, 403, 429)
+
+
+def test_faults_of_the_limiter_have_an_answer_and_others_have_none():
+    faults = (StoreUnavailable("redis", "away"), CorruptUserRecord("lgy"), ValueError())
+    answers = [answer_to(fault) for fault in faults]
+    assert [answer and (answer.status, answer.reason) for answer in answers] == [
+        (503, "limiter_unavailable"),
+        (500, "corrupt_user"),
+        None,
+    ]
 
 
 def test_an_error_has_the_headers_of_its_kind_and_its_own():
