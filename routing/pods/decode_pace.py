@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 # An 8B model on a card between A100 and H100, the middle of what is served; believed until some hundred tokens came.
 DEFAULT_BASE_SECONDS = 0.01
 DEFAULT_PER_REQUEST_SECONDS = 0.0005
+"""What a further sequence adds to a step, until it is learned."""
 _PRIOR_TOKENS = 500.0
+"""Weight of the defaults against what is learned."""
 # Its lessons, of a hundred tokens or so: the last fifty make up 63 %.
 _KEPT = 0.98
 # Fewer tokens between two polls tell of chance.
 FEWEST_TOKENS = 20.0
 _WEIGHT = 0.2
 _MAX_MODELS = 4096
+"""Those that taught last."""
 _LEAST_SLOWNESS, _MOST_SLOWNESS = 0.02, 50.0
 # What one line of Envoy's log counts as.
 _LOGGED_TOKENS = 64.0

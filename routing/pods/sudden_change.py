@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 # Prompts of unlike length, beside unlike batches, differ by a third in what they get done; half is a change.
 _FACTOR = 1.6
 _KEPT = 0.6
+"""Weight of what was seen, at the next poll."""
 _HALF_LIFE_SECONDS = 4.0
+"""Until half of a change is forgotten, where nothing is seen."""
 # Of two polls a second apart: after half a minute of a changed speed it is the learned one.
 _TAKEN_IN = 0.03
 _LEAST_SPEED = 0.02
+"""Of the learned speed: what is slower is taken for this."""
 # A changed speed follows what is seen, too, by so much a lesson: the first sight of a change is half of the old.
 _FOLLOWED = 0.3
 # Before these the averages themselves are guesses.
