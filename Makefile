@@ -62,6 +62,7 @@ lock: $(READY)  ## write the lock files anew from pyproject.toml
 docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/gateway-plugin config --markdown > docs/configuration.md
 	@$(BIN)/python -m gateway_plugin.cli.endpoints_page > docs/endpoints.md
+	@$(BIN)/python -m gateway_plugin.cli.metrics_docs > docs/metrics.md
 	@$(BIN)/python -m gateway_plugin.openai.errors_page > docs/errors.md
 	@$(BIN)/python -m tests.house.bounds > docs/bounds.md
 	@$(BIN)/python -m benchmarks.routing.choosing

@@ -104,6 +104,10 @@ class Router:
         """The pod that a session's token stands for."""
         return self._pods.pod_with_hash(int(token, 16))
 
+    def knows(self, model: str) -> bool:
+        """Whether the model is served here, or was to be."""
+        return self._pods.knows(model)
+
     def check(self, model: str) -> None:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
         self._ready(model)

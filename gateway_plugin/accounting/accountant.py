@@ -197,12 +197,18 @@ class Accountant:
         else:
             health.unclear(row, entry.charge_id)
 
+    def _strategy_label(self, strategy: str) -> str:
+        """The policy's own name: texts of combinations are the clients' to choose."""
+        policy = self._router.policy(strategy) if strategy else None
+        return policy.name if policy is not None else "none"
+
     def _observe_latency(
         self, entry: FinishedExchange, label: str, prompt: int, output: int, *, is_served: bool
     ) -> None:
         ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)
         if ttft is not None:
             self._metrics.ttft.labels(label).observe(ttft)
+            self._metrics.strategy_ttft.labels(self._strategy_label(entry.strategy)).observe(ttft)
         if tpot is not None:
             self._metrics.tpot.labels(label).observe(tpot)
         self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)

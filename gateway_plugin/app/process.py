@@ -17,22 +17,21 @@ import uvloop
 
 from gateway_plugin.accounting.access_lines import LineWriter
 from gateway_plugin.accounting.accountant import GATHER_SECONDS, Accountant
-from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.accounting.log_service import AccessLogService
-from gateway_plugin.app.live_wiring import discovery_troubles, engine_troubles, limiter_state, new_live_feed
+from gateway_plugin.app.live_wiring import (
+    discovery_troubles,
+    engine_troubles,
+    limiter_state,
+    new_live_feed,
+    register_process,
+)
 from gateway_plugin.app.model_service import ModelService
-from gateway_plugin.endpoints.endpoint_table import EndpointTable
-from gateway_plugin.endpoints.extra_paths import parse_extra_paths
-from gateway_plugin.endpoints.web_pages import WebPages, parse_origins
-from gateway_plugin.exchange.collaborators import ProcessorBounds, Services
-from gateway_plugin.exchange.intent.identity import IdentityRules
-from gateway_plugin.exchange.intent.request_rules import Rules
+from gateway_plugin.app.parts import bounds_of, engine_keys_of, limiter_of, pod_health_of, rules_of, tls_of
+from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.processor import ExternalProcessor
-from gateway_plugin.exchange.uploads import UploadBounds
 from gateway_plugin.grpc.grpc_health import GrpcHealth
 from gateway_plugin.grpc.http2 import bounds as wire_bounds
 from gateway_plugin.grpc.listeners import GrpcListener, HttpListener, address, grpc_listener
-from gateway_plugin.grpc.tls import TlsFiles
 from gateway_plugin.http.admin import is_beyond_loopback, is_public_to_operators
 from gateway_plugin.http.announced import AnnouncedStore
 from gateway_plugin.http.debug import debug_router
@@ -53,6 +52,7 @@ from gateway_plugin.metrics.collectors import (
     WaitingCollector,
 )
 from gateway_plugin.metrics.families import Metrics
+from gateway_plugin.metrics.process_metrics import LAG_EVERY_SECONDS, LoopLag
 from gateway_plugin.metrics.stories import Stories
 from gateway_plugin.peers.post import charge_ids, new_replica_id
 from gateway_plugin.peers.setup import new_sharing
@@ -63,14 +63,12 @@ from gateway_plugin.pods.engines.health_collector import HealthCollector
 from gateway_plugin.pods.engines.scraper import Scraper
 from gateway_plugin.pods.node import EndpointsError
 from gateway_plugin.pods.source import new_discovery
-from gateway_plugin.settings.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
 from gateway_plugin.settings.identity_settings import API_KEY, HEADER
+from gateway_plugin.settings.pacing import seconds_to_moment
 from gateway_plugin.settings.shown_settings import shown_settings
 from gateway_plugin.settings.start_error import StartError
 from ratelimit import MemoryStore, RedisStore, StoreUnavailable
 from ratelimit.outage.breaker import BreakerState
-from routing.pods.circuit import CircuitSettings
-from routing.pods.pod_health import PodHealth
 from routing.pods.pod_table import PodTable
 from routing.router import Router
 
@@ -81,11 +79,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.http.live_shape import Trouble
     from gateway_plugin.pods.source import Discovery
-    from gateway_plugin.settings.engine_settings import EngineSettings
-    from gateway_plugin.settings.identity_settings import IdentitySettings
-    from gateway_plugin.settings.routing_settings import RoutingSettings
     from gateway_plugin.settings.settings import Settings
-    from gateway_plugin.settings.tls_settings import TlsSettings
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +109,7 @@ class App:
         self.origins = origins
         self.metrics = Metrics()
         self.replica_id = new_replica_id()
-        self.pods = PodTable(time.monotonic, health=_pod_health(settings.routing))
+        self.pods = PodTable(time.monotonic, health=pod_health_of(settings.routing))
         self.router = Router(
             self.pods,
             np.random.default_rng(),
@@ -125,9 +119,9 @@ class App:
         )
         self.stories = Stories(settings.operators.kept_requests)
         LineWriter(settings.logs.access_lines, settings.logs.access_sample_ratio, random.random).listen(self.stories)
-        self.rules = _rules(settings)
-        self.limiter = _limiter(settings)
-        self.engine_keys = _engine_keys(settings.engines)
+        self.rules = rules_of(settings)
+        self.limiter = limiter_of(settings)
+        self.engine_keys = engine_keys_of(settings.engines)
         self.models = self._new_models()
         self.sharing = new_sharing(
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
@@ -142,7 +136,9 @@ class App:
             GATHER_SECONDS if self.limiter.is_shared else 0.0,
         )
         self.access_log = AccessLogService(accountant)
-        self.processor = ExternalProcessor(self._services(), self.limiter, self.access_log.book_soon, _bounds(settings))
+        self.processor = ExternalProcessor(
+            self._services(), self.limiter, self.access_log.book_soon, bounds_of(settings)
+        )
         self.access_log.on_finished = self.processor.parked.release
         if self.sharing is not None:
             self.sharing.post.on_received = self.processor.parked.release
@@ -152,6 +148,8 @@ class App:
         self.metrics.registry.register(HealthCollector(self.pods, self.health_checks.outcomes))
         self.metrics.registry.register(PrefixIndexCollector(self.router.prefixes))
         self.metrics.registry.register(ExchangesCollector(self._open_exchanges))
+        self.loop_lag = LoopLag(lambda now: seconds_to_moment(now, LAG_EVERY_SECONDS))
+        register_process(self.metrics, self.loop_lag, settings, lambda: self.router.silent)
         if settings.overload.queue_length:
             self.metrics.registry.register(WaitingCollector(self.processor.waiting.lengths, self.pods.models))
         resilient = self.limiter.resilient
@@ -231,7 +229,7 @@ class App:
         bounds = wire_bounds.Bounds(
             max_message_bytes=listeners.grpc_max_message_bytes, memory_bytes=listeners.request_memory_bytes
         )
-        grpc = grpc_listener(listeners.transport, host, listeners.grpc_port, methods, bounds, _tls(self.settings.tls))
+        grpc = grpc_listener(listeners.transport, host, listeners.grpc_port, methods, bounds, tls_of(self.settings.tls))
         http_listeners = [
             HttpListener(self._ops_api(), host, listeners.ops_port, "ops_port"),
             HttpListener(self._public_api(), host, listeners.api_port, "api_port"),
@@ -248,6 +246,7 @@ class App:
             self.models,
             self.engine_keys,
         ]
+        parts.append(self.loop_lag)
         parts += [self.live] if self.settings.operators.live_feed else []
         return [*parts, self.sharing] if self.sharing is not None else parts
 
@@ -421,33 +420,6 @@ def serve(settings: Settings, origins: Mapping[str, str] = MappingProxyType({}))
         runner.run(main())
 
 
-def _rules(settings: Settings) -> Rules:
-    limited = settings.users.limits == "on"
-    origins = parse_origins(settings.endpoints.cors_origins)
-    endpoints = EndpointTable(parse_extra_paths(settings.endpoints.extra_paths))
-    return Rules(
-        settings.routing.default_strategy,
-        _identity_rules(settings.identity),
-        limited,
-        settings.usage.stream_usage,
-        settings.routing.filter_keys,
-        settings.routing.expose_pod,
-        endpoints=endpoints,
-        web_pages=WebPages(origins) if origins else None,
-        max_body_bytes=settings.listeners.grpc_max_message_bytes,
-    )
-
-
-def _identity_rules(settings: IdentitySettings) -> IdentityRules:
-    return IdentityRules(
-        proofs=settings.proofs,
-        bearer_token=settings.auth_bearer_token.get_secret_value(),
-        forward_api_keys=settings.forward_api_keys,
-        anonymous=settings.anonymous,
-        trusted_hops=settings.trusted_hops,
-    )
-
-
 async def _first(*parts: Coroutine[Any, Any, object]) -> None:
     """Until one of them is done; the others are cancelled."""
     tasks = [asyncio.create_task(part) for part in parts]
@@ -455,53 +427,3 @@ async def _first(*parts: Coroutine[Any, Any, object]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _tls(settings: TlsSettings) -> TlsFiles | None:
-    chain, key = settings.cert_file, settings.key_file
-    return TlsFiles(chain, key, settings.client_ca_file) if chain is not None and key is not None else None
-
-
-def _bounds(settings: Settings) -> ProcessorBounds:
-    return ProcessorBounds(
-        max_exchanges=settings.overload.max_inflight_exchanges,
-        unpacked_bytes=settings.listeners.request_memory_bytes,
-        uploads=_upload_bounds(settings),
-        max_queue_length=settings.overload.queue_length,
-        max_wait_seconds=settings.overload.queue_seconds,
-        ends_calls=settings.usage.release == "access_log",
-    )
-
-
-def _upload_bounds(settings: Settings) -> UploadBounds:
-    overload, listeners = settings.overload, settings.listeners
-    large_bytes = overload.upload_bytes
-    if listeners.transport == "grpcio":
-        # The library takes whatever Envoy sends: only what was never asked for does not come.
-        large_bytes = min(large_bytes or listeners.request_memory_bytes, listeners.request_memory_bytes)
-    return UploadBounds(
-        overload.max_uploads,
-        overload.max_uploads_per_source,
-        overload.upload_seconds,
-        total_bytes=large_bytes,
-        source_bytes_per_second=overload.upload_bytes_per_second_per_source,
-    )
-
-
-def _pod_health(settings: RoutingSettings) -> PodHealth:
-    circuit = CircuitSettings(longest_delay_seconds=settings.sick_retry_seconds)
-    return PodHealth(time.monotonic, random.Random(), settings.max_sick_share, circuit)
-
-
-def _engine_keys(settings: EngineSettings) -> EngineKeys:
-    try:
-        return read_engine_keys(settings.api_key.get_secret_value(), settings.api_keys_file)
-    except EngineKeysError as error:
-        raise StartError(str(error)) from None
-
-
-def _limiter(settings: Settings) -> Limiting:
-    try:
-        return Limiting(settings)
-    except ValueError as error:
-        raise StartError(f"redis.url: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
@@ -72,7 +72,7 @@ def controller_api(reconciler: Reconciler, followers: Followers) -> FastAPI:
 
     @api.get("/metrics")
     async def scrape() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     @api.get("/debug/routes")
     async def routes() -> RoutesOut:

@@ -372,7 +372,8 @@ class Exchange:
         self.phase, self._reached_a_pod = HELD, True
         forward.new_body = None
         branch = forward.booking.branch if forward.booking is not None else None
-        services.metrics.sent_on(forward.model, plan.label, branch)
+        matched_tokens = forward.booking.matched_tokens if forward.booking is not None else 0.0
+        services.metrics.sent_on(forward.model, plan.label, branch, matched_tokens)
         services.stories.sent_on(
             forward.request_id,
             forward.charge_id,
@@ -399,6 +400,8 @@ class Exchange:
 
     def _tell_refusal(self, error: ApiError) -> None:
         model = self._request.model_named if self._request is not None else ""
+        if model and self._services.router.knows(model):
+            self._services.metrics.model_rejections.labels(model, error.reason).inc()
         self._services.stories.refuse(
             self._request_id, self._user, model, self._path, error.status, error.reason, error.message, self.source
         )

@@ -158,6 +158,7 @@ class ProcessCall:
 
     __slots__ = (
         "_asked",
+        "_asked_seconds",
         "_busy",
         "_call",
         "_exchange",
@@ -289,6 +290,7 @@ class ProcessCall:
             decision = self._processor.limiter.admit(step.admission)
             if isinstance(decision, Decision):
                 return self._exchange.admitted(decision)
+            self._asked_seconds = self._processor.services.clock()
             self._wait_for(decision)
         elif isinstance(step, Identify):
             self._wait_for(self._processor.limiter.owner_of_key(step.key_sha256, step.source))
@@ -323,7 +325,11 @@ class ProcessCall:
             return self._unpacked(answer)
         if isinstance(answer, bool):
             return self._exchange.user_found(answer)
-        return self._exchange.admitted(answer) if isinstance(answer, Decision) else self._exchange.identified(answer)
+        if isinstance(answer, Decision):
+            services = self._processor.services
+            services.metrics.limiter_seconds.observe(services.clock() - self._asked_seconds)
+            return self._exchange.admitted(answer)
+        return self._exchange.identified(answer)
 
     def _unpacked(self, body: bytes) -> Step:
         if not self._processor.unpacked.enter(len(body)):

@@ -148,7 +148,7 @@ class SnapshotMaker:
             backlog_tokens=round(pods.books.backlog_of(row, now, pods.books.rate_of(row))),
             ttft_seconds=_known(cells.ttft_seconds[row]),
             tpot_seconds=_known(cells.tpot_seconds[row]),
-            scraped_before_seconds=_known(max(0.0, now - polled_at)),
+            scraped_before_seconds=_known(now - polled_at),
             requests_total=cells.requests_total[row],
         )
 

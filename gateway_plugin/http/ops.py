@@ -6,11 +6,10 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from gateway_plugin.metrics.metrics_page import page
+from gateway_plugin.metrics.metrics_page import OPENMETRICS_TYPE, TEXT_TYPE, page, wants_openmetrics
 from routing.pods.circuit import CircuitState
 
 if TYPE_CHECKING:
@@ -74,8 +73,10 @@ def ops_router(
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def scrape() -> Response:
-        return Response(await page(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    async def scrape(request: Request) -> Response:
+        as_openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        text = await page(metrics.registry, as_openmetrics=as_openmetrics)
+        return Response(text, headers={"content-type": OPENMETRICS_TYPE if as_openmetrics else TEXT_TYPE})
 
     @router.get("/healthz")
     async def healthy() -> dict[str, str]:

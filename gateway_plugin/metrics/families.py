@@ -25,9 +25,19 @@ from prometheus_client.utils import floatToGoString
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-_DECISION_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.5)
-_TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
+# Where most answers are, each bound is at most 1.5 times the one before: `histogram_quantile` errs by a tenth or so.
+_SECONDS = (
+    *(0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30),
+    *(60, 120, 300),
+)
+_DECISION_SECONDS = (
+    *(0.00005, 0.000075, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5),
+)
+_WAIT_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+_TPOT_SECONDS = (
+    *(0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.013, 0.017, 0.02, 0.025, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.5),
+    1,
+)
 _TELLS_CREATED = os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "False").lower() not in ("true", "1", "t")
 """As the library reads it."""
 
@@ -144,15 +154,25 @@ class Family(Collector, Generic[C]):
         """The name, for registries."""
         yield Metric(self._name, self._text, self._kind)
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """In order."""
+        return self._labels
+
     def collect(self) -> Iterator[Metric]:
         """The metric as of now, in several parts where there are many children: see `metrics_page`."""
+        return self.collect_as(self._name, {})
+
+    def collect_as(self, name: str, labels_as: Mapping[str, str]) -> Iterator[Metric]:
+        """The same under another name, with other names for some labels."""
         children = list(self._children.items())
+        names = [labels_as.get(label, label) for label in self._labels]
         for start in range(0, max(len(children), 1), PART_CHILDREN):
-            metric = Metric(self._name, self._text, self._kind)
+            metric = Metric(name, self._text, self._kind)
             for values, child in children[start : start + PART_CHILDREN]:
-                labels = dict(zip(self._labels, values, strict=True))
+                labels = dict(zip(names, values, strict=True))
                 for suffix, more, value in child.samples():
-                    metric.add_sample(self._name + suffix, labels | more, value)
+                    metric.add_sample(name + suffix, labels | more, value)
             yield metric
 
 
@@ -177,11 +197,13 @@ class Metrics:
         self._outcomes()
         self._accounting()
 
-    def sent_on(self, model: str, strategy: str, branch: str | None) -> None:
-        """A request has gone to a pod; no branch: Envoy chose it."""
+    def sent_on(self, model: str, strategy: str, branch: str | None, matched_tokens: float = 0.0) -> None:
+        """A request has gone to a pod, which is believed to have so much of it cached; no branch: Envoy chose it."""
         self.requests.labels(model, strategy).inc()
         if branch is not None:
             self.decisions.labels(model, strategy, branch).inc()
+        if matched_tokens:
+            self.predicted_cached_tokens.labels(model).inc(matched_tokens)
         self.model_in_flight.labels(model).inc()
 
     def ended(self, model: str) -> None:
@@ -206,6 +228,20 @@ class Metrics:
         self.requests = counters("gateway_request", "Requests sent on to a model.", "model", "strategy")
         self.passed = counters("gateway_passed_through", "Requests to the gateway's own API.").labels()
         self.rejections = counters("gateway_rejections", "Requests answered by the gateway itself.", "reason", "status")
+        self.model_rejections = counters(
+            "gateway_model_rejections",
+            "Requests for a model that is served here, answered by the gateway itself.",
+            "model",
+            "reason",
+        )
+        self.predicted_cached_tokens = counters(
+            "gateway_predicted_cached_tokens",
+            "Prompt tokens that the chosen pod was believed to have cached; compare with gateway_cached_tokens_total.",
+            "model",
+        )
+        self.limiter_seconds = self._seconds(
+            "gateway_limiter_wait_seconds", "What a request waited for the store's decision.", _WAIT_SECONDS
+        ).labels()
         self.decisions = counters(
             "gateway_routing_decisions", "Pods chosen, by the branch that led there.", "model", "strategy", "branch"
         )
@@ -241,6 +277,9 @@ class Metrics:
         self.output_tokens = counters("gateway_output_tokens", "Generated tokens.", "model")
         self.cached_tokens = counters("gateway_cached_tokens", "Prompt tokens that the pod had cached.", "model")
         self.ttft = self._seconds("gateway_ttft_seconds", "Time to first token of streams.", _SECONDS, "model")
+        self.strategy_ttft = self._seconds(
+            "gateway_strategy_ttft_seconds", "Time to first token of streams, by strategy.", _SECONDS, "strategy"
+        )
         self.tpot = self._seconds("gateway_tpot_seconds", "Time per output token of streams.", _TPOT_SECONDS, "model")
         self.duration = self._seconds("gateway_request_duration_seconds", "Whole exchange.", _SECONDS, "model")
 
@@ -248,6 +287,16 @@ class Metrics:
         counters = self._counters
         self.log_entries = counters("gateway_access_log_entries", "Entries from Envoy, by what they were.", "outcome")
         self.settlements = counters("gateway_settlements", "Token charges, by what became of them.", "outcome")
+        # What has never failed has a series, too: only so can an alert see the first failure.
+        for outcome in ("ours", "foreign", "unreadable", "failed"):
+            self.log_entries.labels(outcome)
+        for outcome in ("charged", "repeated", "lost"):
+            self.settlements.labels(outcome)
+
+    def expect_rejections(self, kinds: Iterable[tuple[str, int]]) -> None:
+        """Reason and status of every error that the gateway may answer: each has a series from the start."""
+        for reason, status in kinds:
+            self.rejections.labels(reason, str(status))
 
     def _counters(self, name: str, text: str, *labels: str) -> Family[Count]:
         family = Family("counter", name, text, labels, Count)

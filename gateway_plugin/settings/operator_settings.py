@@ -17,6 +17,9 @@ class OperatorSettings(Topic):
         ge=10,
         le=100_000,
     )
+    gen_ai_metrics: bool = Field(
+        False, description="tell times under OpenTelemetry's gen_ai_server_* names, too; a longer metrics page"
+    )
     live_feed: bool = Field(
         True, description="serve `/debug/live`, a snapshot a second for who looks; false: neither feed nor page"
     )

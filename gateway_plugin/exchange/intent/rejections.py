@@ -23,6 +23,12 @@ _MAX_RETRY_AFTER_SECONDS = 59
 """Clients pass over a minute or more, and retry at once."""
 
 
+def refusal_kinds() -> list[tuple[str, int]]:
+    """Reason and status of every answer that says that somebody other than the client should act."""
+    found = [kind for kind in vars(kinds).values() if isinstance(kind, kinds.ErrorKind)]
+    return [(kind.reason, kind.status) for kind in found if kind.blame is not kinds.Blame.CLIENT]
+
+
 def bad_credentials() -> ApiError:
     """401: the one answer to strangers, whatever is missing or wrong. Nothing in it may depend on what was sent."""
     return ApiError(kinds.BAD_TOKEN, "Incorrect API key provided", param="api_key")

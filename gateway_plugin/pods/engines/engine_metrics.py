@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from routing.pods.pod_table import STALE_AFTER_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
     from gateway_plugin.pods.engines.fetch import FetchOutcome
     from routing.pods.pod_table import PodTable
+    from routing.spec import PodSpec
 
 _IN_FLIGHT = ("gateway_pod_in_flight_requests", "Requests that this gateway has open on the pod.")
 _AGE = ("gateway_pod_metrics_age_seconds", "Time since the engine's metrics were last read.")
@@ -29,6 +31,13 @@ _POLLED = {
     "waiting_requests": ("gateway_pod_waiting_requests", "Requests waiting in the engine."),
     "kv_usage_ratio": ("gateway_pod_kv_usage_ratio", "Share of the KV cache in use, 0 to 1."),
 }
+_LEARNED = {
+    "ttft_seconds": ("gateway_pod_ttft_seconds", "Mean time to first token of late, as Envoy saw it."),
+    "tpot_seconds": ("gateway_pod_tpot_seconds", "Mean time per output token of late, as Envoy saw it."),
+    "prefill_tokens_per_second": ("gateway_pod_prefill_tokens_per_second", "Speed of prefill, as it was learned."),
+}
+_PART_PODS = 500
+"""Gauges of so many take a few milliseconds to write."""
 
 
 class EngineCollector(Collector):
@@ -56,21 +65,30 @@ class EngineCollector(Collector):
 
     def _pods(self) -> Iterator[Metric]:
         columns, now = self._table.columns, self._table.books.clock()
-        in_flight, age = _gauge(_IN_FLIGHT), _gauge(_AGE)
-        polled = {column: _gauge(texts) for column, texts in _POLLED.items()}
-        for row, pod in self._table.items():
-            _add(in_flight, pod.name, columns.inflight_requests[row])
-            age_seconds = now - columns.polled_at_seconds[row]
-            _add(age, pod.name, age_seconds)
+        pods = list(self._table.items())
+
+        def fresh(column: str) -> Callable[[int], float]:
+            polled_at, values = columns.polled_at_seconds, getattr(columns, column)
             # Also false for NaN, never polled.
-            if age_seconds <= self._stale_after_seconds:
-                for column, gauge in polled.items():
-                    _add(gauge, pod.name, getattr(columns, column)[row])
-        yield from (in_flight, age, *polled.values())
+            return lambda row: values[row] if now - polled_at[row] <= self._stale_after_seconds else math.nan
+
+        yield from _parts(_IN_FLIGHT, pods, columns.inflight_requests.__getitem__)
+        yield from _parts(_AGE, pods, lambda row: np.maximum(now - columns.polled_at_seconds[row], 0.0))
+        for column, texts in _POLLED.items():
+            yield from _parts(texts, pods, fresh(column))
+        for column, texts in _LEARNED.items():
+            yield from _parts(texts, pods, getattr(columns, column).__getitem__)
 
 
-def _gauge(texts: tuple[str, str]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(*texts, labels=["pod"])
+def _parts(
+    texts: tuple[str, str], pods: list[tuple[int, PodSpec]], read: Callable[[int], float]
+) -> Iterator[GaugeMetricFamily]:
+    """A metric of all pods, in parts that keep nobody waiting while they are written: see `metrics_page`."""
+    for start in range(0, max(len(pods), 1), _PART_PODS):
+        gauge = GaugeMetricFamily(*texts, labels=["pod"])
+        for row, pod in pods[start : start + _PART_PODS]:
+            _add(gauge, pod.name, read(row))
+        yield gauge
 
 
 def _add(gauge: GaugeMetricFamily, pod: str, value: float) -> None:
