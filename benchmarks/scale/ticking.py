@@ -49,4 +49,4 @@ class TickingApp(app.App):
 
 if __name__ == "__main__":
     app.App = TickingApp  # type: ignore[misc]  # what `serve` starts
-    app.serve(load().settings)
+    app.serve(load(), load)

@@ -46,11 +46,15 @@ class LineWriter:
         self._written = 0
         self._left_out = 0
 
+    def change(self, which: AccessLines, sample_ratio: float, stories: Stories) -> None:
+        """From now on."""
+        self._which, self._sample_ratio = which, sample_ratio
+        self.listen(stories)
+
     def listen(self, stories: Stories) -> None:
         """From now on."""
         stories.on_refused = self.refused
-        if self._which != "off":
-            stories.on_finished = self.finished
+        stories.on_finished = self.finished if self._which != "off" else _nothing
 
     def finished(self, entry: FinishedExchange) -> None:
         """An exchange is over."""
@@ -73,6 +77,10 @@ class LineWriter:
         more = {"left_out_before": self._left_out} if self._left_out else {}
         self._left_out = 0
         refusals.info("refused", extra=fields(**refusal_fields(refused), **more))
+
+
+def _nothing(_: FinishedExchange) -> None:
+    """No line."""
 
 
 def access_fields(entry: FinishedExchange) -> dict[str, object]:

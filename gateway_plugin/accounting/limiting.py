@@ -70,13 +70,17 @@ class GiveBack(msgspec.Struct, frozen=True):
     reserved_tokens: int
 
 
+def defaults_of(settings: Settings) -> LimitDefaults:
+    """What holds for whoever has no limits of their own."""
+    users = settings.users
+    return LimitDefaults(users.default_rpm, users.default_tokens_per_request, settings.identity.anonymous_rpm)
+
+
 class Limiting:
     """Admissions, key owners, and the background work behind them. Raises ValueError for a URL that is none."""
 
     def __init__(self, settings: Settings) -> None:
-        self.defaults = LimitDefaults(
-            settings.users.default_rpm, settings.users.default_tokens_per_request, settings.identity.anonymous_rpm
-        )
+        self.defaults = defaults_of(settings)
         self.store: MemoryStore | RedisStore
         self.limits: LimitStore
         self.resilient: ResilientLimits | None = None
@@ -93,6 +97,7 @@ class Limiting:
         self._news: SpentNews | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self._owners: KeyOwners | None = None
+        self._local: LocalLimits | None = None
         if settings.redis.effective_url:
             self._use_redis(settings)
         else:
@@ -110,7 +115,7 @@ class Limiting:
         )
         replicas = self._replicas = Replicas(store, f"{settings.process.replica}-{secrets.token_hex(4)}")
         last_spent = store.last_spent = LastSpent(time.monotonic)
-        local = LocalLimits(
+        local = self._local = LocalLimits(
             time.monotonic, known, lambda: Part(replicas.seen, replicas.rank), self.defaults, last_spent=last_spent
         )
         leases = Leases(time.monotonic, replicas.name, lambda: replicas.seen)
@@ -148,6 +153,15 @@ class Limiting:
     def _admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
         assert self.resilient is not None
         return self.resilient.admit_at_once(admission) or self.resilient.admit(admission)
+
+    def change_defaults(self, defaults: LimitDefaults) -> None:
+        """What holds for whoever has no limits of their own, from now on."""
+        self.defaults = defaults
+        self.store.change_defaults(defaults)
+        if self._local is not None:
+            self._local.change_defaults(defaults)
+        if self.exhausted is not None:
+            self.exhausted.clear()
 
     async def run(self) -> None:
         """Follows users and replicas until cancelled; returns at once where there are no others."""

@@ -17,6 +17,7 @@ import uvloop
 
 from gateway_plugin.accounting.access_lines import LineWriter
 from gateway_plugin.accounting.accountant import GATHER_SECONDS, Accountant
+from gateway_plugin.accounting.limiting import defaults_of
 from gateway_plugin.accounting.log_service import AccessLogService
 from gateway_plugin.app.live_wiring import (
     discovery_troubles,
@@ -27,6 +28,7 @@ from gateway_plugin.app.live_wiring import (
 )
 from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.app.parts import bounds_of, engine_keys_of, limiter_of, pod_health_of, rules_of, tls_of
+from gateway_plugin.app.reloading import Reloading
 from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.processor import ExternalProcessor
 from gateway_plugin.grpc.grpc_health import GrpcHealth
@@ -62,8 +64,10 @@ from gateway_plugin.pods.engines.health_checks import HealthChecks
 from gateway_plugin.pods.engines.health_collector import HealthCollector
 from gateway_plugin.pods.engines.scraper import Scraper
 from gateway_plugin.pods.node import EndpointsError
+from gateway_plugin.pods.reload_metrics import ReloadCollector
 from gateway_plugin.pods.source import new_discovery
 from gateway_plugin.settings.identity_settings import API_KEY, HEADER
+from gateway_plugin.settings.nearest import did_you_mean
 from gateway_plugin.settings.pacing import seconds_to_moment
 from gateway_plugin.settings.shown_settings import shown_settings
 from gateway_plugin.settings.start_error import StartError
@@ -73,12 +77,15 @@ from routing.pods.pod_table import PodTable
 from routing.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
 
     from fastapi import FastAPI
 
+    from gateway_plugin.app.reloading import Changeable
     from gateway_plugin.http.live_shape import Trouble
     from gateway_plugin.pods.source import Discovery
+    from gateway_plugin.settings.loading import Loaded
     from gateway_plugin.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -118,7 +125,9 @@ class App:
             explain_every_seconds=_EXPLAIN_EVERY_SECONDS,
         )
         self.stories = Stories(settings.operators.kept_requests)
-        LineWriter(settings.logs.access_lines, settings.logs.access_sample_ratio, random.random).listen(self.stories)
+        logs = settings.logs
+        self.line_writer = LineWriter(logs.access_lines, logs.access_sample_ratio, random.random)
+        self.line_writer.listen(self.stories)
         self.rules = rules_of(settings)
         self.limiter = limiter_of(settings)
         self.engine_keys = engine_keys_of(settings.engines)
@@ -162,6 +171,7 @@ class App:
                 )
             )
         self.live = self._new_live_feed()
+        self._reloading: Reloading | None = None
         self.draining = False
         self._discovery = self._new_discovery()
         for collector in self._discovery.collectors():
@@ -203,10 +213,7 @@ class App:
 
     async def _prepare(self) -> None:
         """Everything that can be wrong with the configuration shows here, before any port is open."""
-        strategy = self.settings.routing.default_strategy
-        if strategy and self.router.policy(strategy) is None:
-            known = ", ".join(self.router.strategies())
-            raise StartError(f"routing.default_strategy = {strategy!r}: no such strategy; allowed: {known}, or empty")
+        self._check_strategy(self.settings.routing.default_strategy)
         try:
             self.models.known.discovered(await self._discovery.load())
         except (EndpointsError, DiscoveryError) as error:
@@ -247,6 +254,7 @@ class App:
             self.engine_keys,
         ]
         parts.append(self.loop_lag)
+        parts += [self._reloading] if self._reloading is not None else []
         parts += [self.live] if self.settings.operators.live_feed else []
         return [*parts, self.sharing] if self.sharing is not None else parts
 
@@ -329,7 +337,7 @@ class App:
                 self.metrics,
                 lambda: self.draining,
                 lambda: self._discovery.problem,
-                lambda: self._discovery.refused,
+                self._refused,
             )
         )
         api.include_router(load_router(self.metrics, self.processor.waiting.lengths))
@@ -355,6 +363,40 @@ class App:
         api.include_router(users_rest_router(users, self.limiter.limits, users, token))
         return api
 
+    def follow_settings(self, reloading: Reloading) -> None:
+        """From the start on; SIGHUP makes it look at once."""
+        self._reloading = reloading
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.ask)
+        self.metrics.registry.register(ReloadCollector("settings", reloading.reloads))
+
+    def changeable(self) -> Changeable:
+        """What takes over settings that may change while the process runs."""
+        return {
+            ("routing.default_strategy",): lambda new: self._use_strategy(new.routing.default_strategy),
+            ("logs.level",): lambda new: logging.getLogger().setLevel(new.logs.level.upper()),
+            ("logs.access_lines", "logs.access_sample_ratio"): lambda new: self.line_writer.change(
+                new.logs.access_lines, new.logs.access_sample_ratio, self.stories
+            ),
+            ("users.default_rpm", "users.default_tokens_per_request", "identity.anonymous_rpm"): lambda new: (
+                self.limiter.change_defaults(defaults_of(new))
+            ),
+        }
+
+    def _use_strategy(self, strategy: str) -> None:
+        self._check_strategy(strategy)
+        self.processor.services.use_default_strategy(strategy)
+
+    def _check_strategy(self, strategy: str) -> None:
+        if strategy and self.router.policy(strategy) is None:
+            known = self.router.strategies()
+            allowed = f"{', '.join(known)}, or empty{did_you_mean(strategy, known)}"
+            raise StartError(f"routing.default_strategy = {strategy!r}: no such strategy; allowed: {allowed}")
+
+    def _refused(self) -> str:
+        """Why a changed configuration is not in effect."""
+        settings = self._reloading.refused if self._reloading is not None else ""
+        return "; ".join(filter(None, (settings, self._discovery.refused)))
+
     def _new_live_feed(self) -> LiveFeed:
         sources = LiveSources(
             self.pods,
@@ -372,7 +414,7 @@ class App:
 
     def _troubles(self) -> list[Trouble]:
         return [
-            *discovery_troubles(self._discovery.problem, self._discovery.refused),
+            *discovery_troubles(self._discovery.problem, self._refused()),
             *engine_troubles(self.models.findings.all()),
         ]
 
@@ -403,8 +445,11 @@ class App:
             )
 
 
-def serve(settings: Settings, origins: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Runs the service until SIGTERM or SIGINT; a second one ends the draining. Raises StartError."""
+def serve(loaded: Loaded, load: Callable[[], Loaded], file: Path | None = None) -> None:
+    """Runs the service until SIGTERM or SIGINT; a second one ends the draining. Raises StartError.
+
+    `load` reads the settings anew, at SIGHUP and when `file` changes.
+    """
 
     async def main() -> None:
         stopping, hurrying = asyncio.Event(), asyncio.Event()
@@ -414,7 +459,9 @@ def serve(settings: Settings, origins: Mapping[str, str] = MappingProxyType({}))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        await App(settings, origins).run(stopping, hurrying)
+        app = App(loaded.settings, loaded.origins)
+        app.follow_settings(Reloading(loaded, load, file, app.changeable()))
+        await app.run(stopping, hurrying)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -49,7 +49,7 @@ def about(
 def serve(config: ConfigFile = None) -> None:
     """Run the plugin: ext_proc for Envoy, and the HTTP APIs."""
     from gateway_plugin.app import process as app
-    from gateway_plugin.settings import log_lines
+    from gateway_plugin.settings import loading, log_lines
     from gateway_plugin.settings.start_error import StartError
 
     loaded = _load(config)
@@ -57,7 +57,7 @@ def serve(config: ConfigFile = None) -> None:
     for warning in loaded.warnings:
         logging.getLogger(__name__).warning(warning)
     try:
-        app.serve(loaded.settings, loaded.origins)
+        app.serve(loaded, lambda: loading.load(config), config)
     except StartError as error:
         _fail(str(error))
 

@@ -57,6 +57,11 @@ class Services:
     wanted_headers: frozenset[str] = field(init=False)
     """Of requests, as `ext_proc.request_headers_of` wants them."""
 
+    def use_default_strategy(self, strategy: str) -> None:
+        """For requests that name none, from now on; one that the router knows, or empty."""
+        object.__setattr__(self.rules, "default_strategy", strategy)
+        self.planner.forget()
+
     def __post_init__(self) -> None:
         have_keys = bool(self.engine_keys)
         object.__setattr__(self, "engines_have_keys", have_keys)

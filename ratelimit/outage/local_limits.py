@@ -85,6 +85,11 @@ class LocalLimits:
         self._slots = Slots()
         self.end()
 
+    def change_defaults(self, defaults: LimitDefaults) -> None:
+        """What holds from now on; what is decided here during an outage begins anew."""
+        self._defaults = defaults
+        self.end()
+
     def end(self) -> None:
         """The store decides again, and knows all that was admitted here."""
         self._store = MemoryStore(self._clock, self._defaults, max_sources=self._max_users, slots=self._slots)

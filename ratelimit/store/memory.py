@@ -272,6 +272,14 @@ class MemoryStore(MemoryKeys):
         """What holds for each source from now on; the record's name says nothing."""
         self._every_source = _Known(record, effective_limits(record, self._defaults))
 
+    def change_defaults(self, defaults: LimitDefaults) -> None:
+        """What holds for whoever has no limits of their own, from now on; what was spent stays spent."""
+        self._defaults = defaults
+        self._users = {
+            name: _Known(known.record, effective_limits(known.record, defaults)) for name, known in self._users.items()
+        }
+        self.put_sources(source_record(defaults))
+
     def drop(self, name: str) -> bool:
         """As `delete`, at once."""
         check_user_name(name)

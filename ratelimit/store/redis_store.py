@@ -78,6 +78,10 @@ class RedisStore(RedisUsers, RedisKeys):
         """Hears the windows that come with answers, if anybody wants to know."""
         self._to_restore: list[ScriptCall] = []
         self._is_cluster = isinstance(server.client, RedisCluster)
+        self.change_defaults(defaults)
+
+    def change_defaults(self, defaults: LimitDefaults) -> None:
+        """What holds for whoever has no limits of their own, from the next call on; replicas must agree on them."""
         self._defaults = (defaults.requests_per_minute, defaults.tokens_per_request)
         self._source_defaults = (defaults.source_requests_per_minute, defaults.tokens_per_request)
 

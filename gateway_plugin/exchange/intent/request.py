@@ -255,6 +255,10 @@ class Planner:
         self._router = router
         self._kept: dict[tuple[str, str, str], tuple[ModelConfig | None, Plan]] = {}
 
+    def forget(self) -> None:
+        """The rules have changed."""
+        self._kept.clear()
+
     def plan(self, intent: Intent, model: str, prompt: Prompt | None) -> Plan:
         """As `make_plan`."""
         key = (model, intent.strategy, intent.profile)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway_plugin.tools.demo.ports import Ports
@@ -117,3 +119,32 @@ async def test_config_shows_values_and_origins(env: dict[str, str]):
     assert "7" in line
     assert "environment GATEWAY_DEFAULT_RPM" in line
     assert "hunter2" not in stdout.decode()
+
+
+async def test_settings_are_read_again_at_sighup_and_a_bad_file_is_told(env: dict[str, str], tmp_path: Path):
+    config = tmp_path / "gateway.yaml"
+    config.write_text("users: {default_rpm: 100}\n")
+    process = await Process.start("plugin", [script("gateway-plugin"), "serve", "-c", str(config)], tmp_path, env)
+    ready = f"http://127.0.0.1:{env['GATEWAY_OPS_PORT']}/readyz"
+
+    async def told(words: str) -> None:
+        async with asyncio.timeout(20):
+            text = process.log.read_text()
+            while words not in text:
+                await asyncio.sleep(0.05)
+                text = process.log.read_text()
+
+    try:
+        await process.wait_ready(ready)
+        config.write_text("users: {default_rpm: 7}\n")
+        os.kill(process.pid, signal.SIGHUP)
+        await told("a setting has changed setting=users.default_rpm before=100 now=7")
+        config.write_text("users: {default_rmp: 8}\n")
+        await told("did you mean users.default_rpm?")
+        async with aiohttp.ClientSession() as session, session.get(ready) as answer:
+            checks = (await answer.json())["checks"]
+        assert answer.status == 200, "the last good one is in effect"
+        assert "users.default_rmp" in checks["configuration"]
+    finally:
+        await process.stop()
+    assert process.running is False
