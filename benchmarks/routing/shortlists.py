@@ -12,20 +12,18 @@ from statistics import median
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.routing import workloads
 from benchmarks.routing.cluster import equal_pods, run
 from routing.shortlist import MAX_PRICED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.routing.report import Times
     from benchmarks.routing.workloads import Arrival
 
 STRATEGY = "prefix-cache-and-load"
+_LINE = "{:>6}  {:<10} {:>7} {:>10} {:>9}"
 
 
 def _chats(pods: int, seconds: float, seed: int) -> list[Arrival]:
@@ -46,31 +44,35 @@ def ttft(arrivals: list[Arrival], pods: int, seed: int, *, all_priced: bool) -> 
         return run(arrivals, STRATEGY, equal_pods(pods, 256), seed).ttft
 
 
-def ratios(name: str, pods: int, seconds: float, seeds: int) -> tuple[list[float], list[float]]:
-    """Of mean and p99, by seed."""
-    means, tails = [], []
+def ratios(name: str, pods: int, seconds: float, seed: int) -> tuple[float, float]:
+    """Of mean and p99."""
+    arrivals = WORKLOADS[name](pods, seconds, seed)
+    short, whole = (ttft(arrivals, pods, seed, all_priced=priced) for priced in (False, True))
+    return short.mean / whole.mean, short.p99 / whole.p99
+
+
+def rows(pods: int, name: str, seconds: float, seeds: int) -> Iterator[tuple[str, ...]]:
+    """One a seed, then their medians."""
+    found: list[tuple[float, float]] = []
     for seed in range(100, 100 + seeds):
-        arrivals = WORKLOADS[name](pods, seconds, seed)
-        short, whole = (ttft(arrivals, pods, seed, all_priced=priced) for priced in (False, True))
-        means.append(short.mean / whole.mean)
-        tails.append(short.p99 / whole.p99)
-    return means, tails
+        found.append(ratios(name, pods, seconds, seed))
+        yield (str(pods), name, str(seed), *(f"{ratio:.3f}" for ratio in found[-1]))
+    yield (str(pods), name, "median", *(f"{median(each):.3f}" for each in zip(*found, strict=True)))
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints each row as it comes: a row of 1,000 pods takes minutes, and whoever stops the run keeps what it found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.routing.shortlists")
     parser.add_argument("pods", type=int, nargs="*", default=[100, 300, 1000])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    table = Table("pods", "workload", "mean TTFT", "p99 TTFT", "p99 by seed", title="shortlist / all", show_edge=False)
+    print("shortlist / all")
+    print(_LINE.format("pods", "workload", "seed", "mean TTFT", "p99 TTFT"), flush=True)
     for pods in arguments.pods:
         for name in WORKLOADS:
-            means, tails = ratios(name, pods, arguments.seconds, arguments.seeds)
-            by_seed = " ".join(f"{tail:.3f}" for tail in tails)
-            table.add_row(str(pods), name, f"{median(means):.3f}", f"{median(tails):.3f}", by_seed)
-    Console().print(table)
+            for row in rows(pods, name, arguments.seconds, arguments.seeds):
+                print(_LINE.format(*row), flush=True)
 
 
 if __name__ == "__main__":
