@@ -30,7 +30,7 @@ from benchmarks.load_worker import request_of
 from benchmarks.results import Figure, Result, machine, today, write
 from gateway_plugin.app.process import App
 from gateway_plugin.settings.settings import Settings
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 from protos.ext_proc import METADATA_NAMESPACE, ProcessingRequest, ProcessingResponse
 from ratelimit import UserRecord
 from routing.spec import ClusterState, PodSpec

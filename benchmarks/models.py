@@ -36,7 +36,7 @@ from gateway_plugin.models.catalogue.usage_windows import LatencyWindows
 from gateway_plugin.models.live.live_catalogue import LiveCatalogue, Sources
 from gateway_plugin.models.store.registry_in_file import MemoryCatalogueStore
 from gateway_plugin.pods.engines.known_models import KnownModels
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 

@@ -25,7 +25,7 @@ from gateway_plugin.peers.news import News
 from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
-from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.chain.ports import Ports
 from routing.pods.books import Lease, Work
 from routing.pods.pod_table import PodTable
 from routing.prefix.prefix_blocks import keys_of

@@ -13,8 +13,8 @@ from benchmarks.procfs import cpu_seconds, tree_cpu_seconds
 from benchmarks.upstream import HOST, Upstream, until_it_listens
 from benchmarks.valkey import Valkey
 from benchmarks.variant import adapted, filled
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.processes import Process, script
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.processes import Process, script
 from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
 from gateway_plugin.tools.envoy_config.process import envoy_binary
 from gateway_plugin.tools.envoy_config.render import write

@@ -7,8 +7,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Self
 
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.processes import Process, ProcessError
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.processes import Process, ProcessError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,7 @@ from benchmarks.rig import Rig
 from benchmarks.running import conclude, options, progress
 from benchmarks.upstream import Upstream
 from benchmarks.variant import Variant
-from gateway_plugin.tools.demo.processes import ProcessError
+from gateway_plugin.tools.chain.processes import ProcessError
 
 if TYPE_CHECKING:
     import argparse

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Self
 from benchmarks.procfs import tree_cpu_seconds
 from benchmarks.upstream import HOST, until_it_listens
 from benchmarks.variant import Variant, filled
-from gateway_plugin.tools.demo.ports import free_port
-from gateway_plugin.tools.demo.processes import Process
+from gateway_plugin.tools.chain.ports import free_port
+from gateway_plugin.tools.chain.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

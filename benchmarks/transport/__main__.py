@@ -26,7 +26,7 @@ from benchmarks.transport import keeping
 from benchmarks.transport.client import Load
 from benchmarks.transport.envoy import envoy_config
 from benchmarks.transport.serving import BODIES_BYTES, GRPCIO, NATIVE, TRANSPORTS, echo_command, process
-from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.chain.ports import Ports
 from gateway_plugin.tools.envoy_config.process import envoy_binary
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from benchmarks.procfs import rss_bytes
 from benchmarks.transport.serving import METHOD, NATIVE, echo_command, process
 from gateway_plugin.grpc.http2 import frames
 from gateway_plugin.grpc.http2.grpc_framing import PREFIX
-from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.chain.ports import Ports
 from protos.ext_proc import ProcessingRequest
 
 AT_ONCE = 64

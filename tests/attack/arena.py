@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import redis.asyncio
 
-from gateway_plugin.tools.demo.stack import HOST, Stack, StackOptions
+from gateway_plugin.tools.chain.stack import HOST, Stack, StackOptions
 from ratelimit import LimitDefaults, RedisStore, StoreUnavailable, UserRecord
 from tests.attack.engine import Engines
 from tests.envoy_flavours import templates_of

@@ -9,9 +9,9 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.processes import Process
-from gateway_plugin.tools.demo.stack import HOST
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.processes import Process
+from gateway_plugin.tools.chain.stack import HOST
 from gateway_plugin.tools.envoy_config.process import envoy_binary
 
 if TYPE_CHECKING:

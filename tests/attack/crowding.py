@@ -23,7 +23,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.procfs import cpu_seconds, raise_open_files, rss_bytes
-from gateway_plugin.tools.demo.stack import Stack, StackOptions
+from gateway_plugin.tools.chain.stack import Stack, StackOptions
 from gateway_plugin.tools.envoy_config.model import EnvoyConfig
 from tests.attack.bare import bare_envoy
 from tests.attack.crowd import ATTACKS

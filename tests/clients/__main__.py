@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from gateway_plugin.tools.demo.stack import Stack, StackOptions
+from gateway_plugin.tools.chain.stack import Stack, StackOptions
 from tests.clients.sdks.conftest import API_URL, ENGINE_URL, KEY, MODEL, URL
 
 SDKS = Path(__file__).parent / "sdks"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 
 if TYPE_CHECKING:
     from tests.integration.chain.conftest import Gateway, OpenGateway

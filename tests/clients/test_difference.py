@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from simulator import EngineConfig, SimulatedPod
 from simulator.server import RunningPod, start
 from tests.clients.request_forms import MODEL, Form, forms

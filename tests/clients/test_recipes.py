@@ -15,8 +15,8 @@ import pytest_asyncio
 import yaml
 
 from gateway_plugin.settings.loading import load
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.stack import StackOptions
 
 if TYPE_CHECKING:
     from tests.integration.chain.conftest import Gateway, OpenGateway

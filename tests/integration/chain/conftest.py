@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from gateway_plugin.tools.demo.stack import Stack, StackOptions
+from gateway_plugin.tools.chain.stack import Stack, StackOptions
 from tests.envoy_flavours import TEMPLATES, templates_of
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway_plugin.tools.bench.results import read
-from gateway_plugin.tools.demo.processes import script
+from gateway_plugin.tools.chain.processes import script
 
 if TYPE_CHECKING:
     from tests.integration.chain.conftest import Gateway

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI, AuthenticationError, RateLimitError
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam

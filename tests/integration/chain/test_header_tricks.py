@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from multidict import MultiDict
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from tests.h2_client import H2Client
 from tests.integration.chain.conftest import BODY
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 
 if TYPE_CHECKING:
     from tests.integration.chain.conftest import Gateway, OpenGateway

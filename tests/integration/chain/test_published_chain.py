@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from gateway_plugin.endpoints.endpoint_table import ENDPOINTS, Answerer, BodyKind
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from tests.integration.chain.conftest import BODY
 from tests.raw_http import Answer, request, send
 

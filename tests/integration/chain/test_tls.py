@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from gateway_plugin.tools.envoy_config.model import PluginTls
 
 if TYPE_CHECKING:

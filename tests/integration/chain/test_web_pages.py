@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from tests.integration.chain.conftest import BODY
 
 if TYPE_CHECKING:

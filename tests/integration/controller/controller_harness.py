@@ -14,7 +14,7 @@ import aiohttp
 
 from gateway_plugin.controller import process as main
 from gateway_plugin.controller.controller_settings import ControllerSettings
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 from tests.fake_kubernetes import FakeServer
 
 ROUTES = "gateway-plugin-system"

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway_plugin.cli.application import cli
-from gateway_plugin.tools.demo.ports import free_port
-from gateway_plugin.tools.demo.processes import script
+from gateway_plugin.tools.chain.ports import free_port
+from gateway_plugin.tools.chain.processes import script
 from tests.fake_kubernetes import FakeServer
 from tests.integration.controller.controller_harness import (
     ROLE,

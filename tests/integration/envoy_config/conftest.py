@@ -20,7 +20,7 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
 from gateway_plugin.tools.envoy_config.process import EnvoyProcess, start_envoy
 from gateway_plugin.tools.envoy_config.render import write

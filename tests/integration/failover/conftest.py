@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from routing.strategies.session_affinity import token_of
 from tests.integration.chain.conftest import Gateway, OpenGateway, flavour, open_gateway
 

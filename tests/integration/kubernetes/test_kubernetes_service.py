@@ -15,9 +15,9 @@ from envoy.service.ext_proc.v3 import external_processor_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway_plugin.settings.loading import load
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.processes import Process, script
-from gateway_plugin.tools.demo.stack import HOST, Stack, StackOptions
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.processes import Process, script
+from gateway_plugin.tools.chain.stack import HOST, Stack, StackOptions
 from tests.fake_kubernetes import pod, readiness
 from tests.integration.kubernetes.conftest import PATIENCE_SECONDS
 

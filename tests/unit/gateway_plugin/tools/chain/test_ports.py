@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from gateway_plugin.tools.demo.ports import Ports, free_port
+from gateway_plugin.tools.chain.ports import Ports, free_port
 
 
 def test_no_client_is_ever_given_one() -> None:
