@@ -174,6 +174,8 @@ class App:
         self._reloading: Reloading | None = None
         self.draining = False
         self._discovery = self._new_discovery()
+        self._followed = ReloadCollector(self._discovery.followed())
+        self.metrics.registry.register(self._followed)
         for collector in self._discovery.collectors():
             self.metrics.registry.register(collector)
         self._health = GrpcHealth(_HEALTH_NAMES)
@@ -367,7 +369,7 @@ class App:
         """From the start on; SIGHUP makes it look at once."""
         self._reloading = reloading
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.ask)
-        self.metrics.registry.register(ReloadCollector("settings", reloading.reloads))
+        self._followed.follow("settings", reloading.reloads)
 
     def changeable(self) -> Changeable:
         """What takes over settings that may change while the process runs."""

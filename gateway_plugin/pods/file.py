@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from gateway_plugin.pods.addresses import join_host_port
 from gateway_plugin.pods.endpoints_file import ConfiguredPod, EndpointsFile, read_endpoints
 from gateway_plugin.pods.node import EndpointsError
-from gateway_plugin.pods.reload_metrics import ReloadCollector, Reloads
+from gateway_plugin.pods.reload_metrics import Reloads
 from gateway_plugin.pods.resolver import HostBook, Resolve, system_addresses
 from gateway_plugin.settings.pacing import next_moment
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from prometheus_client.registry import Collector
 
@@ -86,8 +86,12 @@ class FileDiscovery:
         return "" if self.endpoints.models else "no model is known yet"
 
     def collectors(self) -> Sequence[Collector]:
-        """Of the file."""
-        return [ReloadCollector("endpoints", lambda: Reloads(self.reloads, self.loaded_at_seconds, self.refused))]
+        """None."""
+        return ()
+
+    def followed(self) -> Mapping[str, Callable[[], Reloads]]:
+        """The file."""
+        return {"endpoints": lambda: Reloads(self.reloads, self.loaded_at_seconds, self.refused)}
 
     async def _look(self) -> None:
         before = self._state

@@ -25,26 +25,32 @@ class Reloads(NamedTuple):
 
 
 class ReloadCollector(Collector):
-    """`file` is a word of ours."""
+    """`files`: what to read of each, by a word of ours. One collector for all, as a metric is told once."""
 
-    def __init__(self, file: str, read: Callable[[], Reloads]) -> None:
-        self._file = file
-        self._read = read
+    def __init__(self, files: Mapping[str, Callable[[], Reloads]]) -> None:
+        self._files = dict(files)
+
+    def follow(self, file: str, read: Callable[[], Reloads]) -> None:
+        """One more."""
+        self._files[file] = read
 
     def collect(self) -> Iterator[Metric]:
         """As of now."""
-        now = self._read()
+        files = {file: read() for file, read in self._files.items()}
         good = GaugeMetricFamily(
             "gateway_config_last_reload_successful", "1 while the file as it is now is in effect.", labels=["file"]
         )
-        good.add_metric([self._file], float(not now.refused))
+        for file, now in files.items():
+            good.add_metric([file], float(not now.refused))
         yield good
         at = GaugeMetricFamily(
             "gateway_config_last_reload_success_timestamp_seconds", "When what holds was read.", labels=["file"]
         )
-        at.add_metric([self._file], now.loaded_at_seconds)
+        for file, now in files.items():
+            at.add_metric([file], now.loaded_at_seconds)
         yield at
         counts = CounterMetricFamily("gateway_config_reloads", "Changes of the file.", labels=["file", "outcome"])
-        for outcome, count in now.outcomes.items():
-            counts.add_metric([self._file, outcome], count)
+        for file, now in files.items():
+            for outcome, count in now.outcomes.items():
+                counts.add_metric([file, outcome], count)
         yield counts

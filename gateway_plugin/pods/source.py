@@ -8,10 +8,11 @@ from gateway_plugin.pods.discovery_error import DiscoveryError
 from gateway_plugin.pods.file import FileDiscovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from prometheus_client.registry import Collector
 
+    from gateway_plugin.pods.reload_metrics import Reloads
     from gateway_plugin.settings.settings import Settings
     from routing.spec import ClusterState
 
@@ -35,6 +36,9 @@ class Discovery(Protocol):
     @property
     def refused(self) -> str:
         """Why the newest configuration is not taken over, so that the last good one stays; empty when it is."""
+
+    def followed(self) -> Mapping[str, Callable[[], Reloads]]:
+        """Files that are read again, for metrics."""
 
     def collectors(self) -> Sequence[Collector]:
         """Metrics of its own."""

@@ -28,12 +28,13 @@ from routing.profiles import ProfileCache
 from routing.spec import ClusterState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from prometheus_client.registry import Collector
 
     from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
+    from gateway_plugin.pods.reload_metrics import Reloads
     from kube.feed import Feed
     from kube.follow_counts import FollowCounts
 
@@ -118,6 +119,10 @@ class KubernetesDiscovery:
     def refused(self) -> str:
         """Nothing is refused whole: complaints are about one object each."""
         return ""
+
+    def followed(self) -> Mapping[str, Callable[[], Reloads]]:
+        """None."""
+        return {}
 
     def collectors(self) -> Sequence[Collector]:
         """Metrics."""

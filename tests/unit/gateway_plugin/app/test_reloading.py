@@ -12,6 +12,7 @@ import pytest
 
 from gateway_plugin.app.process import App
 from gateway_plugin.app.reloading import Reloading
+from gateway_plugin.metrics.metrics_page import page
 from gateway_plugin.settings.loading import load
 from ratelimit import LimitDefaults, UserRecord
 
@@ -91,6 +92,15 @@ async def test_what_needs_a_restart_is_told(site: Site, caplog: pytest.LogCaptur
     site.reloading.reload()
     assert site.reloading.waits_for_restart == ("listeners.grpc_port",)
     assert "holds from the next start on" in caplog.text
+
+
+async def test_a_metric_of_two_files_is_told_once(site: Site):
+    site.app.follow_settings(site.reloading)
+    text = (await page(site.app.metrics.registry)).decode()
+    told = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
+    assert sorted(told) == sorted(set(told))
+    for file in ("settings", "endpoints"):
+        assert f'gateway_config_last_reload_successful{{file="{file}"}} 1.0' in text
 
 
 @pytest.mark.looptime

@@ -14,6 +14,7 @@ import pytest
 
 from gateway_plugin.pods.file import FileDiscovery
 from gateway_plugin.pods.node import EndpointsError
+from gateway_plugin.pods.reload_metrics import ReloadCollector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -135,7 +136,7 @@ async def test_the_symlink_swap_of_a_config_map(world: World, tmp_path: Path) ->
 
 
 def reload_metrics(world: World) -> dict[str, float]:
-    families = [family for collector in world.discovery.collectors() for family in collector.collect()]
+    families = list(ReloadCollector(world.discovery.followed()).collect())
     samples = [one for family in families for one in family.samples]
     assert {one.labels["file"] for one in samples} == {"endpoints"}
     return {f"{one.name} {one.labels.get('outcome', '')}".strip(): one.value for one in samples}
