@@ -30,6 +30,8 @@ class AccessLogService:
         self._accountant = accountant
         self.on_finished: Callable[[str], None] = lambda charge_id: None
         """Called with the charge id of each exchange that is over, ours or another replica's."""
+        self.batches_heard = 0
+        """Whoever sends any sends all: none after many requests means that nobody sends."""
         self._batches: set[asyncio.Task[None]] = set()
         self._finished: list[FinishedExchange] = []
 
@@ -44,6 +46,7 @@ class AccessLogService:
 
     def book(self, entries: Iterable[LogEntry]) -> asyncio.Task[None]:
         """Books a batch, in a task that outlives the call it came by."""
+        self.batches_heard += 1
         task = asyncio.get_running_loop().create_task(self._book(entries))
         self._batches.add(task)
         task.add_done_callback(self._batches.discard)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector
@@ -21,9 +23,18 @@ if TYPE_CHECKING:
 
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.metrics.stories import Stories
     from gateway_plugin.pods.engines.engine_checks import EngineFinding
     from gateway_plugin.settings.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+UNHEARD_SECONDS = 30.0
+"""Envoy sends its log every second, and short answers are over by then."""
+UNHEARD_REQUESTS = 20
+"""Fewer may all be long."""
+WATCH_SECONDS = 10.0
+"""Troubles are of configuration, and last."""
 _STATES = {BreakerState.CLOSED: "ok", BreakerState.OPEN: "down", BreakerState.HALF_OPEN: "probing"}
 
 
@@ -52,6 +63,40 @@ def discovery_troubles(problem: str, refused: str) -> list[Trouble]:
         fix = "correct the file; the last good one is in effect"
         troubles.append(Trouble("ConfigurationRefused", "endpoints", refused, fix))
     return troubles
+
+
+def unheard_log_troubles(stories: Stories, batches_heard: int, clock: Callable[[], float] = time.time) -> list[Trouble]:
+    """Of an Envoy that sends no access log: nothing is charged, and no pod's speed is learned."""
+    due_at_seconds = clock() - UNHEARD_SECONDS
+    overdue = sum(one.at_seconds < due_at_seconds for one in stories.routed)
+    if batches_heard or overdue < UNHEARD_REQUESTS:
+        return []
+    fix = "write Envoy's configuration anew with the plugin's GATEWAY_ACCOUNTING, or let it reach the gRPC port"
+    message = f"{overdue} requests went to pods, and Envoy's access log has not told of any: nothing is charged"
+    return [Trouble("NoAccessLog", "envoy", message, fix)]
+
+
+class TroubleWatch:
+    """Tells troubles that have no lines of their own in the log: when they begin, and when they are over."""
+
+    def __init__(self, troubles: Callable[[], list[Trouble]]) -> None:
+        self._troubles = troubles
+        self._told: dict[tuple[str, str], Trouble] = {}
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            await next_moment(WATCH_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Now."""
+        now = {(one.code, one.about): one for one in self._troubles()}
+        for key in now.keys() - self._told.keys():
+            logger.error("%s: %s; %s", now[key].about, now[key].message, now[key].fix)
+        for key in self._told.keys() - now.keys():
+            logger.info("%s: over: %s", self._told[key].about, self._told[key].message)
+        self._told = now
 
 
 def engine_troubles(findings: Iterable[EngineFinding]) -> list[Trouble]:

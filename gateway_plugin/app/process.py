@@ -20,11 +20,13 @@ from gateway_plugin.accounting.accountant import GATHER_SECONDS, Accountant
 from gateway_plugin.accounting.limiting import defaults_of
 from gateway_plugin.accounting.log_service import AccessLogService
 from gateway_plugin.app.live_wiring import (
+    TroubleWatch,
     discovery_troubles,
     engine_troubles,
     limiter_state,
     new_live_feed,
     register_process,
+    unheard_log_troubles,
 )
 from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.app.parts import bounds_of, engine_keys_of, limiter_of, pod_health_of, rules_of, tls_of
@@ -255,7 +257,7 @@ class App:
             self.models,
             self.engine_keys,
         ]
-        parts.append(self.loop_lag)
+        parts += [self.loop_lag, TroubleWatch(self._accounting_troubles)]
         parts += [self._reloading] if self._reloading is not None else []
         parts += [self.live] if self.settings.operators.live_feed else []
         return [*parts, self.sharing] if self.sharing is not None else parts
@@ -384,6 +386,11 @@ class App:
             ),
         }
 
+    def _accounting_troubles(self) -> list[Trouble]:
+        if self.settings.usage.accounting != "access_log":
+            return []
+        return unheard_log_troubles(self.stories, self.access_log.batches_heard)
+
     def _use_strategy(self, strategy: str) -> None:
         self._check_strategy(strategy)
         self.processor.services.use_default_strategy(strategy)
@@ -418,6 +425,7 @@ class App:
         return [
             *discovery_troubles(self._discovery.problem, self._refused()),
             *engine_troubles(self.models.findings.all()),
+            *self._accounting_troubles(),
         ]
 
     def _announce(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,6 +12,7 @@ import typer
 from gateway_plugin import plugin_version
 from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
+from gateway_plugin.cli.own_packages import complaint, foreign_packages
 from gateway_plugin.cli.users_command import users_cli
 from gateway_plugin.tools.bench.command import bench
 
@@ -322,4 +324,8 @@ def _fail(message: str, code: int = 1) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
+    foreign = foreign_packages()
+    if foreign:
+        sys.stderr.write(f"gateway-plugin: {complaint(foreign)}\n")
+        raise SystemExit(1)
     cli()
