@@ -175,6 +175,17 @@ class Candidates:
             works.append((rate, backlog, requests, each_seconds[row], kv_ratio))
         return works
 
+    def adapter_seconds(self, model: str, output_tokens: float) -> list[float]:
+        """What each pod makes a request for this model wait, where that is an adapter (`AdaptersInUse`)."""
+        books, cells = self._books, self._cells
+        if model not in books.adapters.known:
+            return self.nothing
+        slots, wait, step_seconds = cells.adapter_slots, books.adapters.wait_seconds, books.decode.step_seconds
+        return [
+            wait(row, model, slots[row], output_tokens * step_seconds(row, requests))
+            for row, requests in zip(self.rows, self.inflight_requests, strict=True)
+        ]
+
     @property
     def busy_ratio(self) -> list[float]:
         """Share of the last minute with work, 0 to 1."""
@@ -222,6 +233,14 @@ class Candidates:
             for row in self.rows
         ]
 
+    def step_seconds(self, base: float, per_request: float) -> list[float]:
+        """Of decoding one token on each pod beside its open requests; by these seconds where nothing is known of it."""
+        bases, each = self._cells.decode_base_seconds, self._cells.decode_request_seconds
+        return [
+            bases[row] + each[row] * requests if each[row] == each[row] else base + per_request * requests
+            for row, requests in zip(self.rows, self.inflight_requests, strict=True)
+        ]
+
     @property
     def ttft_seconds(self) -> list[float]:
         """Mean time to first token: seen by Envoy, else said by the engine, else NaN."""
@@ -231,19 +250,6 @@ class Candidates:
     def tpot_seconds(self) -> list[float]:
         """Mean time per output token: seen by Envoy, else said by the engine, else NaN."""
         return self._measured(self._cells.tpot_seconds, self._cells.engine_tpot_seconds)
-
-    @property
-    def relative_tpot(self) -> list[float]:
-        """Each pod's time per output token as a multiple of the candidates' mean; 1 where it is not known.
-
-        Measured times already contain the batch they were measured in, so only their differences tell of the pod.
-        """
-        return _relative(self.tpot_seconds)
-
-    @property
-    def relative_ttft(self) -> list[float]:
-        """The same of the time to first token."""
-        return _relative(self.ttft_seconds)
 
     @property
     def address_hash(self) -> list[int]:
@@ -288,10 +294,3 @@ def mean_known(values: list[float]) -> float:
         return mean
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else 0.0
-
-
-def _relative(values: list[float]) -> list[float]:
-    mean = mean_known(values)
-    if not mean:
-        return [1.0] * len(values)
-    return [value / mean if value == value else 1.0 for value in values]

@@ -149,6 +149,8 @@ class Router:
         try:
             if rows[0] in self._pods.health.sick:
                 self._pods.health.booked(lease, charge_id)
+            if request.model in self._pods.adapters:
+                lease.needs(request.model)
             policy.booked(pods[0], request)
             if charge_id:
                 has_prefix = policy.needs_prefix and request.prefix

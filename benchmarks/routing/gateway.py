@@ -15,7 +15,7 @@ from benchmarks.routing.workloads import BLOCK_TOKENS
 from routing.pods.elsewhere import Elsewhere
 from routing.pods.pod_table import PodTable
 from routing.router import NoReadyPodError, Router
-from routing.spec import ClusterState
+from routing.spec import AdapterSpec, ClusterState
 from routing.strategies.policy import RoutingRequest
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class OwnGateway:
         """As discovery does; models stay known when their last pod goes."""
         self._engines = engines
         models = {MODEL, *(model for pod in pods for model in pod.models)}
-        self.table.apply(ClusterState(tuple(pods), frozenset(models)))
+        adapters = {model: AdapterSpec(MODEL) for model in models if model != MODEL}
+        self.table.apply(ClusterState(tuple(pods), frozenset(models), adapters=adapters))
 
     def book(self, arrival: Arrival, charge_id: str) -> str | None:
         """Selects and books."""

@@ -33,6 +33,7 @@ def samples(engine: LeapingEngine) -> Samples:
         b"vllm:prefix_cache_hits_total": counters.prefix_cache_hits,
         b"vllm:prefix_cache_queries_total": counters.prefix_cache_queries,
         b"vllm:prompt_tokens_total": counters.prompt_tokens,
+        b"vllm:lora_requests_info": engine.config.max_loras,
     }
     for name, histogram in histograms.items():
         page[name + b"_sum"], page[name + b"_count"] = histogram.sum, histogram.count

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from routing.pods.adapters_in_use import AdaptersInUse
 from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND, Columns
 from routing.pods.decode_pace import DecodePace
 from routing.pods.engine_polls import EnginePolls
@@ -56,6 +57,8 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     incarnation: int
     work: Work
     place: Place
+    adapter: str = ""
+    """The LoRA adapter that the request needs, if any."""
     charge_id: str = ""
     """Under which its outcome is waited for; empty when it is not."""
     released: bool = False
@@ -69,6 +72,12 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     def current(self) -> bool:
         """True while the row still belongs to the pod that was booked."""
         return self.books.cells.incarnation[self.row] == self.incarnation
+
+    def needs(self, adapter: str) -> None:
+        """The request is one for an adapter; empty for the model itself."""
+        if adapter:
+            self.adapter = adapter
+            self.books.adapters.began(self.row, adapter)
 
     def release(self) -> bool:
         """Takes the request off the pod's books; False when that was done before."""
@@ -100,6 +109,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
             self._take_off(now)
         there = booked(books, row, self.work, now)
         self.row, self.incarnation, self.place = row, there.incarnation, there.place
+        self.needs(self.adapter)
 
     def _take_off(self, now: float) -> None:
         books, row, work = self.books, self.row, self.work
@@ -111,6 +121,8 @@ class Lease(msgspec.Struct, eq=False, gc=False):
         else:  # an idle pod has nothing in flight, whatever the rounding of many sums says
             cells.inflight_prompt_tokens[row] = cells.inflight_output_tokens[row] = 0.0
             books.busy_seconds.add_interval(row, cells.busy_since_seconds[row], now)
+        if self.adapter:
+            books.adapters.ended(row, self.adapter)
         if now < self.place.done_at_seconds:
             books.drop_prefill(row, work.uncached_tokens, self.place, now)
 
@@ -234,8 +246,9 @@ class Books:
         self.mirror = Mirror(self.columns)
         self.speeds = Speeds(self)
         self.pace = PrefillPace(self, self.speeds)
-        self.decode = DecodePace(self, self.speeds)
+        self.decode = DecodePace(self, self.speeds, self.pace.rows_of_model)
         self.speeds.on_change = self.decode.changed
+        self.adapters = AdaptersInUse()
         self.waiting_lines = WaitingLines()
         self.polls = EnginePolls(self, self.waiting_lines, self.speeds, self.pace, self.decode)
         self.waiting_lines.grow(self.columns.capacity)
@@ -253,7 +266,7 @@ class Books:
     def reset(self, row: int, incarnation: int) -> None:
         """Gives the row to a new pod."""
         self.columns.reset(row, incarnation)
-        for learned in (self.waiting_lines, self.polls, self.decode, self.speeds):
+        for learned in (self.waiting_lines, self.polls, self.decode, self.speeds, self.adapters):
             learned.reset(row)
         for window in self._windows():
             window.reset(row)

@@ -44,6 +44,7 @@ class Cells:
     kv_capacity_tokens: memoryview[float]
     prefix_hit_tokens: memoryview[float]
     prefix_query_tokens: memoryview[float]
+    adapter_slots: memoryview[float]
     prefill_tokens_per_second: memoryview[float]
     engine_prefill_tokens_per_second: memoryview[float]
     engine_ttft_seconds: memoryview[float]

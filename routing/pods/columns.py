@@ -49,6 +49,7 @@ _MEASURED = (
     "kv_capacity_tokens",
     "prefix_hit_tokens",
     "prefix_query_tokens",
+    "adapter_slots",
     "prefill_tokens_per_second",
     "engine_prefill_tokens_per_second",
     "engine_ttft_seconds",
@@ -94,6 +95,7 @@ class Columns:
     kv_capacity_tokens: FloatColumn
     prefix_hit_tokens: FloatColumn
     prefix_query_tokens: FloatColumn
+    adapter_slots: FloatColumn
     prefill_tokens_per_second: FloatColumn
     engine_prefill_tokens_per_second: FloatColumn
     engine_ttft_seconds: FloatColumn

@@ -16,35 +16,43 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from routing.pods.columns import IntColumn
     from routing.pods.queues import Queues
     from routing.pods.sudden_change import Speeds
 
-# An 8B model on a card between A100 and H100, the middle of what is served; believed until some hundred tokens came.
+# An 8B model on a card between A100 and H100, the middle of what is served; believed until the first page.
 DEFAULT_BASE_SECONDS = 0.01
-DEFAULT_PER_REQUEST_SECONDS = 0.0005
-"""What a further sequence adds to a step, until it is learned."""
-_PRIOR_TOKENS = 500.0
-"""Weight of the defaults against what is learned."""
+# What a sequence adds, beside the base: published steps of A10 to H100 with 8B to 70B say 1 to 6 %.
+DEFAULT_SHARE = 0.03
+# How much that weighs: two points, at no sequence and at 32, on whatever level the lessons have.
+_PRIOR_TOKENS = 2000.0
+_PRIOR_SEQUENCES = 16.0
+"""In their middle."""
 # Its lessons, of a hundred tokens or so: the last fifty make up 63 %.
 _KEPT = 0.98
 # Fewer tokens between two polls tell of chance.
 FEWEST_TOKENS = 20.0
-_WEIGHT = 0.2
+# What one page may change of a pod's slowness, once some have told of it: small, chance differences would otherwise
+# draw a whole second's requests to one pod.
+_WEIGHT = 0.03
 _MAX_MODELS = 4096
 """Those that taught last."""
+# From a card of the next decade to one that swaps.
 _LEAST_SLOWNESS, _MOST_SLOWNESS = 0.02, 50.0
 # What one line of Envoy's log counts as.
 _LOGGED_TOKENS = 64.0
 
 
 class StepLine(msgspec.Struct, gc=False):
-    """Weighted sums of a model's lessons: x sequences, y seconds of a step. The prior is a line from 0 to 32."""
+    """Weighted sums of a model's lessons: x sequences, y seconds of a step."""
 
-    w: float = _PRIOR_TOKENS
-    x: float = _PRIOR_TOKENS * 16.0
-    xx: float = _PRIOR_TOKENS * 512.0
-    y: float = _PRIOR_TOKENS * (DEFAULT_BASE_SECONDS + 16.0 * DEFAULT_PER_REQUEST_SECONDS)
-    xy: float = _PRIOR_TOKENS * (16.0 * DEFAULT_BASE_SECONDS + 512.0 * DEFAULT_PER_REQUEST_SECONDS)
+    w: float = 0.0
+    x: float = 0.0
+    xx: float = 0.0
+    y: float = 0.0
+    xy: float = 0.0
 
     def add(self, tokens: float, sequences: float, seconds: float) -> None:
         """A step of so many sequences took so long, in the mean of so many tokens."""
@@ -56,24 +64,32 @@ class StepLine(msgspec.Struct, gc=False):
 
     def fit(self) -> tuple[float, float]:
         """Base and slope; neither is below zero, whatever noise says."""
-        mean_x, mean_y = self.x / self.w, self.y / self.w
-        spread = self.xx / self.w - mean_x * mean_x
-        slope = (self.xy / self.w - mean_x * mean_y) / spread if spread > 1e-9 * mean_x * mean_x else 0.0
-        slope = min(max(slope, 0.0), mean_y / mean_x if mean_x > 0.0 else 0.0)
+        level = self.y / (self.w + DEFAULT_SHARE * self.x) if self.w else DEFAULT_BASE_SECONDS
+        prior, middle = _PRIOR_TOKENS, _PRIOR_SEQUENCES
+        w = self.w + prior
+        mean_x = (self.x + prior * middle) / w
+        mean_y = (self.y + prior * level * (1.0 + DEFAULT_SHARE * middle)) / w
+        xx = (self.xx + prior * 2.0 * middle * middle) / w
+        xy = (self.xy + prior * level * (middle + DEFAULT_SHARE * 2.0 * middle * middle)) / w
+        slope = min(max((xy - mean_x * mean_y) / (xx - mean_x * mean_x), 0.0), mean_y / mean_x)
         return mean_y - slope * mean_x, slope
 
 
 class DecodePace:
     """What is known of the rows of some books."""
 
-    def __init__(self, books: Queues, speeds: Speeds) -> None:
+    def __init__(self, books: Queues, speeds: Speeds, rows_of_model: Callable[[int], IntColumn]) -> None:
+        """`rows_of_model` are all rows of the model of a row."""
         self._books = books
         self._speeds = speeds
+        self._rows_of_model = rows_of_model
         self._lines: dict[int, StepLine] = {}
         self._slowness: dict[int, float] = {}
+        self._lessons: dict[int, int] = {}
 
     def reset(self, row: int) -> None:
         """Gives the row to a new pod."""
+        self._lessons.pop(row, None)
         self._slowness.pop(row, None)
 
     def step_seconds(self, row: int, sequences: float) -> float:
@@ -86,8 +102,10 @@ class DecodePace:
         line = self._line(row)
         base, slope = line.fit()
         seen = min(max(step_seconds / (base + slope * sequences), _LEAST_SLOWNESS), _MOST_SLOWNESS)
+        lessons = self._lessons.get(row, 0) + 1
+        self._lessons[row] = lessons
         known = self._slowness.get(row, 1.0)
-        self._slowness[row] = known = known + _WEIGHT * (seen - known)
+        self._slowness[row] = known = known + max(_WEIGHT, 1.0 / (lessons + 1)) * (seen - known)
         line.add(tokens, sequences, step_seconds / known)
 
     def logged(self, row: int, tpot_seconds: float) -> None:
@@ -107,9 +125,17 @@ class DecodePace:
 
     def show(self, row: int) -> None:
         """Writes the row's columns."""
-        cells, times = self._books.cells, self._slowness.get(row, 1.0) / self._speeds.of(row)
-        base, slope = self._line(row).fit()
-        cells.decode_base_seconds[row], cells.decode_request_seconds[row] = base * times, slope * times
+        self._show([row], *self._line(row).fit())
+
+    def show_model(self, row: int) -> None:
+        """Those of all pods of its model: one of which an older line is shown would look cheap for a second."""
+        self._show(self._rows_of_model(row).tolist(), *self._line(row).fit())
+
+    def _show(self, rows: list[int], base: float, slope: float) -> None:
+        cells, slowness, speed_of = self._books.cells, self._slowness, self._speeds.of
+        for row in rows:
+            times = slowness.get(row, 1.0) / speed_of(row)
+            cells.decode_base_seconds[row], cells.decode_request_seconds[row] = base * times, slope * times
 
     def _line(self, row: int) -> StepLine:
         model = self._books.cells.model_hash[row]

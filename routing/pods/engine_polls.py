@@ -101,7 +101,7 @@ class EnginePolls:
         elif decoded >= FEWEST_TOKENS and max(tokens, before.grown_tokens) < _MOST_PREFILL_SHARE * seconds * rate:
             step_seconds = decoding / decoded * (1.0 - tokens / rate / seconds)
             self._decode.lesson(row, decoded, sequences, step_seconds * speed)
-        self._decode.show(row)  # whatever others of its model have taught meanwhile
+            self._decode.show_model(row)
 
     def _correct(self, row: int, least: float, most: float, now: float) -> float:
         """The backlog, within its bounds."""

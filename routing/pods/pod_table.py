@@ -58,6 +58,8 @@ class PodTable:
         self._ready_rows: dict[str, IntColumn] = {}
         self._first_models: frozenset[str] = frozenset()
         self._configs: dict[str, ModelConfig] = {}
+        self.adapters: frozenset[str] = frozenset()
+        """Which of the models are adapters."""
         self.version = 0
         """Grows with every state that is applied."""
 
@@ -77,6 +79,7 @@ class PodTable:
         self._ready_rows = self._index(state.models)
         self._first_models = frozenset(pod.models[0] for pod in state.pods if pod.models)
         self._configs = dict(state.configs)
+        self.adapters = frozenset(state.adapters)
         self.version += 1
 
     def models(self) -> list[str]:

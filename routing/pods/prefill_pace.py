@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 # say, of one pod what the others have shown.
 _PRIOR_TOKENS_SQUARED = 4000.0**2
 _POOL_TOKENS_SQUARED = 16_000.0**2
+
+# What one lesson may weigh: a chain of prompts that were told of late is one measurement, not as many as its prompts.
+_MOST_TOKENS = 16_000.0
 # Up to here, Python is faster than numpy.
 _FEW_PODS = 16
 # The last hundred requests make up 63 % of what is known.
@@ -94,8 +97,7 @@ class PrefillPace:
 
         What lies between two beginnings is unsure by a prompt, so a lesson weighs as much as its time.
         """
-        books = self._books
-        expected = books.rate_of(row) / self._speeds.of(row) * seconds
+        expected = self._books.rate_of(row) / self._speeds.of(row) * seconds
         self._learn(row, tokens, seconds, expected)
 
     def _alone(self, row: int, tokens: float, seconds: float) -> None:
@@ -121,9 +123,10 @@ class PrefillPace:
         if seconds <= 0.0:
             return
         columns, cells = self._books.columns, self._books.cells
+        weight = min(weight, _MOST_TOKENS)
         cells.pace_tokens_squared[row] = cells.pace_tokens_squared[row] * _KEPT + weight * tokens
         cells.pace_token_seconds[row] = cells.pace_token_seconds[row] * _KEPT + weight * seconds
-        rows = self._rows_of_model(row)
+        rows = self.rows_of_model(row)
         if len(rows) <= _FEW_PODS:
             self._learn_of_few(rows.tolist())
             return
@@ -142,7 +145,8 @@ class PrefillPace:
         for row, rate in zip(rows, learned, strict=True):
             cells.prefill_tokens_per_second[row] = rate * self._speeds.of(row)
 
-    def _rows_of_model(self, row: int) -> IntColumn:
+    def rows_of_model(self, row: int) -> IntColumn:
+        """All rows of the model of this one."""
         columns = self._books.columns
         model_hash = self._books.cells.model_hash[row]
         rows = self._rows_by_model.get(model_hash)

@@ -1,12 +1,12 @@
 """`least-latency`: the pod that is expected to finish this request first.
 
     cost = (prefill backlog + prompt) / prefill rate
-         + output tokens * 10 ms * relative TPOT * (1 + decodeShare * requests in flight)
+         + output tokens * (seconds of a step + seconds that a request adds to it * requests in flight)
 
-in seconds. Past times contain past queues, and whoever follows them runs from pod to pod; so the queue is counted as
-it is now, and measured times (EWMA over the streams in Envoy's access log; the engine's own histograms until there are
-any) tell only how fast a pod is beside the others: TPOT for decoding, TTFT for prefill where the engine does not tell
-its rate. A pod without a measured TTFT is unknown, and when all are, least-request decides.
+in seconds. Measured times are no part of it: they contain past queues, and whoever follows them runs from pod to pod.
+The queue is counted as it is now, and what is learned of a pod is how fast it computes (`routing.pods.prefill_pace`)
+and decodes (`routing.pods.decode_pace`; 10 ms a step, and decodeShare of that a request, before its first page). A pod
+whose prefill rate nobody has told is unknown, and when all are, least-request decides.
 """
 
 from __future__ import annotations
@@ -35,23 +35,14 @@ class LeastLatency(Policy):
 
     def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Seconds in the queue, of prefill, and of decoding."""
-        per_request = request.config["decodeShare"]
-        decode_seconds = request.output_tokens * DEFAULT_TPOT_SECONDS
-        rates = pods.prefill_tokens_per_second
+        rates, output_tokens = pods.prefill_tokens_per_second, request.output_tokens
         return [
-            (
-                backlog * (token_seconds := (1.0 if measured else ttft_ratio) / rate),
-                request.prompt_tokens * token_seconds if ttft == ttft else nan,
-                decode_seconds * tpot_ratio * (1.0 + per_request * requests),
-            )
-            for backlog, rate, measured, ttft, ttft_ratio, tpot_ratio, requests in zip(
+            (backlog / rate, request.prompt_tokens / rate if measured else nan, output_tokens * step_seconds)
+            for backlog, rate, measured, step_seconds in zip(
                 pods.backlog_tokens(rates),
                 rates,
                 pods.prefill_is_measured,
-                pods.ttft_seconds,
-                pods.relative_ttft,
-                pods.relative_tpot,
-                pods.inflight_requests,
+                pods.step_seconds(DEFAULT_TPOT_SECONDS, DEFAULT_TPOT_SECONDS * request.config["decodeShare"]),
                 strict=True,
             )
         ]

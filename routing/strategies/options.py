@@ -20,8 +20,9 @@ OPTIONS: Mapping[str, float] = {
     # hold the longest match share the second number: what many hold is popular, and one more copy pays off.
     "loadBoundFactor": 1.25,
     "loadBoundRequests": 6.0,
-    # prefix-cache-and-load, least-latency: what each open request adds to a decoding step (20 double it on an 8B model)
-    "decodeShare": 0.05,
+    # prefix-cache-and-load, least-latency: what each open request adds to a decoding step, where
+    # nothing has told of it yet: published steps of A10 to H100 with 8B to 70B say 1 to 6 %
+    "decodeShare": 0.03,
     # prefix-cache-and-load: seconds that a half full KV cache counts as, for a prompt of which nothing is cached
     "kvBarrierSeconds": 0.15,
     # throughput, vtc-basic: an output token costs about twice a prompt token to serve

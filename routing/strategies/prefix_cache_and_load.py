@@ -3,6 +3,7 @@
     cost = (prefill backlog + price * (prompt - best match + (best match - own match) / holders)) / prefill rate
          + (output tokens * seconds that a request adds to a token + 5 % of the own prefill time) * requests in flight
          + kvBarrierSeconds * uncached share * k / (1 - k),  k = KV usage
+         + waiting for a slot of the LoRA adapter
          + 2 % of the own prefill time * rendezvous draw
     price = 1 + mean prefill backlog of the pods / max(prompt, 2048)
 
@@ -13,11 +14,11 @@ more of them there are: its price is 1 / (1 - load), known by the queues that lo
 cache for a queue that is a little shorter, and all queues grow by what is then computed again. The second term is what
 decoding beside others costs: each open request lengthens every step, by as much as the pod's pages have shown
 (`routing.pods.decode_pace`; before, by decodeShare of 10 ms), and all of them stand still while a prompt is computed.
-The third keeps new prompts off pods whose memory is nearly full; the last sends prompts that nobody holds to the same
-pod on every replica. Backlog and prefill rate are set right by every poll and every first token (see
-`routing.pods.engine_polls`, `routing.pods.prefill_pace`), and a rate of 8,000 tokens/s is assumed before the first;
-unknown KV usage counts as none. Without a prompt it is least work by what is queued. The idea is Preble's (Srivatsa et
-al. 2024), the barrier that of SGLang's router.
+The third keeps new prompts off pods whose memory is nearly full, the fourth adapters off pods that are busy with others
+(`routing.pods.adapters_in_use`); the last sends prompts that nobody holds to the same pod on every replica. Backlog and
+prefill rate are set right by every poll and every first token (see `routing.pods.engine_polls` and `prefill_pace`), and
+a rate of 8,000 tokens/s is assumed before the first; unknown KV usage counts as none. Without a prompt it is least work
+by what is queued. The idea is Preble's (Srivatsa et al. 2024), the barrier that of SGLang's router.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class PrefixCacheAndLoad(Policy):
     name = "prefix-cache-and-load"
     needs_body = True
     needs_prefix = True
-    term_names = ("queued_prefill", "own_prefill", "decode", "kv_barrier", "preference")
+    term_names = ("queued_prefill", "own_prefill", "decode", "kv_barrier", "adapter", "preference")
 
     def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """Seconds: queue, own prefill, decoding beside others, memory pressure, preference."""
@@ -63,8 +64,12 @@ class PrefixCacheAndLoad(Policy):
         output_tokens, barrier = max(request.output_tokens, _MIN_OUTPUT_TOKENS), request.config["kvBarrierSeconds"]
         unknown_seconds = DEFAULT_TPOT_SECONDS * request.config["decodeShare"]
         terms: list[tuple[float, ...]] = []
-        for (rate, backlog, requests, each_seconds, kv_ratio), matched, preference in zip(
-            works, pods.matched_tokens, pods.cold_preferences(request.prefix, request.prefix_tokens), strict=True
+        for (rate, backlog, requests, each_seconds, kv_ratio), matched, adapter_seconds, preference in zip(
+            works,
+            pods.matched_tokens,
+            pods.adapter_seconds(request.model, output_tokens),
+            pods.cold_preferences(request.prefix, request.prefix_tokens),
+            strict=True,
         ):
             own_seconds = (unheld_tokens + (best - matched) / holders) / rate
             token_seconds = each_seconds if each_seconds == each_seconds else unknown_seconds
@@ -78,6 +83,7 @@ class PrefixCacheAndLoad(Policy):
                     own_seconds * price,
                     (output_tokens * token_seconds + own_seconds * _STALL_SHARE) * requests,
                     pressure,
+                    adapter_seconds,
                     own_seconds * _PREFERENCE_SHARE * preference,
                 )
             )

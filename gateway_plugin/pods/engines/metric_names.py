@@ -28,6 +28,7 @@ Column = Literal[
     "kv_capacity_tokens",
     "prefix_hit_tokens",
     "prefix_query_tokens",
+    "adapter_slots",
 ]
 MeanColumn = Literal["engine_ttft_seconds", "engine_tpot_seconds"]
 Names = tuple[bytes, ...]
@@ -61,8 +62,8 @@ class EngineNames:
     means: Mapping[MeanColumn, Names] = field(default_factory=dict)
     """Histograms, without `_sum` and `_count`."""
     prefills: tuple[Prefill, ...] = ()
-    products: Mapping[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
-    """Metrics whose value is the product of two labels."""
+    products: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    """Metrics whose value is the product of labels."""
     derived: Mapping[bytes, tuple[Callable[[Iterable[float]], float], Names]] = field(default_factory=dict)
     """What is made of several metrics, under a name of its own, when all of them are on the page."""
     awake: Names = ()
@@ -101,6 +102,7 @@ _VLLM = EngineNames(
         "kv_capacity_tokens": (b"vllm:cache_config_info",),
         "prefix_hit_tokens": (b"vllm:prefix_cache_hits_total", b"vllm:gpu_prefix_cache_hits_total"),
         "prefix_query_tokens": (b"vllm:prefix_cache_queries_total", b"vllm:gpu_prefix_cache_queries_total"),
+        "adapter_slots": (b"vllm:lora_requests_info",),
     },
     means={
         "engine_ttft_seconds": (b"vllm:time_to_first_token_seconds",),
@@ -114,7 +116,10 @@ _VLLM = EngineNames(
         _vllm_prefill(b"vllm:prefix_cache_hits_total"),
         _vllm_prefill(b"vllm:gpu_prefix_cache_hits_total"),
     ),
-    products={b"vllm:cache_config_info": (b"num_gpu_blocks", b"block_size")},
+    products={
+        b"vllm:cache_config_info": (b"num_gpu_blocks", b"block_size"),
+        b"vllm:lora_requests_info": (b"max_lora",),
+    },
     awake=(b'vllm:engine_sleep_state{sleep_state="awake"}',),
 )
 

@@ -4,7 +4,7 @@ An engine's page has tens of kilobytes, nearly all of it histogram buckets that 
 tens of milliseconds, one search for all wanted names at once a fraction of one, however many they are.
 
 - Several series of one name are the engine's data-parallel ranks (label `engine` or `dp_rank`), or parts of a
-  counter: all are summed, only the usage ratio is averaged over the ranks.
+  counter: all are summed, only the usage ratio and the slots for adapters are averaged.
 - Series that differ only in a tensor, pipeline or expert rank, or in the process that said it (`pid`), speak of the
   same requests: the largest counts, for what a process does not know it says as 0.
 - A colon in a name may be an underscore: collectors between engine and page write it so.
@@ -44,10 +44,11 @@ class _Wanted:
             self.by_series.setdefault(_with_underscores(series), []).append((label, name))
         names = b"|".join(re.escape(series).replace(b":", b"[:_]") for series in sorted(series_names))
         self.lines = re.compile(rb"\n(%b)(?=[{ \t])(.*)" % names)
-        self.averaged = frozenset(engine.columns.get("kv_usage_ratio", ()))
+        # A pod says its slots again for every set of adapters that it ever had.
+        columns = engine.columns
+        self.averaged = frozenset(columns.get("kv_usage_ratio", ()) + columns.get("adapter_slots", ()))
         self.products = {
-            _with_underscores(name): (_number_in(one), _number_in(other))
-            for name, (one, other) in engine.products.items()
+            _with_underscores(name): tuple(map(_number_in, labels)) for name, labels in engine.products.items()
         }
 
 
@@ -99,7 +100,7 @@ def _number_in(label: bytes) -> re.Pattern[bytes]:
     return re.compile(rb'[{,]\s*%b="(\d{1,15})"' % re.escape(label))
 
 
-def _product(labels: bytes, factors: tuple[re.Pattern[bytes], re.Pattern[bytes]]) -> float:
+def _product(labels: bytes, factors: tuple[re.Pattern[bytes], ...]) -> float:
     """NaN when a label is not there or no number: engines write "None" before they know."""
     matches = [factor.search(labels) for factor in factors]
     return math.prod(float(match[1]) if match else math.nan for match in matches)

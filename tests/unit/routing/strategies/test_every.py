@@ -25,7 +25,7 @@ LOAD_AWARE = [name for name in STRATEGIES if name not in ("random", "session-aff
 
 def loaded(loads: list[int], order: list[int] | None = None) -> Cluster:
     cluster = Cluster(len(loads), running_requests=[0.0] * len(loads), kv_usage_ratio=[0.0] * len(loads))
-    cluster.pods.columns.ttft_seconds[: len(loads)] = 0.1
+    cluster.pods.columns.prefill_tokens_per_second[: len(loads)] = 8000.0
     rows = cluster.view.rows
     for position in order or range(len(loads)):
         for _ in range(loads[position]):

@@ -216,7 +216,7 @@ def test_every_name_is_found_among_80_kilobytes() -> None:
         for name in names
         for bound in range(42)
     )
-    values = "".join(f'{name}{{engine="0",block_size="16",num_gpu_blocks="9"}} 2.0\n' for name in names)
+    values = "".join(f'{name}{{engine="0",block_size="16",num_gpu_blocks="9",max_lora="4"}} 2.0\n' for name in names)
     page = (buckets + values).encode()
     assert 75_000 < len(page) < 90_000
     assert len(read_page(page, VLLM)) == len(names)
