@@ -27,9 +27,9 @@ routing:
   default_strategy: prefix-cache-and-load
 ```
 
-The file is followed, and SIGHUP reads it at once. `logs.level`, `logs.access_lines`, `logs.access_sample_ratio`,
-`routing.default_strategy`, `users.default_rpm`, `users.default_tokens_per_request` and `identity.anonymous_rpm` change
-while the process runs; others wait for its next start, as the log says. A file that is wrong anywhere changes nothing.
+The file is followed, and SIGHUP reads it at once. The topic `logs` without its format, `default_strategy`,
+`default_rpm`, `default_tokens_per_request` and `anonymous_rpm` change while the process runs; others wait for its next
+start, as the log says. A file that is wrong anywhere changes nothing.
 `gateway-plugin config check FILE` finds that out before, and `gateway-plugin config schema` is for editors.
 
 `gateway-plugin config` prints the values in effect and where each came from. In the chart, `plugin.settings` takes the
