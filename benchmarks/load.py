@@ -35,6 +35,8 @@ class Load:
     gap_ms: int = 4
     with_user: bool = False
     body_bytes: int = BODY_BYTES
+    prompts: int = USERS
+    """How many different ones."""
     headers: dict[str, str] = field(default_factory=dict)
     """Beside the usual ones."""
     abort_share: float = 0.0

@@ -23,14 +23,15 @@ JSON_MS = 15
 """Within which a client goes away that does not wait for its JSON."""
 
 
-def request_of(load: Load, user: int) -> bytes:
+def request_of(load: Load, prompt: int) -> bytes:
     """One request, ready to be written."""
+    user = prompt % USERS
     document: dict[str, Any] = {"model": "m", "stream": load.stream, "max_tokens": load.chunks, "gap_ms": load.gap_ms}
     if load.stream:
         document["stream_options"] = {"include_usage": True}
     document["messages"] = [{"role": "user", "content": ""}]
     filler = load.body_bytes - len(json.dumps(document))
-    document["messages"][0]["content"] = f"{user:03d} tell me of a word " * (filler // 22) + "x" * (filler % 22)
+    document["messages"][0]["content"] = f"{prompt:03d} tell me of a word " * (filler // 22) + "x" * (filler % 22)
     body = json.dumps(document).encode()
     headers = {"host": "gateway", "model": "m", "content-type": "application/json", "content-length": str(len(body))}
     if load.with_user:
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ttfb_seconds = 0.0
         self.frames = 0
+        self._is_done = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the transport."""
@@ -64,6 +66,7 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes) -> asyncio.Future[str]:
         """The status of the response, or what went wrong."""
         self._head, self._left, self._tail, self.frames = b"", None, b"", 0
+        self._is_done = b'"stream": true' not in request
         self._answered = asyncio.get_running_loop().create_future()
         if self._transport.is_closing():
             self._finish("connection lost")
@@ -101,9 +104,12 @@ class Connection(asyncio.Protocol):
             return
         seen = self._tail + data
         self.frames += seen.count(b"\r\ndata:")
+        self._is_done = self._is_done or b"[DONE]" in seen
         self._tail = seen[-7:]
         if seen.endswith(b"\r\n0\r\n\r\n"):
-            self._finish(self._head[9:12].decode())
+            status = self._head[9:12].decode()
+            # A gateway that loses its engine may end the stream as if it were whole.
+            self._finish(status if self._is_done or status != "200" else "cut stream")
 
     def _finish(self, outcome: str) -> None:
         if not self._answered.done():
@@ -118,7 +124,7 @@ class Generator:
         self._outcome = Outcome()
         self._errors: Counter[str] = Counter()
         self._frames = 0
-        self._requests = [request_of(load, user) for user in range(USERS)]
+        self._requests = [request_of(load, prompt) for prompt in range(load.prompts)]
         self._random = random.Random(load.seed)
         self._idle: list[Connection] = []
 
@@ -162,7 +168,7 @@ class Generator:
         except OSError as error:
             self._failed(type(error).__name__)
             return
-        answered = connection.ask(self._requests[number % USERS])
+        answered = connection.ask(self._requests[number % self._load.prompts])
         done, _ = await asyncio.wait([answered], timeout=self._load.timeout_seconds)
         if not done:
             self._outcome.timeouts += 1
@@ -184,7 +190,7 @@ class Generator:
 
     async def _abort(self, number: int) -> None:
         """Half amid the request's body; the others at a random moment after it."""
-        request = self._requests[number % USERS]
+        request = self._requests[number % self._load.prompts]
         try:
             connection = await self._connection()
         except OSError as error:

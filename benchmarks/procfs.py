@@ -38,6 +38,19 @@ def tree_cpu_seconds(pid: int) -> float:
     return used
 
 
+def tree_pss_bytes(pid: int) -> int:
+    """Memory in RAM of a process and those that it started, its share of what it shares with others included."""
+    used, waiting = 0, [pid]
+    while waiting:
+        parent = waiting.pop()
+        with contextlib.suppress(OSError):  # ended meanwhile
+            rollup = Path(f"/proc/{parent}/smaps_rollup").read_text()
+            used += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+    return used
+
+
 def rss_bytes(pid: int) -> int:
     """Memory in RAM that is its own: shared pages of binaries do not grow with load."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

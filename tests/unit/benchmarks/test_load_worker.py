@@ -90,7 +90,7 @@ async def test_a_stream_ends_with_its_last_chunk() -> None:
         for _ in range(3):
             writer.write(b"8\r\ndata: x\n\r\n")
             await asyncio.sleep(0.01)
-        writer.write(b"0\r\n\r\n")
+        writer.write(b"6\r\n[DONE]\r\n0\r\n\r\n")
 
     outcome, _ = await send(stream, {"requests": 2, "concurrency": 1, "stream": True})
     assert (outcome.completed, outcome.frames_per_stream) == (2, 3)
@@ -106,3 +106,17 @@ async def test_a_process_that_ends_is_an_error_and_not_a_wait() -> None:
     async with LoadProcess() as process:
         with pytest.raises(LoadError, match="ended"):
             await process.run(Load(1, requests="many"))  # type: ignore[arg-type]
+
+
+async def test_a_stream_that_ends_without_its_last_event_is_a_failure() -> None:
+    async def stream(writer: asyncio.StreamWriter, number: int) -> None:
+        end = b"" if number % 2 else b"6\r\n[DONE]\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\ndata: x\r\n" + end + b"0\r\n\r\n")
+
+    outcome, _ = await send(stream, {"requests": 6, "concurrency": 1, "stream": True})
+    assert (outcome.completed, outcome.errors) == (3, {"cut stream": 3})
+
+
+async def test_as_many_prompts_as_asked_for() -> None:
+    _, bodies = await send(well, {"requests": 50, "concurrency": 1, "body_bytes": 500, "prompts": 40})
+    assert len(set(bodies)) == 40
