@@ -53,7 +53,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AFTER_END_SECONDS = 0.002
+"""After the end of a lease, when it is reported: timers ring a little early."""
 _REPORTS_PER_CALL = 64
+"""Small enough to be answered within one deadline: each books what some hundred requests cost."""
 SETTLING_SECONDS = 2.0
 """After an outage: by then each replica has noticed that the store is back (see `breaker`), and told what it let in."""
 _UNLIMITED = Decision(Outcome.ADMITTED, None)

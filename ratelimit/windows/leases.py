@@ -37,10 +37,12 @@ BUSY_REQUESTS = 8
 SHARE = 4
 """A lease is at most so much of what is left, for each replica."""
 LOST_SECONDS = 1.0
+"""Until a wish without an answer is ended: by then the store has given what it would, and its bucket is over."""
 _MORE = 1.25
 _CALM_SECONDS = 0.25
 """After a wish that was not granted."""
 _MAX_SUBJECTS = 20_000
+"""Of whom it is counted how busy they are; more in a second or two begin anew."""
 _Key = tuple["Subject", str, tuple[str, ...]]
 
 

@@ -50,17 +50,17 @@ def test_incomplete_blocks_have_no_name():
 
 
 def test_blocks_grow_with_their_offset():
-    keys = prefix_keys(1, bytes(48 * KIB))
+    keys = prefix_keys(1, bytes(12 * KIB))
     assert len(keys.hashes) == len(keys.tokens) == 2 * BLOCKS_PER_SIZE
     assert keys.tokens[:2] == (64.0, 128.0)
-    assert keys.tokens[BLOCKS_PER_SIZE - 1 : BLOCKS_PER_SIZE + 1] == (4096.0, 4096.0 + 128.0)
-    assert keys.tokens[-1] == 48 * KIB / 4
+    assert keys.tokens[BLOCKS_PER_SIZE - 1 : BLOCKS_PER_SIZE + 1] == (1024.0, 1024.0 + 128.0)
+    assert keys.tokens[-1] == 12 * KIB / 4
 
 
 def test_what_is_hashed_is_bounded():
     keys = prefix_keys(1, bytes(5000 * KIB))
     assert len(keys.hashes) == MAX_BLOCKS
-    assert keys.tokens[-1] == 4080 * KIB / 4
+    assert keys.tokens[-1] == 4092 * KIB / 4
 
 
 def test_equal_blocks_at_different_places_have_different_names():
