@@ -59,3 +59,5 @@ class Candidate:
     cost: float = math.nan
     terms: dict[str, float] = field(default_factory=dict)
     matched_tokens: float = 0.0
+    learned: dict[str, str] = field(default_factory=dict)
+    """What is known of the pod, in words, and how old that is."""

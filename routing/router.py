@@ -15,6 +15,7 @@ import numpy as np
 from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError, UnknownModelError, Weighed
 from routing.candidates import Candidates, first_unknown
 from routing.pods.books import Work, booked
+from routing.pods.learned_figures import learned_figures
 from routing.prefix.prefix_blocks import PrefixKeys
 from routing.prefix.prefix_index import PrefixIndex
 from routing.shortlist import MAX_PRICED, shortlist
@@ -202,6 +203,7 @@ class Router:
                 cost=choice.costs[position],
                 terms=dict(zip(policy.term_names, terms[position], strict=True)),
                 matched_tokens=pods.matched_tokens[position],
+                learned=learned_figures(self._pods.books, pods.rows[position]),
             )
             for place, position in enumerate(choice.positions, start=1 + len(first))
         ]
@@ -210,7 +212,8 @@ class Router:
 
     def _beside(self, row: int, place: int | None = None) -> Candidate:
         """A pod of which no strategy was asked."""
-        return Candidate(self._pods.spec(row), place, self._pods.health.describe(row))
+        learned = learned_figures(self._pods.books, row)
+        return Candidate(self._pods.spec(row), place, self._pods.health.describe(row), learned=learned)
 
     def goes_on_at(self, booking: Booking, address: str) -> None:
         """Envoy went on to another candidate, which answers: the booking moves there."""

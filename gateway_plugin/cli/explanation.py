@@ -76,6 +76,15 @@ def print_explanation(explanation: dict[str, Any]) -> None:
         cells += [] if all_well else [_health(candidate)]
         table.add_row(candidate["pod"], f"{candidate['matched_tokens']:.0f}", *cells)
     console.print(table)
+    _print_learned(console, candidates)
+
+
+def _print_learned(console: Console, candidates: list[dict[str, Any]]) -> None:
+    """What is known of each pod, in words."""
+    for candidate in candidates:
+        if learned := candidate.get("learned"):
+            words = "; ".join(f"{subject} {figure}" for subject, figure in learned.items())
+            console.print(f"{candidate['pod']}: {words}", highlight=False, soft_wrap=True)
 
 
 def _health(candidate: dict[str, Any]) -> str:

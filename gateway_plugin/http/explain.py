@@ -48,6 +48,8 @@ class CandidateCost(BaseModel):
     cost: float | None
     terms: dict[str, float | None]
     matched_tokens: float
+    learned: dict[str, str]
+    """What is known of the pod, in words, and how old that is."""
 
 
 class Explanation(BaseModel):
@@ -136,6 +138,7 @@ def _cost(candidate: Candidate) -> CandidateCost:
         cost=_finite(candidate.cost),
         terms={name: _finite(value) for name, value in candidate.terms.items()},
         matched_tokens=candidate.matched_tokens,
+        learned=candidate.learned,
     )
 
 

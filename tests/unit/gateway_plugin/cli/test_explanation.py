@@ -24,6 +24,13 @@ def printed(capsys: pytest.CaptureFixture[str], *candidates: dict[str, Any]) -> 
     ]
 
 
+def test_what_is_learned_stands_below(capsys: pytest.CaptureFixture[str]):
+    explanation = {"model": "m", "strategy": "s", "profile": "", "prompt_tokens": 1.0, "output_tokens": 2.0}
+    learned = {"prefill": "7,400 tokens/s (first token 2.1 s ago)", "speed": "as ever"}
+    print_explanation(explanation | {"candidates": [candidate("a", 1) | {"learned": learned}]})
+    assert "a: prefill 7,400 tokens/s (first token 2.1 s ago); speed as ever" in capsys.readouterr().out.splitlines()
+
+
 def test_health_is_shown_only_where_somebody_is_not_well(capsys: pytest.CaptureFixture[str]):
     rows = printed(capsys, candidate("a", 1), candidate("b", 2, cost=3.0))
     assert rows == [

@@ -192,6 +192,12 @@ async def test_a_route_is_explained(api: Api):
                 "cost": 0.0,
                 "terms": {"inflight_requests": 0.0},
                 "matched_tokens": 0.0,
+                "learned": {
+                    "prefill": "8,000 tokens/s (assumed)",
+                    "queue": "0 tokens, 0.00 s (no page yet)",
+                    "decoding": "assumed",
+                    "speed": "as ever",
+                },
             }
         ],
     }
