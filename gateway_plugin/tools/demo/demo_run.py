@@ -99,7 +99,7 @@ async def _refresh(stack: Stack, users: RedisStore, console: Console) -> None:
     async with aiohttp.ClientSession(timeout=timeout) as session:
         with Live(console=console, refresh_per_second=4) as live:
             while True:
-                live.update(await picture(session, stack.ops_url, users))
+                live.update(await picture(session, stack.ops_url, users, console.width))
                 await asyncio.sleep(_REFRESH_SECONDS)
 
 

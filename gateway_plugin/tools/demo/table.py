@@ -16,24 +16,32 @@ if TYPE_CHECKING:
     from ratelimit import Usage
 
 _MAX_USERS = 10
+WIDE_COLUMNS = 100
+"""What the whole table takes with names as they are in the demo."""
 
 
-async def picture(session: aiohttp.ClientSession, ops_url: str, users: RedisStore) -> RenderableType:
+async def picture(session: aiohttp.ClientSession, ops_url: str, users: RedisStore, width: int) -> RenderableType:
     """The state of this moment, ready to print."""
     async with session.get(f"{ops_url}/debug/pods") as response:
         pods = await response.json()
-    return Group(pods_table(pods), users_table(await _usages(users)))
+    return Group(pods_table(pods, width), users_table(await _usages(users)))
 
 
-def pods_table(pods: list[dict[str, Any]]) -> Table:
-    """One line a pod; "-" is "not known"."""
+def pods_table(pods: list[dict[str, Any]], width: int) -> Table:
+    """One line a pod, in so many columns of a terminal; "-" is "not known". Names are told in full."""
     table = Table("pod", "address", "in flight", "waiting", "KV usage", "requests", "hit rate", "TTFT", show_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    table.columns[0].min_width = max((len(pod["name"]) for pod in pods), default=0)
+    if width < WIDE_COLUMNS:
+        # Who wants an address finds it in the lines above, and in `gateway-plugin pods`.
+        del table.columns[1]
     for pod in pods:
+        address = [pod["address"]] if width >= WIDE_COLUMNS else []
         table.add_row(
             pod["name"],
-            pod["address"],
+            *address,
             str(pod["inflight_requests"]),
             _number(pod["waiting_requests"], "{:.0f}"),
             _number(pod["kv_usage_ratio"], "{:.1%}"),
