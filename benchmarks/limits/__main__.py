@@ -22,7 +22,7 @@ from benchmarks.limits import accuracy, outage, rates
 from benchmarks.limits.asking import USERS
 from benchmarks.results import Figure, FigureSpread, Line, Result, machine
 from benchmarks.running import conclude, options, progress
-from benchmarks.valkey import Valkey
+from gateway_plugin.tools.chain.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence

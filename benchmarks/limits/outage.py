@@ -25,7 +25,7 @@ from ratelimit.users.known_users import KnownUsers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.valkey import Valkey
+    from gateway_plugin.tools.chain.valkey import Valkey
 
 RATE_PER_SECOND = 150
 """For each mode."""

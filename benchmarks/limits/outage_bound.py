@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.valkey import Valkey
+from gateway_plugin.tools.chain.valkey import Valkey
 from ratelimit import Admission, Outcome, RedisStore, StoreUnavailable, UserRecord
 from ratelimit.outage.last_spent import LastSpent
 from ratelimit.outage.local_limits import LocalLimits, Part

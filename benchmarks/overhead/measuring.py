@@ -31,7 +31,10 @@ WARM_UP_REQUESTS = 200
 class Chain(Protocol):
     """Something that answers requests, and knows what CPU time it has used."""
 
-    gateway_port: int
+    @property
+    def gateway_port(self) -> int:
+        """Where clients ask."""
+        ...
 
     @property
     def with_user(self) -> bool:

@@ -46,8 +46,8 @@ from benchmarks.overhead.variants import (
     MAIN,
     NATIVE_ECHO,
 )
-from benchmarks.rig import ENVOY_WORKERS
 from gateway_plugin.tools.bench import plots
+from gateway_plugin.tools.envoy_config.process import WORKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def section(result: Result, images: Path) -> str:
     plot_sizes(result, images)
     slow = Cell(STREAM, SMALL, SLOWLY)
     return _TEXT.read_text().format(
-        workers=ENVOY_WORKERS,
+        workers=WORKERS,
         idle=idle_ms(result, LIMITED),
         how=how(result),
         one=show(result, f"{PLAIN}/{SMALL}/{ONE}/{ALONE}/{P50}", 2),

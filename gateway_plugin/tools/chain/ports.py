@@ -30,7 +30,7 @@ class Ports:
 
     def pick(self, usual: int) -> int:
         """The usual port, or another when it is taken or when this instance avoids usual ports."""
-        port = usual if self._usual and usual not in self._given and _is_free(usual) else free_port()
+        port = usual if self._usual and usual not in self._given and is_free(usual) else free_port()
         while port in self._given:
             port = free_port()
         self._given.add(port)
@@ -39,7 +39,7 @@ class Ports:
 
 def free_port() -> int:
     """A port that nobody listens on and no client is given; the same one comes again only after a full round."""
-    return next(port for port in _rounds if _is_free(port))
+    return next(port for port in _rounds if is_free(port))
 
 
 def _round() -> Iterator[int]:
@@ -55,7 +55,8 @@ def _first_client_port() -> int:
         return _CLIENTS_FROM
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on it."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:

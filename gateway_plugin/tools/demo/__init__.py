@@ -1,1 +1,1 @@
-"""The whole chain on one machine, all of it real: Valkey, simulated pods, the plugin, Envoy. For demo and tests."""
+"""`gateway-plugin demo`: the whole chain on one machine, all of it real, with a live table or checks."""

