@@ -22,6 +22,7 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
     TrailersResponse,
 )
 from envoy.type.v3.http_status_pb2 import HttpStatus
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from protos.encoding import MAX_KEPT, before_struct, before_text, field, struct, tag, varint
@@ -224,6 +225,13 @@ def response_chunk_reply(chunk: bytes) -> bytes:
     """Answer to a chunk of a response: these bytes go on in its place."""
     mutation = BodyMutation(body=chunk) if chunk else BodyMutation(clear_body=True)
     return _serialized(ProcessingResponse(response_body=BodyResponse(response=CommonResponse(body_mutation=mutation))))
+
+
+def more_time(seconds: float) -> bytes:
+    """Let Envoy wait so much longer for the answer to its last message, as far as its `max_message_timeout` allows."""
+    timeout = Duration()
+    timeout.FromMilliseconds(round(seconds * 1000))
+    return _serialized(ProcessingResponse(override_message_timeout=timeout))
 
 
 def empty_reply(kind: str) -> bytes | None:

@@ -113,6 +113,10 @@ class Router:
         """Raises UnknownModelError or NoReadyPodError when no pod could be chosen for the model now."""
         self._ready(model)
 
+    def is_cold(self, model: str) -> bool:
+        """Whether the model has been scaled to zero, and no pod of it is ready yet."""
+        return self._pods.is_cold(model)
+
     def has_room(self, model: str) -> bool:
         """Whether a pod of the model may take one more request."""
         rows = self._pods.ready_rows().get(model)

@@ -70,6 +70,9 @@ def bounds_of(settings: Settings) -> ProcessorBounds:
         uploads=_upload_bounds(settings),
         max_queue_length=settings.overload.queue_length,
         max_wait_seconds=settings.overload.queue_seconds,
+        max_held_requests=settings.overload.held_requests,
+        max_held_bytes=settings.overload.held_bytes,
+        max_held_seconds=settings.overload.held_seconds,
         ends_calls=settings.usage.release == "access_log",
     )
 

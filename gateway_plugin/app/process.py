@@ -300,6 +300,7 @@ class App:
             is_known=None if isinstance(self.limiter.store, MemoryStore) else self.limiter.is_known,
             listeners_refusal=self.models.listeners.refusal,
             may_wait=self.settings.overload.queue_length > 0,
+            may_hold=self.settings.overload.held_requests > 0,
             outcomes_are_told=self.settings.usage.accounting != "none",
             follows_responses=self.settings.usage.accounting == "ext_proc",
             stories=self.stories,
@@ -344,7 +345,7 @@ class App:
                 self._refused,
             )
         )
-        api.include_router(load_router(self.metrics, self.processor.waiting.lengths))
+        api.include_router(load_router(self.metrics, self.processor.waiting_lengths))
         for router in self.models.operators_routers():
             api.include_router(router)
         api.include_router(explain_router(self.router, self.rules, self.models.live.names))

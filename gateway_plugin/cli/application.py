@@ -238,6 +238,7 @@ def envoy_config(
         upload_seconds=overload.upload_seconds,
         idle_timeout_seconds=idle_timeout,
         message_timeout_seconds=message_timeout,
+        max_message_timeout_seconds=overload.held_seconds + 5 if overload.held_requests else 0,
         first_byte_seconds=first_byte_timeout,
         max_heap_bytes=max_heap << 20,
         max_connections=max_connections,

@@ -41,6 +41,8 @@ class Services:
     be asked, or `refusal` knows."""
     listeners_refusal: Callable[[str], str] | None = None
     """Why no client of a source may listen to events now, so that floods of such requests end here; empty: it may."""
+    may_hold: bool = False
+    """Whether requests may wait for the first pod of a model that has been scaled to zero."""
     may_wait: bool = False
     """Whether requests may wait for a pod with room."""
     outcomes_are_told: bool = True
@@ -81,5 +83,9 @@ class ProcessorBounds:
     max_queue_length: int = 0
     """Requests of one model that wait for a pod with room; 0: none may wait."""
     max_wait_seconds: float = 2.0
+    max_held_requests: int = 0
+    """Of one model that wait for its first pod; 0: none may wait."""
+    max_held_bytes: int = 0
+    max_held_seconds: float = 300.0
     ends_calls: bool = False
     """End the gRPC stream with the reply and let the access log release the pod, instead of holding the stream."""

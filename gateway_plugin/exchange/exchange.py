@@ -25,7 +25,17 @@ from gateway_plugin.exchange.intent.identity import (
 from gateway_plugin.exchange.intent.request import check_repeated, read_intent, request_id_of
 from gateway_plugin.exchange.intent.unpacking import Unpacking
 from gateway_plugin.exchange.known_request import KnownRequest
-from gateway_plugin.exchange.phases import ADMITTING, BODY, DONE, HEADERS, HELD, IDENTIFYING, UNPACKING, WAITING
+from gateway_plugin.exchange.phases import (
+    ADMITTING,
+    BODY,
+    DONE,
+    HEADERS,
+    HELD,
+    HOLDING,
+    IDENTIFYING,
+    UNPACKING,
+    WAITING,
+)
 from gateway_plugin.exchange.replies import decision_headers
 from gateway_plugin.exchange.response import FollowedResponse, followed
 from gateway_plugin.exchange.steps import (
@@ -37,6 +47,7 @@ from gateway_plugin.exchange.steps import (
     Reply,
     Step,
     Unpack,
+    WaitForPod,
     WaitForRoom,
 )
 from gateway_plugin.openai.errors import ApiError
@@ -119,8 +130,8 @@ class Exchange:
             self._admission, self._forward.reserved_tokens = decision, decision.reserved_tokens
 
     def resumed(self) -> Step:
-        """The answer to `WaitForRoom`: there is some now."""
-        return self._run(Exchange._on_room, self)
+        """The answer to `WaitForRoom` and `WaitForPod`: there is some now."""
+        return self._run(Exchange._on_pod if self.phase is HOLDING else Exchange._on_room, self)
 
     def refused(self, error: ApiError) -> Reply:
         """What was asked for could not be decided; the client gets the error."""
@@ -302,10 +313,15 @@ class Exchange:
 
     def _admit(self, request: KnownRequest) -> Step:
         subject = request.subject
+        if self._services.may_hold and self.phase is not HOLDING and request.wakes_its_model():
+            self.phase = HOLDING
+            return WaitForPod(request.target.model, fairness_key(request.identity), request.body_bytes)
         if subject is not None:
             # Nobody is charged for a request that no pod can take; without limits, booking finds out.
             request.check_pods()
         self._forward = forward = request.forward(self._page_headers)
+        if self.phase is HOLDING:
+            forward.response_headers["x-held-seconds"] = f"{self._services.clock() - self._started_seconds:.1f}"
         if subject is None:
             return self._route(request, forward)
         admission = request.admission(subject, forward)
@@ -321,6 +337,9 @@ class Exchange:
         forward.reserved_tokens = decision.reserved_tokens
         forward.response_headers |= decision_headers(decision)
         return self._route(request, forward)
+
+    def _on_pod(self) -> Step:
+        return self._admit(self._known)
 
     def _on_room(self) -> Step:
         assert self._forward is not None

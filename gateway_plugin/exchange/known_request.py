@@ -220,6 +220,14 @@ class KnownRequest:
         except NoReadyPodError:
             raise rejections.no_ready_pod(self.model_asked) from None
 
+    def wakes_its_model(self) -> bool:
+        """Whether the model has been scaled to zero, and no pod of it is ready yet."""
+        return self._services.router.is_cold(self.target.model)
+
+    @property
+    def body_bytes(self) -> int:
+        return len(self._body)
+
     def why_no_pod(self) -> ApiError:
         """The answer when pods of the model are ready, but none of those that it may go to."""
         if self._keeper is not None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway_plugin.exchange.collaborators import ProcessorBounds
 from gateway_plugin.exchange.exchange import Exchange
+from gateway_plugin.exchange.holding import HoldingRoom
 from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.parking import Parking
-from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, WAITING
-from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, FindUser, Identify, Unpack, WaitForRoom
+from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, HOLDING, WAITING
+from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, FindUser, Identify, Unpack, WaitForPod, WaitForRoom
 from gateway_plugin.exchange.unpacked import UnpackedBodies
 from gateway_plugin.exchange.uploads import Uploads, announced_bytes
 from gateway_plugin.exchange.waiting import WaitingRoom
@@ -47,7 +48,7 @@ _COMPLAINT_SECONDS = 60.0
 """Between two warnings that bounds are reached."""
 
 _UNBOUNDED = ProcessorBounds()
-_QUESTIONS = (Admit, Identify, FindUser, Unpack, WaitForRoom)
+_QUESTIONS = (Admit, Identify, FindUser, Unpack, WaitForRoom, WaitForPod)
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,13 @@ class ExternalProcessor:
             max_length=bounds.max_queue_length,
             max_wait_seconds=bounds.max_wait_seconds,
         )
+        self.holding = HoldingRoom(
+            lambda model: not services.router.is_cold(model),
+            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
+            max_requests=bounds.max_held_requests,
+            max_bytes=bounds.max_held_bytes,
+            max_seconds=bounds.max_held_seconds,
+        )
         self._on_finished = on_finished
         self._giving_back: set[asyncio.Task[None]] = set()
         self._open_calls = 0
@@ -91,6 +99,11 @@ class ExternalProcessor:
     def open_exchanges(self) -> int:
         """Exchanges that hold a call or wait for the access log."""
         return self._open_calls + len(self.parked.exchanges)
+
+    def waiting_lengths(self) -> dict[str, int]:
+        """Requests of each model that wait for a pod, or for room on one."""
+        held = self.holding.lengths()
+        return {**held, **{model: held.get(model, 0) + length for model, length in self.waiting.lengths().items()}}
 
     @property
     def working(self) -> int:
@@ -227,6 +240,8 @@ class ProcessCall:
         exchange, processor = self._exchange, self._processor
         if exchange.phase is WAITING:
             processor.waiting.leave(self)
+        elif exchange.phase is HOLDING:
+            processor.holding.leave(self)
         processor.call_ended()
         if self._finished and exchange.phase is HELD:
             processor.parked.park(exchange)
@@ -238,8 +253,10 @@ class ProcessCall:
         self._run(Exchange.resumed, self._exchange)
 
     def give_up(self) -> None:
-        """No pod had room in time."""
-        self._run(self._exchange.refused, rejections.overloaded("no pod had room in time"))
+        """No pod had room in time, or none came."""
+        never_came = self._exchange.phase is HOLDING
+        words = "no pod of the model came in time" if never_came else "no pod had room in time"
+        self._run(self._exchange.refused, rejections.overloaded(words))
 
     def upload_timed_out(self) -> None:
         """The body did not come in time."""
@@ -284,7 +301,7 @@ class ProcessCall:
         self._uploading = False
         self._processor.uploads.leave(self, came_bytes)
 
-    def _ask(self, step: Admit | Identify | FindUser | Unpack | WaitForRoom) -> Step | None:
+    def _ask(self, step: Admit | Identify | FindUser | Unpack | WaitForRoom | WaitForPod) -> Step | None:
         """The next step, or None when the answer comes later."""
         if isinstance(step, Admit):
             decision = self._processor.limiter.admit(step.admission)
@@ -298,6 +315,10 @@ class ProcessCall:
             self._wait_for(self._processor.limiter.has_user(step.user))
         elif isinstance(step, Unpack):
             self._wait_for(self._processor.unpacked.unpacked(step.unpack))
+        elif isinstance(step, WaitForPod):
+            if not self._processor.holding.enter(step, self):
+                return self._exchange.refused(rejections.overloaded(f"model {step.model} is being started"))
+            self._call.send(self._processor.holding.more_time)
         elif not self._processor.waiting.enter(step.model, step.turn, self):
             return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
         return None
@@ -353,6 +374,7 @@ class ProcessCall:
             return self._exchange.refused(answer)
         logger.error("exchange failed: %r", self._exchange, exc_info=error)
         self._processor.waiting.leave(self)  # its phase will not tell that it waits
+        self._processor.holding.leave(self)
         return self._exchange.failed()
 
     def _busy_until_answered(self) -> asyncio.Future[None]:

@@ -58,7 +58,16 @@ class WaitForRoom(msgspec.Struct, frozen=True):
     """Who takes turns with others."""
 
 
-Step = Reply | Identify | FindUser | Unpack | Admit | WaitForRoom
+class WaitForPod(msgspec.Struct, frozen=True):
+    """The model has been scaled to zero: wait for its first pod, then call `resumed` or `refused`."""
+
+    model: str
+    turn: str
+    """Who takes turns with others."""
+    body_bytes: int
+
+
+Step = Reply | Identify | FindUser | Unpack | Admit | WaitForRoom | WaitForPod
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -78,11 +78,13 @@ class WaitingRoom:
         *,
         max_length: int,
         max_wait_seconds: float,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._has_room = has_room
         self._call_later = call_later
         self._max_length = max_length
         self._max_wait_seconds = max_wait_seconds
+        self._look_seconds = look_seconds
         self.queues: dict[str, _Queue] = {}
         """By model; others ask only whether there are any."""
         self._timers: dict[Waiter, tuple[str, str, Timer]] = {}
@@ -108,7 +110,7 @@ class WaitingRoom:
         self._timers[waiter] = (model, user, timer)
         if not self._looking:
             self._looking = True
-            self._call_later(LOOK_SECONDS, self._look)
+            self._call_later(self._look_seconds, self._look)
         return True
 
     def leave(self, waiter: Waiter) -> None:
@@ -141,7 +143,7 @@ class WaitingRoom:
         self.freed()
         self._looking = bool(self.queues)
         if self._looking:
-            self._call_later(LOOK_SECONDS, self._look)
+            self._call_later(self._look_seconds, self._look)
 
     def _resume_all(self, model: str) -> None:
         while model in self.queues and self._has_room(model):

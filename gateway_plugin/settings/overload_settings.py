@@ -48,6 +48,22 @@ class OverloadSettings(Topic):
         2.0, description="longest such wait; must be shorter than Envoy's message timeout, 5 s in ours", ge=0.01, le=60
     )
 
+    held_requests: int = Field(
+        0,
+        description="requests per model that wait for its first pod when it has been scaled to zero, and so wake it;"
+        " more are answered 503; 0: none waits",
+        ge=0,
+        le=10_000,
+    )
+    held_seconds: float = Field(
+        300.0,
+        description="longest such wait; Envoy's max_message_timeout must be longer (`envoy-config` sees to it), and so"
+        " must the client's and the route's timeout",
+        ge=1,
+        le=3600,
+    )
+    held_bytes: int = Field(64 * MIB, description="of the bodies of all that wait so, per process", ge=0)
+
     @model_validator(mode="after")
     def _a_queue_has_an_end(self) -> OverloadSettings:
         if self.queue_length and not self.max_inflight_per_pod:

@@ -60,6 +60,7 @@ class PodTable:
         self._configs: dict[str, ModelConfig] = {}
         self.adapters: frozenset[str] = frozenset()
         """Which of the models are adapters."""
+        self._cold: frozenset[str] = frozenset()
         self.version = 0
         """Grows with every state that is applied."""
 
@@ -75,6 +76,7 @@ class PodTable:
             self._remove(address)
         for pod in state.pods:
             self._put(pod)
+        self._cold = self._still_cold(state)
         self.books.pace.regrouped()
         self._ready_rows = self._index(state.models)
         self._first_models = frozenset(pod.models[0] for pod in state.pods if pod.models)
@@ -93,6 +95,10 @@ class PodTable:
     def knows(self, model: str) -> bool:
         """Whether the model is served here at all."""
         return model in self._ready_rows
+
+    def is_cold(self, model: str) -> bool:
+        """Whether the model lost its last pod, and none has become ready since."""
+        return model in self._cold
 
     def config(self, model: str) -> ModelConfig | None:
         """What the operator configured for the model."""
@@ -186,6 +192,12 @@ class PodTable:
     def __repr__(self) -> str:
         inflight = sum(int(self.columns.inflight_requests[row]) for row in self._specs)
         return f"<PodTable {len(self._specs)} pods, {len(self._ready_rows)} models, {inflight} in flight>"
+
+    def _still_cold(self, state: ClusterState) -> frozenset[str]:
+        """Models without pods, and those that had none and whose pods are still starting."""
+        with_pods = {model for pod in state.pods for model in pod.models}
+        ready = {model for pod in state.pods if pod.ready for model in pod.models}
+        return frozenset(state.models - with_pods) | ((self._cold - ready) & state.models)
 
     def _put(self, pod: PodSpec) -> None:
         row = self._row_by_address.get(pod.address)

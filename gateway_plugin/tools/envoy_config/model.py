@@ -131,6 +131,8 @@ class EnvoyConfig:
     behind a proxy whose address is everybody's."""
     message_timeout_seconds: float = 5.0
     """For one answer of the plugin; Envoy's default of 0.2 is less than a slow Redis may take."""
+    max_message_timeout_seconds: float = 0.0
+    """For an answer of which the plugin says that it takes longer: a request that wakes its model; 0: none may."""
     idle_timeout_seconds: float = 3600.0
     """Without a byte in either direction, as while an engine thinks; there is no limit to a whole response."""
     first_byte_seconds: float = 0.0

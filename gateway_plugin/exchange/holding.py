@@ -1,0 +1,94 @@
+"""Requests for a model that has been scaled to zero: they wait for its first pod, and by waiting they wake it.
+
+`/load` tells how many wait, and the controller scales the model up within a second or two. Bounded per model in number,
+in all in bytes of bodies, and each in time; users take turns, and none can fill the room for others (`waiting.py`).
+Envoy waits longer than for other answers when it is told to: once a message, up to its `max_message_timeout`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway_plugin.exchange.waiting import WaitingRoom
+from protos.ext_proc import more_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway_plugin.exchange.steps import WaitForPod
+    from gateway_plugin.exchange.waiting import CallLater, Waiter
+
+LOOK_FOR_PODS_SECONDS = 0.2
+"""A first pod takes tens of seconds to come; a look costs a microsecond for each model that is waited for."""
+MARGIN_SECONDS = 1.0
+"""By how much Envoy waits longer than a request is held, so that the client hears it from us."""
+
+
+class HoldingRoom:
+    """Of one process."""
+
+    def __init__(
+        self,
+        has_pods: Callable[[str], bool],
+        call_later: CallLater,
+        *,
+        max_requests: int,
+        max_bytes: int,
+        max_seconds: float,
+    ) -> None:
+        self._room = WaitingRoom(
+            has_pods,
+            call_later,
+            max_length=max_requests,
+            max_wait_seconds=max_seconds,
+            look_seconds=LOOK_FOR_PODS_SECONDS,
+        )
+        self._max_bytes = max_bytes
+        self._held: dict[Waiter, _Held] = {}
+        self.held_bytes = 0
+        self.more_time = more_time(max_seconds + MARGIN_SECONDS)
+        """The message to Envoy."""
+
+    def lengths(self) -> dict[str, int]:
+        """How many wait for each model."""
+        return self._room.lengths()
+
+    def enter(self, step: WaitForPod, waiter: Waiter) -> bool:
+        """Lets the waiter wait; False when there is no room for it."""
+        if self.held_bytes + step.body_bytes > self._max_bytes:
+            return False
+        held = _Held(self, waiter, step.body_bytes)
+        if not self._room.enter(step.model, step.turn, held):
+            return False
+        self._held[waiter] = held
+        self.held_bytes += step.body_bytes
+        return True
+
+    def leave(self, waiter: Waiter) -> None:
+        """The waiter has gone; safe to call for one that does not wait."""
+        held = self._held.get(waiter)
+        if held is not None:
+            self._room.leave(held)
+            self.left(held)
+
+    def left(self, held: _Held) -> None:
+        """One fewer."""
+        if self._held.pop(held.waiter, None) is not None:
+            self.held_bytes -= held.body_bytes
+
+
+class _Held:
+    """One that waits, with what it takes."""
+
+    __slots__ = ("_room", "body_bytes", "waiter")
+
+    def __init__(self, room: HoldingRoom, waiter: Waiter, body_bytes: int) -> None:
+        self._room, self.waiter, self.body_bytes = room, waiter, body_bytes
+
+    def resume(self) -> None:
+        self._room.left(self)
+        self.waiter.resume()
+
+    def give_up(self) -> None:
+        self._room.left(self)
+        self.waiter.give_up()
