@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from gateway_plugin.tools.demo.stack import StackOptions
+from gateway_plugin.tools.chain.stack import StackOptions
 from tests.integration.chain.conftest import Gateway, OpenGateway
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
