@@ -47,7 +47,7 @@ def routed_to(call: FakeCall) -> str:
     for message in call.sent:
         for header in message.request_body.response.header_mutation.set_headers:
             if header.header.key == "target-pod":
-                return header.header.raw_value.decode()
+                return str(header.header.raw_value, "ascii")
     return ""
 
 
