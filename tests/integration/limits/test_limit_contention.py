@@ -93,3 +93,59 @@ async def test_one_of_many_creates_wins(server):
     assert await stores[0].read("lgy") == UserRecord("lgy", rpm=created.index(True))
     for store in stores:
         await store.close()
+
+
+LEASING = """
+import asyncio, random, sys, time
+from ratelimit import Admission, Outcome, RedisStore
+from ratelimit.outage.local_limits import LocalLimits, Part
+from ratelimit.outage.resilience import ResilientLimits
+from ratelimit.outage.store_guard import StoreGuard
+from ratelimit.store.batching import BatchingLimits
+from ratelimit.users.known_users import KnownUsers
+from ratelimit.windows.leases import Leases
+
+async def main(url, name):
+    store, known = RedisStore.from_url(url, timeout_seconds=30), KnownUsers(time.monotonic)
+    guard = StoreGuard(store.ping, time.monotonic, random.Random(), timeout_seconds=30)
+    local = LocalLimits(time.monotonic, known, Part)
+    leases = Leases(time.monotonic, name, lambda: 4)
+    batching = BatchingLimits(store, timeout_seconds=30)
+    limits = ResilientLimits(batching, guard, known, local, time.monotonic, leases=leases)
+    await store.ping()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    admitted = 0
+    for number in range(1200):
+        admission = Admission("lgy", f"{name}-{number}", tokens=7)
+        decision = limits.admit_at_once(admission) or await limits.admit(admission)
+        admitted += decision.outcome is Outcome.ADMITTED
+    await limits.close()
+    print(admitted, leases.admitted)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_leases_of_four_processes_never_let_in_more_than_the_limit(server):
+    store = RedisStore.from_url(server.url, timeout_seconds=10)
+    await store.create(UserRecord("lgy", rpm=3000))
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", LEASING, server.url, f"r{number}", stdin=pipe, stdout=pipe
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    counts = [tuple(map(int, out.split())) for out, _ in answers]
+    admitted, leased = (sum(column) for column in zip(*counts, strict=True))
+    assert leased > 0
+    assert 3000 * 3 // 4 <= admitted <= 3000
+    usage = await store.usage("lgy")
+    assert usage is not None
+    assert (usage.requests_used, usage.tokens_used) == (admitted, 7 * admitted)
+    await store.close()
