@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit orchestration protos simulator kube benchmarks deploy tests
 
-.PHONY: demo demo-check test attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
+.PHONY: demo demo-check test test-kubernetes attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
 	manifests-check h2spec test-clients mutate
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
@@ -26,6 +26,9 @@ mutate: $(READY)  ## what could be changed without any test to notice: make muta
 
 test-clients: $(READY)  ## other clients' SDKs through a real chain; NODE=--node for those of Node, which npm fetches
 	@$(BIN)/python -m tests.clients $(NODE)
+
+test-kubernetes: $(READY)  ## a real Kubernetes with Envoy Gateway, end to end; needs root, and Go once; FLOWS="install users" for some
+	@$(BIN)/python -m tests.real_kubernetes $(FLOWS)
 
 attack: $(READY)  ## attack real chains in both configurations of Envoy, and print what came through (0 wanted)
 	@$(BIN)/python -m tests.attack

@@ -9,6 +9,8 @@ are read anew: clusters rotate their authorities.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -36,6 +38,8 @@ CALL_SECONDS = 30.0
 
 _MAX_RETRY_AFTER_SECONDS = 60.0
 """The API server may ask for so long a pause."""
+_REOPEN_SECONDS = 60.0
+"""Between two readings of credentials because of an unknown authority: calls with the older ones are over by then."""
 _SHOWN_CHARACTERS = 200
 """Of the API server's words, in messages."""
 _USER_AGENT = "gateway-plugin"
@@ -74,6 +78,8 @@ class Api:
         self._agent = f"{_USER_AGENT}-{agent}" if agent else _USER_AGENT
         self._opened: ApiClient | None = None
         self._namespace = ""
+        self._retired: ApiClient | None = None
+        self._reopened_at_seconds = -math.inf
         self.calls: Counter[str] = Counter()
         """Calls that were begun, by verb."""
 
@@ -148,8 +154,9 @@ class Api:
 
     async def close(self) -> None:
         """Closes all connections."""
-        if self._opened is not None:
-            await self._opened.close()  # type: ignore[no-untyped-call]
+        for client in (self._opened, self._retired):
+            if client is not None:
+                await client.close()  # type: ignore[no-untyped-call]
 
     @asynccontextmanager
     async def _open(
@@ -200,12 +207,20 @@ class Api:
         return await self._client.call_api(method, url, header_params=headers, body=body, _request_timeout=limits)
 
     async def _reopen(self) -> None:
-        old = self._client
+        """Reads credentials anew, at most once a minute: of calls that fail together one does it for all."""
+        now_seconds = asyncio.get_running_loop().time()
+        if now_seconds - self._reopened_at_seconds < _REOPEN_SECONDS:
+            return
+        self._reopened_at_seconds = now_seconds
+        old, outdated = self._client, self._retired
         try:
             await self.connect()
         except CredentialsError as error:
             raise ApiUnreachableError(str(error)) from error
-        await old.close()  # type: ignore[no-untyped-call]
+        # Others may be connecting with it just now, and a client that is closed under them fails them badly.
+        self._retired = old
+        if outdated is not None:
+            await outdated.close()  # type: ignore[no-untyped-call]
 
 
 def _namespace_of(kubeconfig: str, context: str) -> str:

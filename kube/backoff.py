@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 FIRST_SECONDS = 0.2
 """Until the first new try; doubles."""
-LONGEST_SECONDS = 30.0
-"""Between two tries."""
+LONGEST_SECONDS = 10.0
+"""Between two tries: after an outage of any length a change is heard within a quarter of a minute."""
 _MOST_DOUBLINGS = 16
 """So that the exponent stays small."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gateway_plugin import plugin_version
+from gateway_plugin.cli.backup_command import backup, restore
 from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
 from gateway_plugin.cli.own_packages import complaint, foreign_packages
@@ -28,6 +29,8 @@ cli = typer.Typer(
 
 cli.add_typer(users_cli, name="users")
 cli.command()(bench)
+cli.command()(backup)
+cli.command()(restore)
 add_debug_commands(cli)
 cli.add_typer(config_cli, name="config")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.controller.kinds import HTTP_ROUTE, REFERENCE_GRANT
 from gateway_plugin.controller.model_services import grant_change, grant_release, service_change
+from gateway_plugin.controller.object_names import grant_name
 from gateway_plugin.controller.ownership import is_ours
 from gateway_plugin.controller.routes import model_of, release
 
@@ -103,10 +104,17 @@ def _removals(wanted: Desired, observed: ClusterSnapshot, name_key: str) -> Iter
         return
     wanted_refs = _wanted_refs(wanted)
     for ref, existing in (*observed.routes.items(), *observed.services.items(), *observed.grants.items()):
-        if ref in wanted_refs or not is_ours(existing) or _is_being_deleted(existing):
+        if ref in wanted_refs or not is_ours(existing) or _is_anothers(ref, wanted) or _is_being_deleted(existing):
             continue
         change = _release(ref, existing, wanted, name_key)
         yield from _patch(ref, existing, change) if change is not None else [_delete(ref, existing)]
+
+
+def _is_anothers(ref: Ref, wanted: Desired) -> bool:
+    """Whether another installation in the cluster has made it: it carries the same label, and leads to other routes."""
+    if ref.kind == HTTP_ROUTE.name:
+        return ref.namespace != wanted.route_namespace
+    return ref.kind == REFERENCE_GRANT.name and ref.name != grant_name(wanted.route_namespace, ref.namespace)
 
 
 def _release(ref: Ref, existing: Raw, wanted: Desired, name_key: str) -> dict[str, Any] | None:

@@ -67,6 +67,7 @@ def _on_kubernetes(settings: Settings, on_state: Callable[[ClusterState], None])
     options = Options(
         keys=LabelKeys(settings.pods.label_prefix),
         namespaces=settings.pods.namespaces,
+        route_namespace=settings.pods.route_namespace,
         labelled_only=settings.pods.kubernetes_pods == "labelled",
         ip_family=settings.pods.pod_ip_family,
         kubeconfig=settings.pods.kubeconfig,

@@ -28,6 +28,11 @@ class PodSettings(Topic):
         description="all: a model's name may be an annotation, too; labelled: only pods with the label are watched,"
         " less traffic in clusters of many thousand other pods",
     )
+    route_namespace: str = Field(
+        "",
+        description="where the controller makes HTTPRoutes; a model with a route and without pods, as when it is scaled"
+        " to zero, is known then: 503 instead of 400. Empty: only pods make a model known",
+    )
     label_prefix: LabelPrefix = Field(
         "model.aibrix.ai",
         description="of the labels and annotations on pods: name, port, metric-port, engine, config; AIBrix's",
@@ -36,7 +41,7 @@ class PodSettings(Topic):
         "primary", description="which address of a pod with two; must be the family of the models' Services"
     )
     kubeconfig: Path | None = Field(
-        None, description="outside of a cluster; empty: the pod's service account, else KUBECONFIG or ~/.kube/config"
+        None, description="outside of a cluster; empty: KUBECONFIG, the pod's service account, or ~/.kube/config"
     )
     gpu_labels: str = Field(
         "gpu,gpu-type,accelerator,nvidia.com/gpu.product,amd.com/gpu.product-name,cloud.google.com/gke-accelerator",

@@ -4,7 +4,7 @@ A complete list replaces its scope at once, so that a model that was served befo
 between; single events change single objects. Most status updates of a pod change nothing that routing sees, and then
 there is nothing to tell.
 
-- A model is known while any of its pods or its adapter exists, ready or not.
+- A model is known while any of its pods, its adapter or its route exists, ready or not.
 - Two pods at one address: the address is the ready one's, else the one's that stays, else the newer one's. That is a
   complaint only if both are there to stay: a pod that ends may give up its address late.
 - A model's configuration is that of its newest pod that has one, so that a rollout brings it; an adapter's own goes
@@ -48,6 +48,8 @@ class Book:
     def __init__(self) -> None:
         self.pods: Shelf[PodReading] = Shelf()
         self.adapters: Shelf[AdapterReading] = Shelf()
+        self.routed: Shelf[str] = Shelf()
+        """Models that have a route, with pods or without."""
 
     def snapshot(self) -> BookSnapshot:
         """All that is known, in one piece."""
@@ -56,7 +58,7 @@ class Book:
         shared = _shared_names(holders)
         pods = tuple(_finished(spec, reading, adapters, shared) for spec, reading in holders.values())
         models = {model for reading in self.pods for model in reading.models}
-        models |= {adapter.ref.name for adapter in self.adapters}
+        models |= {adapter.ref.name for adapter in self.adapters} | set(self.routed)
         complaints += [complaint for reading in self.pods for complaint in reading.complaints]
         complaints += [complaint for adapter in self.adapters for complaint in adapter.complaints]
         state = ClusterState(pods, frozenset(models), self._configs(adapters), self._adapter_specs())

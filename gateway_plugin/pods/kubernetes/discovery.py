@@ -19,7 +19,7 @@ from gateway_plugin.pods.discovery_error import DiscoveryError
 from gateway_plugin.pods.kubernetes.book import Book
 from gateway_plugin.pods.kubernetes.discovery_metrics import DiscoveryCollector
 from gateway_plugin.pods.kubernetes.events import EventWriter
-from gateway_plugin.pods.kubernetes.feeds import adapter_feed, pod_feed
+from gateway_plugin.pods.kubernetes.feeds import adapter_feed, pod_feed, route_feed
 from gateway_plugin.pods.kubernetes.pod_reader import IpFamily, PodReader
 from gateway_plugin.pods.kubernetes.reporter import Reporter
 from kube.api import Api, CredentialsError
@@ -53,6 +53,7 @@ class Options:
 
     keys: LabelKeys
     namespaces: tuple[str, ...] = ()
+    route_namespace: str = ""
     labelled_only: bool = False
     ip_family: IpFamily = "primary"
     kubeconfig: Path | None = None
@@ -139,11 +140,10 @@ class KubernetesDiscovery:
             pod_feed(reader, self._book.pods, selector),
             adapter_feed(options.keys, profiles, self._book.adapters),
         ]
-        return [
-            Reflector(self._api, feed, scope, self._changed.set, rng)
-            for feed in feeds
-            for scope in options.namespaces or _EVERYWHERE
-        ]
+        follows = [(feed, scope) for feed in feeds for scope in options.namespaces or _EVERYWHERE]
+        if options.route_namespace:
+            follows.append((route_feed(options.keys, self._book.routed), options.route_namespace))
+        return [Reflector(self._api, feed, scope, self._changed.set, rng) for feed, scope in follows]
 
     async def _tell_changes(self) -> None:
         while True:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OURS = "app.kubernetes.io/managed-by=gateway-plugin"
+
 
 def pod_feed(reader: PodReader, shelf: Shelf[PodReading], selector: str) -> Feed[PodReading]:
     """Pods of the core group."""
@@ -54,6 +56,17 @@ def adapter_feed(keys: LabelKeys, profiles: ProfileCache, shelf: Shelf[AdapterRe
             return Found(metadata.uid, metadata.resource_version, AdapterReading(ref, "", complaints=(complaint,)))
 
     return Feed(ADAPTER_GROUP_VERSION, "modeladapters", "", shelf, read, optional=True)
+
+
+def route_feed(keys: LabelKeys, shelf: Shelf[str]) -> Feed[str]:
+    """HTTPRoutes that the controller made, each with its model's name in an annotation."""
+
+    def read(raw: msgspec.Raw) -> Found[str]:
+        metadata = _metadata(raw)
+        model = (metadata.annotations or {}).get(keys.name, "").strip()
+        return Found(metadata.uid, metadata.resource_version, model or None)
+
+    return Feed("gateway.networking.k8s.io/v1", "httproutes", _OURS, shelf, read, optional=True)
 
 
 def _metadata(raw: msgspec.Raw) -> Metadata:

@@ -79,7 +79,7 @@ circuitBreaker:
 {{- /* A role of a ServiceAccount: for the cluster, or for each of some namespaces. */ -}}
 {{- define "rbac" }}
 {{- $root := .root }}
-{{- $account := .name | trimSuffix "-cluster" }}
+{{- $account := .account | default .name }}
 {{- $subject := printf "{kind: ServiceAccount, name: %s, namespace: %s}" $account $root.Release.Namespace }}
 {{- if not .namespaces }}
 apiVersion: rbac.authorization.k8s.io/v1

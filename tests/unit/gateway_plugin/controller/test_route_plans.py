@@ -8,6 +8,7 @@ import pytest
 
 from gateway_plugin.controller.change_plan import plan
 from gateway_plugin.controller.desired import desired
+from gateway_plugin.controller.routes import Parent
 from tests.fake_kubernetes import Cluster
 from tests.unit.gateway_plugin.controller.clusters import (
     NAME,
@@ -185,3 +186,20 @@ def test_nothing_is_deleted_while_some_workloads_cannot_be_seen(cluster: Cluster
     hidden = replace(seen, unreadable=frozenset({"StormService"}))
     assert len(plan(desired(seen, RULES), seen, NAME)) == 3
     assert plan(desired(hidden, RULES), hidden, NAME) == ()
+
+
+def test_two_installations_leave_each_others_objects_alone(cluster: Cluster):
+    others = replace(RULES, route_namespace="second", parent=Parent("second", "gateway"))
+    cluster.ensure_namespace("second")
+    cluster.create("deployments", workload("a", {NAME: "llama"}))
+    reconcile(cluster)
+    reconcile(cluster, others)
+    assert planned(cluster) == planned(cluster, others) == ()
+    assert cluster.names("httproutes", "second") == cluster.names("httproutes", ROUTES) == ["llama-router"]
+    assert len(cluster.names("referencegrants", "models")) == 2
+    cluster.delete("deployments", "a", "models")
+    reconcile(cluster, others)
+    assert cluster.names("httproutes", ROUTES) == ["llama-router"], "its own controller takes it away"
+    reconcile(cluster)
+    assert cluster.names("httproutes", ROUTES) == []
+    assert cluster.names("referencegrants", "models") == []

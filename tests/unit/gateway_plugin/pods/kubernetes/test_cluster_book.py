@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway_plugin.pods.kubernetes.book import Book
-from gateway_plugin.pods.kubernetes.feeds import adapter_feed, pod_feed
+from gateway_plugin.pods.kubernetes.feeds import adapter_feed, pod_feed, route_feed
 from gateway_plugin.pods.kubernetes.label_keys import LabelKeys
 from gateway_plugin.pods.kubernetes.pod_reader import PodReader
 from routing.pods.pod_table import PodTable
@@ -211,3 +211,15 @@ def test_a_status_update_keeps_the_books(world: World) -> None:
     row = table.row_of("10.0.0.1:8000")
     assert row is not None
     assert int(table.columns.inflight_requests[row]) == 0
+
+
+def test_a_model_with_a_route_and_without_pods_is_known(world: World) -> None:
+    """Scaled to zero: 503 tells clients to come again, 400 would tell them to go away."""
+    feed = route_feed(LabelKeys(), world.book.routed)
+    metadata = {"name": "r", "uid": "u", "resourceVersion": "7", "annotations": {"model.aibrix.ai/name": "Llama/8b"}}
+    found = feed.read(msgspec.Raw(msgspec.json.encode({"metadata": metadata, "spec": {}})))
+    assert (found.uid, found.version, found.reading) == ("u", "7", "Llama/8b")
+    feed.shelf.put("", found.uid, found.reading)
+    assert world.book.snapshot().state.models == {"Llama/8b"}
+    others = feed.read(msgspec.Raw(msgspec.json.encode({"metadata": {**metadata, "annotations": None}})))
+    assert others.reading is None
