@@ -32,7 +32,8 @@ _CONFIGURATION = {
     "kind": "EnvoyGateway",
     "gateway": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
     "logging": {"level": {"default": "info"}},
-    "provider": {"type": "Kubernetes"},
+    # No lease: without the API server it would stop, and wait for a kubelet to start it again.
+    "provider": {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}},
     "extensionApis": {"enableLua": True},
 }
 
