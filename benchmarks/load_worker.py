@@ -9,16 +9,18 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from benchmarks.load import USERS, Load, Outcome
 from benchmarks.procfs import raise_open_files
+from gateway_plugin.tools.bench.raw_http import Connections
 
 if TYPE_CHECKING:
     from typing import Any
 
+_END_BYTES = 64
 JSON_MS = 15
 """Within which a client goes away that does not wait for its JSON."""
 
@@ -41,79 +43,24 @@ def request_of(load: Load, prompt: int) -> bytes:
     return f"POST /v1/chat/completions HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-class Connection(asyncio.Protocol):
-    """One connection; `ask` resolves when the response is whole."""
+class Frames:
+    """How many HTTP chunks of events a stream had, and its last bytes."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport
-        self._head = b""
-        self._left: int | None = None
-        self._tail = b""
-        self._written = 0.0
-        self._answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.ttfb_seconds = 0.0
         self.frames = 0
-        self._is_done = False
+        self.last = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the transport."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not say so
+    def add(self, data: bytes) -> None:
+        """A chunk, or what came of it."""
+        self.frames += data.startswith(b"data:")
+        self.last = data if len(data) >= _END_BYTES else self.last[-_END_BYTES:] + data
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Before the end of a response this is an error."""
-        self._finish("connection lost")
 
-    def ask(self, request: bytes) -> asyncio.Future[str]:
-        """The status of the response, or what went wrong."""
-        self._head, self._left, self._tail, self.frames = b"", None, b"", 0
-        self._is_done = b'"stream": true' not in request
-        self._answered = asyncio.get_running_loop().create_future()
-        if self._transport.is_closing():
-            self._finish("connection lost")
-            return self._answered
-        self._written = time.perf_counter()
-        self._transport.write(request)
-        return self._answered
-
-    def close(self) -> None:
-        """Goes away, whatever is under way."""
-        self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Looks for the end, and at nothing else."""
-        if not self._head:
-            self.ttfb_seconds = time.perf_counter() - self._written
-        if self._left is None and not self._tail:
-            self._head += data
-            head, end, data = self._head.partition(b"\r\n\r\n")
-            if not end:
-                return
-            lower = head.lower()
-            if b"content-length:" in lower:
-                self._left = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
-            data = b"\r\n" + data
-            if self._left is not None:
-                self._left += 2
-        self._body(data)
-
-    def _body(self, data: bytes) -> None:
-        if self._left is not None:
-            self._left -= len(data)
-            if self._left <= 0:
-                self._finish(self._head[9:12].decode())
-            return
-        seen = self._tail + data
-        self.frames += seen.count(b"\r\ndata:")
-        self._is_done = self._is_done or b"[DONE]" in seen
-        self._tail = seen[-7:]
-        if seen.endswith(b"\r\n0\r\n\r\n"):
-            status = self._head[9:12].decode()
-            # A gateway that loses its engine may end the stream as if it were whole.
-            self._finish(status if self._is_done or status != "200" else "cut stream")
-
-    def _finish(self, outcome: str) -> None:
-        if not self._answered.done():
-            self._answered.set_result(outcome)
+def trouble_of(status: int, stream: Frames | None) -> str:
+    """Of a whole response. A gateway that loses its engine may end the stream as if it were whole."""
+    if status != 200:
+        return str(status)
+    return "cut stream" if stream is not None and b"[DONE]" not in stream.last else ""
 
 
 class Generator:
@@ -126,7 +73,7 @@ class Generator:
         self._frames = 0
         self._requests = [request_of(load, prompt) for prompt in range(load.prompts)]
         self._random = random.Random(load.seed)
-        self._idle: list[Connection] = []
+        self._connections = Connections(f"http://127.0.0.1:{load.port}")
 
     async def run(self) -> Outcome:
         """Until all requests have ended."""
@@ -136,8 +83,7 @@ class Generator:
         outcome.seconds, outcome.cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
         outcome.errors = dict(self._errors)
         outcome.frames_per_stream = self._frames / max(outcome.completed, 1)
-        for connection in self._idle:
-            connection.close()
+        self._connections.close()
         return outcome
 
     async def _closed_loop(self) -> None:
@@ -164,25 +110,27 @@ class Generator:
             await self._abort(number)
             return
         try:
-            connection = await self._connection()
+            connection = await self._connections.take()
         except OSError as error:
             self._failed(type(error).__name__)
             return
-        answered = connection.ask(self._requests[number % self._load.prompts])
+        stream = Frames() if self._load.stream else None
+        written = time.perf_counter()
+        answered = connection.ask(self._requests[number % self._load.prompts], stream.add if stream else None)
         done, _ = await asyncio.wait([answered], timeout=self._load.timeout_seconds)
         if not done:
             self._outcome.timeouts += 1
             self._outcome.failed_at.append(time.time())
             connection.close()
-        elif answered.result() != "200":
-            self._failed(answered.result())
+        elif trouble := answered.result() or trouble_of(connection.status, stream):
+            self._failed(trouble)
             connection.close()
         else:
             self._outcome.completed += 1
             self._outcome.ended_at.append(time.time())
-            self._outcome.ttfb_ms.append(connection.ttfb_seconds * 1e3)
-            self._frames += connection.frames
-            self._idle.append(connection)
+            self._outcome.ttfb_ms.append((connection.first_seconds - written) * 1e3)
+            self._frames += stream.frames if stream else 0
+            self._connections.give_back(connection)
 
     def _failed(self, how: str) -> None:
         self._errors[how] += 1
@@ -192,7 +140,7 @@ class Generator:
         """Half amid the request's body; the others at a random moment after it."""
         request = self._requests[number % self._load.prompts]
         try:
-            connection = await self._connection()
+            connection = await self._connections.take()
         except OSError as error:
             self._failed(type(error).__name__)
             return
@@ -205,13 +153,6 @@ class Generator:
             await asyncio.sleep(self._random.random() * lasts_ms / 1e3)
         connection.close()
         self._outcome.aborted += 1
-
-    async def _connection(self) -> Connection:
-        if self._idle:
-            return self._idle.pop()
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, "127.0.0.1", self._load.port)
-        return connection
 
 
 def main() -> None:

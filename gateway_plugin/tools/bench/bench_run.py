@@ -16,12 +16,13 @@ from rich.table import Table
 
 from gateway_plugin.tools.bench.asks import USER_PREFIX
 from gateway_plugin.tools.bench.generator import HOPELESS, Generator
-from gateway_plugin.tools.bench.load_client import Client, open_session
+from gateway_plugin.tools.bench.load_client import Client
 from gateway_plugin.tools.bench.machine import machine
 from gateway_plugin.tools.bench.outcome import result_of
 from gateway_plugin.tools.bench.probe import BenchError, probe
 from gateway_plugin.tools.bench.progress import shown
 from gateway_plugin.tools.bench.prompts import Texts
+from gateway_plugin.tools.bench.raw_http import raise_open_files
 from gateway_plugin.tools.bench.redaction import redacted_command
 from gateway_plugin.tools.bench.results import Result, write
 from gateway_plugin.tools.bench.section import page
@@ -92,13 +93,12 @@ class Measurement:
         if next(plan.arrivals.asks(plan.seed), None) is None:
             raise BenchError("no request is due within --seconds")
         user = f"{USER_PREFIX}0" if plan.arrivals.users else ""
-        async with open_session() as session:
-            for odd in await probe(session, plan.target, plan.strategies, user):
-                self._console.print(f"note: {odd}", style="yellow", markup=False)
-            client = Client(session, plan.target, time.perf_counter)
-            with _ctrl_c(self):
-                async with shown(self._console, self.tallies):
-                    await self._all(client)
+        raise_open_files()
+        for odd in await probe(plan.target, plan.strategies, user):
+            self._console.print(f"note: {odd}", style="yellow", markup=False)
+        with contextlib.closing(Client(plan.target, time.perf_counter)) as client, _ctrl_c(self):
+            async with shown(self._console, self.tallies):
+                await self._all(client)
 
     def stop(self) -> None:
         """What was measured so far is reported."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import aiohttp
 import msgspec
 
-from gateway_plugin.tools.bench.load_client import CANNOT_CONNECT, Client
+from gateway_plugin.tools.bench.load_client import CANNOT_CONNECT, CERTIFICATE, Client
+from gateway_plugin.tools.bench.raw_http import NOT_HTTP
 from gateway_plugin.tools.bench.sample import Sample
 
 if TYPE_CHECKING:
@@ -34,25 +35,24 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-async def probe(session: aiohttp.ClientSession, target: BenchTarget, strategies: Sequence[str], user: str) -> list[str]:
+async def probe(target: BenchTarget, strategies: Sequence[str], user: str) -> list[str]:
     """What is odd, but may pass (a full or slow server); raises BenchError on what cannot get better."""
     quick = replace(target, timeout_seconds=min(target.timeout_seconds, PROBE_SECONDS))
-    client = Client(session, quick, asyncio.get_running_loop().time)
     odd = []
-    for strategy in strategies:
-        sample = Sample(0.0)
-        # Two tokens: some engines give the first one without content.
-        await client.send(sample, quick.body(b"Say one word.", 2), quick.headers_of(strategy, user))
-        if sample.trouble:
-            await _explain(session, target, sample, strategy, user)
-            odd.append(f"a first request failed: {sample.trouble}: {sample.message}")
+    with contextlib.closing(Client(quick, asyncio.get_running_loop().time)) as client:
+        for strategy in strategies:
+            sample = Sample(0.0)
+            # Two tokens: some engines give the first one without content.
+            await client.send(sample, quick.body(b"Say one word.", 2), quick.headers_of(strategy, user))
+            if sample.trouble:
+                await _explain(client, sample, strategy, user)
+                odd.append(f"a first request failed: {sample.trouble}: {sample.message}")
     return odd
 
 
-async def _explain(
-    session: aiohttp.ClientSession, target: BenchTarget, sample: Sample, strategy: str, user: str
-) -> None:
-    if sample.trouble in {CANNOT_CONNECT, "certificate", "not HTTP"}:
+async def _explain(client: Client, sample: Sample, strategy: str, user: str) -> None:
+    target = client.target
+    if sample.trouble in {CANNOT_CONNECT, CERTIFICATE, NOT_HTTP}:
         raise BenchError(f"{target.base_url} cannot be used ({sample.trouble}): {sample.message}")
     if not 300 <= sample.status < 500 or sample.status in {408, 429}:
         return
@@ -60,7 +60,7 @@ async def _explain(
     if sample.status in {401, 403}:
         who = f"; create the users that --users asks for, first `gateway-plugin users create {user}`" if user else ""
         raise BenchError(f"{said}; give a valid --api-key or $BENCH_API_KEY{who}")
-    models = await _models(session, target)
+    models = await _models(client)
     if models is not None and target.model not in models:
         served = ", ".join(models[:_SHOWN_MODELS]) + (" ..." if len(models) > _SHOWN_MODELS else "")
         raise BenchError(f"{target.base_url} does not serve --model {target.model}; it serves: {served or 'nothing'}")
@@ -68,12 +68,12 @@ async def _explain(
     raise BenchError(said + asked)
 
 
-async def _models(session: aiohttp.ClientSession, target: BenchTarget) -> list[str] | None:
+async def _models(client: Client) -> list[str] | None:
     """Ids of all models there are; None where they are not listed."""
     try:
         async with asyncio.timeout(_LIST_SECONDS):
-            async with session.get(f"{target.base_url}/v1/models", headers=target.headers) as response:
-                listed = msgspec.json.decode(await response.read(), type=_Models) if response.status == 200 else None
-    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError):
+            status, page = await client.get("/v1/models")
+        listed = msgspec.json.decode(page, type=_Models) if status == 200 else None
+    except (OSError, TimeoutError, msgspec.DecodeError):
         return None
     return None if listed is None else [model.id for model in listed.data]

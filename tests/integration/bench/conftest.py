@@ -12,7 +12,7 @@ import pytest
 
 from gateway_plugin.tools.bench.asks import Ask
 from gateway_plugin.tools.bench.generator import Generator
-from gateway_plugin.tools.bench.load_client import Client, open_session
+from gateway_plugin.tools.bench.load_client import Client
 from gateway_plugin.tools.bench.prompts import Texts
 from gateway_plugin.tools.bench.tally import Tally
 from gateway_plugin.tools.bench.target import CHAT, BenchTarget
@@ -31,7 +31,7 @@ class Bench:
         self.target = replace(self.target, **fields)
 
     def generator(self) -> Generator:
-        client = Client(self.session, self.target, time.perf_counter)
+        client = Client(self.target, time.perf_counter)
         return Generator(client, Texts("salt", 64), Tally(""), time.perf_counter)
 
     async def run(self, asks: Iterable[Ask]) -> Tally:
@@ -47,7 +47,7 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     pod = await start(SimulatedPod(name="pod-1", model="m", speed=100), EngineConfig(), "127.0.0.1", 0)
-    async with open_session() as session:
+    async with aiohttp.ClientSession() as session:
         target = BenchTarget(f"http://127.0.0.1:{pod.port}", CHAT, "m", timeout_seconds=20.0)
         yield Bench(pod, session, target)
     await pod.stop()

@@ -11,8 +11,9 @@ import pytest
 from gateway_plugin.tools.bench.answers import BAD_ANSWER, CUT_OFF, ERROR_IN_STREAM
 from gateway_plugin.tools.bench.asks import Ask
 from gateway_plugin.tools.bench.generator import HOPELESS
-from gateway_plugin.tools.bench.load_client import CANNOT_CONNECT, CONNECTION_LOST
+from gateway_plugin.tools.bench.load_client import CANNOT_CONNECT
 from gateway_plugin.tools.bench.probe import BenchError, probe
+from gateway_plugin.tools.bench.raw_http import CONNECTION_LOST
 from gateway_plugin.tools.bench.sample import TIMEOUT, UNFINISHED
 from gateway_plugin.tools.bench.tally import HOPELESS_AFTER
 from gateway_plugin.tools.chain.ports import free_port
@@ -127,14 +128,10 @@ async def test_stopped_by_hand(bench: Bench) -> None:
 
 async def test_first_requests_that_may_get_better(bench: Bench) -> None:
     await bench.break_pod(status=503, times=1)
-    assert await probe(bench.session, bench.target, ["", ""], "") == [
-        "a first request failed: 503: a fault was asked for"
-    ]
+    assert await probe(bench.target, ["", ""], "") == ["a first request failed: 503: a fault was asked for"]
     bench.change(timeout_seconds=0.2)
     await bench.break_pod(hang=True)
-    assert await probe(bench.session, bench.target, [""], "") == [
-        "a first request failed: timeout: not answered within 0.2 s"
-    ]
+    assert await probe(bench.target, [""], "") == ["a first request failed: timeout: not answered within 0.2 s"]
 
 
 @pytest.mark.parametrize(
@@ -144,16 +141,16 @@ async def test_first_requests_that_may_get_better(bench: Bench) -> None:
 async def test_first_requests_that_say_what_is_wrong(bench: Bench, status: int, says: str) -> None:
     await bench.break_pod(status=status)
     with pytest.raises(BenchError, match=says):
-        await probe(bench.session, bench.target, ["best"], "bench-0")
+        await probe(bench.target, ["best"], "bench-0")
 
 
 async def test_a_model_that_is_not_there(bench: Bench) -> None:
     bench.change(model="other")
     with pytest.raises(BenchError, match=r"does not serve --model other; it serves: m$"):
-        await probe(bench.session, bench.target, [""], "")
+        await probe(bench.target, [""], "")
 
 
 async def test_a_server_that_is_not_there(bench: Bench) -> None:
     bench.change(base_url=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(BenchError, match=r"cannot be used \(cannot connect\): Connection refused"):
-        await probe(bench.session, bench.target, [""], "")
+        await probe(bench.target, [""], "")
