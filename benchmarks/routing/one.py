@@ -5,7 +5,7 @@
     python -m benchmarks.routing.one list
 
 Numbers are means over the seeds; behind the slash stands the ratio to the best of the others. The seeds of development
-are 1 to 9: the report's are above 1,000 (see `benchmarks.routing.ring`).
+are 1 to 9: the report's are above 1,000 (see `benchmarks.routing`).
 """
 
 from __future__ import annotations
