@@ -42,6 +42,7 @@ from gateway_plugin.http.debug import debug_router
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
 from gateway_plugin.http.live_feed import LiveFeed, live_router
+from gateway_plugin.http.live_page import add_live_page
 from gateway_plugin.http.live_snapshot import LiveSources
 from gateway_plugin.http.load_report import load_router
 from gateway_plugin.http.ops import ops_router
@@ -352,6 +353,7 @@ class App:
         shown = shown_settings(self.settings, self.origins)
         if self.settings.operators.live_feed:
             api.include_router(live_router(self.live))
+            add_live_page(api, self.settings.operators.playground_gateway, self.router.strategies())
         api.include_router(debug_router(self.stories, self.pods, self.router.prefixes, lambda: shown))
         return api
 

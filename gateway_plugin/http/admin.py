@@ -65,8 +65,13 @@ def is_public(path: str) -> bool:
 
 
 def is_public_to_operators(path: str) -> bool:
-    """The same of the operations port: what scrapers and probes ask, and the models, as ever."""
-    return path in _PROBED or is_public(path)
+    """The same of the operations port: what scrapers and probes ask, the models, as ever, and the page's frame."""
+    return path in _PROBED or is_public(path) or is_of_the_page(path)
+
+
+def is_of_the_page(path: str) -> bool:
+    """Whether it is the live page's frame, which says nothing by itself and asks for the token."""
+    return path == "/" or path.startswith("/live/")
 
 
 def is_beyond_loopback(host: str) -> bool:

@@ -23,3 +23,9 @@ class OperatorSettings(Topic):
     live_feed: bool = Field(
         True, description="serve `/debug/live`, a snapshot a second for who looks; false: neither feed nor page"
     )
+    playground_gateway: str = Field(
+        "",
+        description="where browsers reach the gateway, for a box in the live page that sends chats; empty: no box."
+        " The page's origin must be in `GATEWAY_CORS_ORIGINS`",
+        pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]+)?$",
+    )

@@ -48,6 +48,8 @@ class StackOptions:
     envoy: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of EnvoyConfig."""
     plugin_environment: Mapping[str, str] = field(default_factory=dict)
+    playground: bool = False
+    """The live page may send chats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,4 +247,7 @@ class Stack:
             "GATEWAY_ACCOUNTING": self.options.accounting,
             "GATEWAY_DRAIN_GRACE_SECONDS": "0.05",  # there is no other replica to find
         }
+        if self.options.playground:
+            environment["GATEWAY_PLAYGROUND_GATEWAY"] = self.gateway_url
+            environment["GATEWAY_CORS_ORIGINS"] = f"http://{HOST}:{ops},http://localhost:{ops}"
         return environment | dict(self.options.plugin_environment)

@@ -79,18 +79,29 @@ def own_directory(base: Path = _DIRECTORY) -> Iterator[Path]:
 
 async def _show_in(directory: Path, console: Console) -> int:
     with console.status("starting Valkey, six simulated pods, the plugin and Envoy"):
-        stack = Stack(StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True), directory)
+        options = StackOptions(MODELS, default_strategy="prefix-cache-and-load", usual_ports=True, playground=True)
+        stack = Stack(options, directory)
         await stack.__aenter__()
     try:
         console.print(introduction(stack), markup=False, highlight=False, soft_wrap=True)
         users = RedisStore.from_url(stack.redis_url)
         try:
+            await _create_users(stack)
             await _refresh(stack, users, console)
         finally:
             await users.close()
     finally:
         await stack.stop()
     return 0
+
+
+async def _create_users(stack: Stack) -> None:
+    """For the playground: one with room, and one who is refused soon."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)) as session:
+        for name, rpm in (("alice", 600), ("bob", 3)):
+            body = {"name": name, "rpm": rpm, "tpm": 100_000}
+            async with session.post(f"{stack.api_url}/CreateUser", json=body) as response:
+                await response.read()
 
 
 async def _refresh(stack: Stack, users: RedisStore, console: Console) -> None:
@@ -110,6 +121,7 @@ def introduction(stack: Stack) -> str:
     url = f"{stack.gateway_url}/v1/chat/completions"
     json = '-H "Content-Type: application/json"'
     return f"""
+live     {stack.ops_url}/ (the page, with a box for chats as user alice, or as bob, who may ask thrice a minute)
 gateway  {stack.gateway_url} (Envoy)      users, models  {stack.api_url}      metrics  {stack.ops_url}/metrics
 pods     {where}      Valkey  {ports.redis}      logs  {stack.directory}/
 
