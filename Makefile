@@ -7,7 +7,7 @@ EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit orchestration protos simulator kube benchmarks deploy tests
 
 .PHONY: demo demo-check test test-kubernetes attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
-	manifests-check h2spec test-clients mutate
+	manifests-check h2spec test-clients test-page mutate
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
 	@$(BIN)/gateway-plugin demo
@@ -29,6 +29,11 @@ test-clients: $(READY)  ## other clients' SDKs through a real chain; NODE=--node
 
 test-kubernetes: $(READY)  ## a real Kubernetes with Envoy Gateway, end to end; needs root, and Go once; FLOWS="install users" for some
 	@$(BIN)/python -m tests.real_kubernetes $(FLOWS)
+
+# Playwright and axe are installed only here; the browser is the one that the machine has: CHROMIUM=/path/to/it.
+test-page: $(READY)  ## the live page in a real browser, over a demo under load; writes docs/images/live-*.png
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --no-deps -r tests/page/browser.lock
+	@PAGE_TEST=1 $(BIN)/pytest -n 0 --timeout 240 tests/page
 
 attack: $(READY)  ## attack real chains in both configurations of Envoy, and print what came through (0 wanted)
 	@$(BIN)/python -m tests.attack
@@ -77,6 +82,9 @@ lock-clients: $(READY)  ## write the lock files of the clients that `make test-c
 	@for name in newest openai2 openai1; do \
 		$(COMPILE) -o tests/clients/sdks/$$name.lock tests/clients/sdks/$$name.in || exit 1; \
 	done
+
+lock-page: $(READY)  ## write the lock file of what `make test-page` drives the browser with
+	@$(COMPILE) -o tests/page/browser.lock tests/page/browser.in
 
 changelog: $(READY)  ## make changelog.d's fragments a section of CHANGELOG.md: make changelog VERSION=1.2.3
 	@$(BIN)/towncrier build --yes --version $(VERSION)

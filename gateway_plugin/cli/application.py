@@ -14,6 +14,7 @@ from gateway_plugin.cli.backup_command import backup, restore
 from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
 from gateway_plugin.cli.own_packages import complaint, foreign_packages
+from gateway_plugin.cli.top_command import top
 from gateway_plugin.cli.users_command import users_cli
 from gateway_plugin.tools.bench.command import bench
 
@@ -32,6 +33,7 @@ cli.command()(bench)
 cli.command()(backup)
 cli.command()(restore)
 add_debug_commands(cli)
+cli.command()(top)
 cli.add_typer(config_cli, name="config")
 
 

@@ -24,10 +24,13 @@ export function figures({ rates, limiter, users }) {
 export const warnings = (list) => list.map((one) => h("li", { key: `${one.code} ${one.about}` }, h("strong", {}, `${one.about}: `), one.message, h("span", { class: "fix" }, one.fix)));
 
 export function models(snapshot) {
-  return snapshot.models.map((model) =>
-    h("section", { key: model.name, class: "model", "aria-label": `Model ${model.name}` },
-      h("h3", {}, link("model", model.name), h("span", { class: "told" }, ` ${model.ready_pods} of ${model.pods} pods · ${number(model.requests_per_second, 1)} requests/s · TTFT ${seconds(model.ttft_p50_seconds)}, p95 ${seconds(model.ttft_p95_seconds)} · ${number(model.output_tokens_per_second)} tokens/s${model.waiting_requests ? ` · ${model.waiting_requests} wait here` : ""}`)),
-      h("ul", { class: "tiles" }, snapshot.pods.filter((pod) => pod.models.includes(model.name)).map(tile))));
+  return snapshot.models.map((model) => {
+    const pods = snapshot.pods.filter((pod) => pod.models.includes(model.name));
+    const well = pods.filter((pod) => healthOf(pod)[0] === "ok").length;
+    return h("section", { key: model.name, class: "model", "aria-label": `Model ${model.name}` },
+      h("h3", {}, link("model", model.name), h("span", { class: "told" }, ` ${well} of ${pods.length} pods well · ${number(model.requests_per_second, 1)} requests/s · TTFT ${seconds(model.ttft_p50_seconds)}, p95 ${seconds(model.ttft_p95_seconds)} · ${number(model.output_tokens_per_second)} tokens/s${model.waiting_requests ? ` · ${model.waiting_requests} wait here` : ""}`)),
+      h("ul", { class: "tiles" }, pods.map(tile)));
+  });
 }
 
 export function tile(pod) {
@@ -50,7 +53,7 @@ export function why(weighed, branch) {
     h("div", { key: `${one.address} ${index}` },
       h("span", { class: index ? "quiet" : "" }, `${index ? "then " : ""}${one.pod}: ${number(one.cost, 4)}`),
       h("span", { class: "bar thin", "aria-hidden": "true" }, h("span", { width: `${Math.round((Math.abs(one.cost ?? most) / most) * 100)}%` })),
-      h("span", { class: "terms" }, Object.entries(one.terms).filter(([, value]) => value !== 0).map(([name, value]) => `${name} ${number(value, 4)}`).join(" + ")))));
+      h("span", { class: "terms" }, Object.entries(one.terms).filter(([, value]) => value === null || Math.abs(value) >= 0.00005).map(([name, value]) => `${name} ${number(value, 4)}`).join(" + ")))));
 }
 
 const status = (code) => (code === null || code === undefined ? h("span", { class: "quiet" }, "running") : h("span", { class: code < 400 ? "good" : "wrong" }, String(code)));
