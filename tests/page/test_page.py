@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,7 +176,7 @@ def test_a_killed_pod_turns_red(open_page: Open, demo: Demo) -> None:
     page = open_page()
     page.wait_for_selector(f".tile.ok[data-pod='{SICK}']")
     began = time.monotonic()
-    demo.run(demo.stack.pods[SICK].stop())
+    demo.run(demo.stack.pods[SICK].stop(signal.SIGKILL))
     page.wait_for_selector(f".tile.bad[data-pod='{SICK}']", timeout=20_000)
     took_seconds = time.monotonic() - began
     assert took_seconds < RED_WITHIN_SECONDS
