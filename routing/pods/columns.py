@@ -17,7 +17,7 @@ IntColumn = NDArray[np.int64]
 HashColumn = NDArray[np.uint64]
 BoolColumn = NDArray[np.bool_]
 
-# An 8B model on one H100 computes about 8,000 prompt tokens a second; only the order of magnitude matters, and only
+# An 8B model on one A100 computes about 8,000 prompt tokens a second; only the order of magnitude matters, and only
 # until the pod's own rate is known.
 DEFAULT_PREFILL_TOKENS_PER_SECOND = 8000.0
 
