@@ -74,6 +74,7 @@ docs: $(READY)  ## write the generated pages anew
 	@$(BIN)/python -m gateway_plugin.openai.errors_page > docs/errors.md
 	@$(BIN)/python -m tests.house.bounds > docs/bounds.md
 	@$(BIN)/python -m benchmarks.routing.choosing
+	@$(BIN)/python -m benchmarks.routing.ring_page
 
 wheel: $(READY)  ## build dist/*.whl
 	@$(BIN)/uv build -q --wheel --no-build-isolation --python $(BIN)/python --out-dir dist .

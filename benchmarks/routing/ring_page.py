@@ -81,7 +81,8 @@ def _summary(found: Sequence[Verdict]) -> str:
 
 
 def _measured_with(result: Measured) -> str:
-    return f"{len(result.seeds)} seeds, {result.requests} requests a run.\n\n"
+    names = sorted({name for strategies in result.cells.values() for name in strategies} - {OURS})
+    return f"{len(result.seeds)} seeds, {result.requests} requests a run; against {'; '.join(names)}.\n\n"
 
 
 def _rest(results: Sequence[Measured]) -> str:
@@ -135,8 +136,8 @@ def _losses(found: Iterable[Verdict]) -> str:
 def _regrets(cells: Cells, titles: dict[str, str]) -> str:
     head = (
         "Ours, and the best of all products, over a scheduler that knows caches, queues, speeds and the lengths of"
-        " answers (two settings of it, for first tokens and for whole answers; the better one counts). It looks at each"
-        " request as it comes and knows no future: it is a measure, not a proven bound, and can be beaten. Load 0.9,"
+        " answers. It looks at each request as it comes and knows no future, so that it is a measure and no proven"
+        " bound: below 1 it is beaten, and where caches are short (documents, retrieval, agents) it is poor. Load 0.9,"
         " one replica.\n\n"
     )
     rows = ["| workload | " + " | ".join(f"{kind}: ours, best" for kind in JUDGED) + " |", "|---" * 4 + "|"]

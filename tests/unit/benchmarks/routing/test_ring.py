@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.results import ROOT
 from benchmarks.routing.ring import STRATEGIES, main
-from benchmarks.routing.ring_page import Measured, page
+from benchmarks.routing.ring_page import PAGE, Measured, page, read_measured, sources_of
 from benchmarks.routing.verdicts import JUDGED, OURS, Cells, regret, verdicts
 from routing.strategies.every import all_policies
 
@@ -57,6 +58,13 @@ def test_the_page_tells_losses_and_wins():
 def test_the_first_result_that_tells_a_condition_counts():
     first, second = (Measured([1001], 10, {"chats": ""}, cells([value], [1.0])) for value in (0.5, 3.0))
     assert "None by more than 5 %." in page([first, second], "a b")
+
+
+def test_the_committed_page_is_made_from_its_results():
+    text = PAGE.read_text()
+    sources = sources_of(text)
+    assert text == page([read_measured(source) for source in sources], " ".join(sources)), "run `make docs`"
+    assert all((ROOT / source).exists() for source in sources)
 
 
 def test_the_command_line_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
