@@ -49,6 +49,9 @@ class HoldingRoom:
         self.more_time = more_time(max_seconds + MARGIN_SECONDS)
         """The message to Envoy."""
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def lengths(self) -> dict[str, int]:
         """How many wait for each model."""
         return self._room.lengths()

@@ -107,8 +107,9 @@ class ExternalProcessor:
 
     @property
     def working(self) -> int:
-        """Open exchanges that neither wait for their clients to send a body nor for Envoy's first word."""
-        return self._open_calls - self._unheard_calls + len(self.parked.exchanges) - len(self.uploads.waiting)
+        """Open exchanges that wait neither for a body, nor for a first pod, nor for Envoy's first word."""
+        waiting = self._unheard_calls + len(self.uploads.waiting) + len(self.holding)
+        return self._open_calls + len(self.parked.exchanges) - waiting
 
     @property
     def is_full(self) -> bool:

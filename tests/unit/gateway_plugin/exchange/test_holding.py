@@ -116,6 +116,16 @@ async def test_one_user_cannot_fill_the_room_for_others():
     assert [status_of(call) for call in calls] == [0, 0, 503]
 
 
+async def test_those_held_do_not_fill_the_gateway_for_models_that_have_pods():
+    process = Cold(max_exchanges=2)
+    handlers = [process.ask_cold()[1] for _ in range(3)]
+    assert process.processor.working == 0
+    assert status_of(process.ask_cold()[0]) == 0
+    for handler in handlers:
+        handler.ended()
+    assert process.processor.working == 0
+
+
 async def test_nobody_is_charged_before_a_pod_came():
     process = Cold()
     call, _ = process.ask_cold("kim")
