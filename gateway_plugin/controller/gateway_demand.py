@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import msgspec
 
+from gateway_plugin.controller.answer_bytes import read_at_most
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -141,7 +143,7 @@ class DemandReader:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_SECONDS))
         try:
             async with self._session.get(url, headers=self._headers, allow_redirects=False) as response:
-                data = await response.content.read(_MOST_BYTES)
+                data = await read_at_most(response.content, _MOST_BYTES)
                 if response.status == 200:
                     self._demand.took(url, msgspec.json.decode(data, type=ReplicaLoad))
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:

@@ -18,6 +18,7 @@ from gateway_plugin.controller.adapters.engine_calls import (
     unload_answer,
     unload_call,
 )
+from gateway_plugin.controller.answer_bytes import read_at_most
 
 if TYPE_CHECKING:
     from orchestration.adapters.artifact import Artifact
@@ -97,7 +98,7 @@ class EngineClient:
             async with self._session.request(
                 method, url, json=body, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
-                data = await response.content.read(_MOST_BYTES)
+                data = await read_at_most(response.content, _MOST_BYTES)
                 return response.status, data.decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineUnreachableError(f"{method} {url}: {str(error) or type(error).__name__}") from None
