@@ -44,13 +44,11 @@ class HoldingRoom:
             look_seconds=LOOK_FOR_PODS_SECONDS,
         )
         self._max_bytes = max_bytes
-        self._held: dict[Waiter, _Held] = {}
+        self.held: dict[Waiter, _Held] = {}
+        """Others read its length."""
         self.held_bytes = 0
         self.more_time = more_time(max_seconds + MARGIN_SECONDS)
         """The message to Envoy."""
-
-    def __len__(self) -> int:
-        return len(self._held)
 
     def lengths(self) -> dict[str, int]:
         """How many wait for each model."""
@@ -63,20 +61,20 @@ class HoldingRoom:
         held = _Held(self, waiter, step.body_bytes)
         if not self._room.enter(step.model, step.turn, held):
             return False
-        self._held[waiter] = held
+        self.held[waiter] = held
         self.held_bytes += step.body_bytes
         return True
 
     def leave(self, waiter: Waiter) -> None:
         """The waiter has gone; safe to call for one that does not wait."""
-        held = self._held.get(waiter)
+        held = self.held.get(waiter)
         if held is not None:
             self._room.leave(held)
             self.left(held)
 
     def left(self, held: _Held) -> None:
         """One fewer."""
-        if self._held.pop(held.waiter, None) is not None:
+        if self.held.pop(held.waiter, None) is not None:
             self.held_bytes -= held.body_bytes
 
 

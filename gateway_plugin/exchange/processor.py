@@ -108,7 +108,7 @@ class ExternalProcessor:
     @property
     def working(self) -> int:
         """Open exchanges that wait neither for a body, nor for a first pod, nor for Envoy's first word."""
-        waiting = self._unheard_calls + len(self.uploads.waiting) + len(self.holding)
+        waiting = self._unheard_calls + len(self.uploads.waiting) + len(self.holding.held)
         return self._open_calls + len(self.parked.exchanges) - waiting
 
     @property
