@@ -60,7 +60,7 @@ const status = (code) => (code === null || code === undefined ? h("span", { clas
 
 export function decisions(list, caption = "Decisions") {
   return table(caption, ["Time", "Request", "User", "Model", "Pod", "Why", "TTFT", "Status"], list.map((one) =>
-    row(one.number, clock(one.at_seconds), link("request", one.request_id, one.request_id.slice(0, 13)), link("user", one.user), link("model", one.model), link("pod", one.pod), [h("span", { class: "quiet" }, one.strategy), why(one.weighed, one.branch)], seconds(one.ttft_seconds), status(one.status))), "No request yet.");
+    row(one.number, clock(one.at_seconds), link("request", one.request_id, one.request_id.slice(0, 13)), link("user", one.user), link("model", one.model), link("pod", one.pod), [h("span", { class: "quiet" }, one.strategy), " ", why(one.weighed, one.branch)], seconds(one.ttft_seconds), status(one.status))), "No request yet.");
 }
 
 export function refusals(list, caption = "Refusals") {
