@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.pods.engines.known_models import KnownModels, ModelCard
     from routing.pods.pod_table import PodTable
+    from routing.spec import PodSpec
 
 logger = logging.getLogger(__name__)
 
@@ -136,13 +137,20 @@ class ModelPoller:
             await asyncio.sleep(self._delay_seconds(failures))
 
     def _compare(self, target: _Target, cards: Collection[ModelCard]) -> None:
-        found = served_names(self._table.spec(target.row), cards, self._known.adapters)
-        self.findings.put(target.address, "models", found)
+        pod = self._pod(target)
+        if pod is not None:
+            self.findings.put(target.address, "models", served_names(pod, cards, self._known.adapters))
+
+    def _pod(self, target: _Target) -> PodSpec | None:
+        """As discovery sees it now; None when it has gone while it was asked."""
+        row = self._table.row_of(target.address)
+        same = row == target.row and self._table.incarnation(target.row) == target.incarnation
+        return self._table.spec(target.row) if same else None
 
     async def _find_why(self, target: _Target, error: ScrapeError | BadModelList, failures: int) -> None:
-        if failures < _FAILURES_TO_TELL:
+        pod = self._pod(target)
+        if failures < _FAILURES_TO_TELL or pod is None:
             return
-        pod = self._table.spec(target.row)
         if isinstance(error, BadModelList):
             found = not_a_list(pod, error)
         else:
@@ -151,7 +159,9 @@ class ModelPoller:
 
     async def _look_at_metrics(self, target: _Target, fetch: Fetch) -> bool:
         """Whether the page was there: once is enough, a pod does not become another engine."""
-        pod = self._table.spec(target.row)
+        pod = self._pod(target)
+        if pod is None:
+            return False
         try:
             page = await fetch(f"http://{pod.metrics_address or pod.address}{engine_named(pod.engine).path}")
         except ScrapeError:

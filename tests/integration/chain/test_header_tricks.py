@@ -116,7 +116,9 @@ async def test_trailers_say_nothing(opened: Gateway):
 @pytest.mark.parametrize("line", ["user: lgy\n : kim", "user: lgy\n kim", "user : lgy", "us er: lgy", "user\x00: lgy"])
 async def test_folded_and_broken_lines_are_refused(opened: Gateway, line: str):
     head = f"POST {CHAT} HTTP/1.1\nhost: g\n{line}\ncontent-length: 0\nconnection: close\n\n"
-    assert (await raw(opened, head)).startswith("http/1.1 400")
+    answer = await raw(opened, head)
+    # Envoy unfolds a line into one value, which is then the name of nobody; whatever else is broken is its 400.
+    assert answer.startswith("http/1.1 401" if "\n " in line else "http/1.1 400"), answer
 
 
 async def test_spaces_around_a_name_are_not_part_of_it(opened: Gateway):

@@ -119,6 +119,7 @@ def test_envoys_errors_are_worded_alike(objects: Objects):
     assert unlike == {
         "The request body is longer than 1 bytes.",
         "The gateway has more to do than it can. Try again.",
+        "Too many requests from one address. Slow down and try again.",
         "Unknown path or model.",
         "%LOCAL_REPLY_BODY%",
     }
@@ -228,7 +229,8 @@ def test_services_and_policies_select_pods_and_ports_that_exist(objects: Objects
 
 
 def test_only_envoy_and_monitoring_reach_the_plugin(objects: Objects):
-    envoy, monitoring = objects.get("NetworkPolicy")["spec"]["ingress"]
+    envoy, helm_test, monitoring = objects.get("NetworkPolicy")["spec"]["ingress"]
+    assert [port["port"] for port in helm_test["ports"]] == ["http-api"]
     labels = envoy["from"][0]["podSelector"]["matchLabels"]
     assert labels["gateway.envoyproxy.io/owning-gateway-name"] == objects.get("Gateway")["metadata"]["name"]
     assert labels["gateway.envoyproxy.io/owning-gateway-namespace"] == objects.get("Gateway")["metadata"]["namespace"]

@@ -116,6 +116,27 @@ async def test_pods_that_come_are_asked_and_those_that_go_are_not():
     assert len(world.asked["a/v1/models"]) == asked
 
 
+@pytest.mark.parametrize("answer", [None, ScrapeError(FetchOutcome.TIMEOUT, "none"), b"[]"])
+async def test_a_pod_that_goes_while_it_is_asked_ends_nothing(answer: bytes | Exception | None):
+    world = World("a", "b")
+    if answer is not None:
+        world.lists["a"] = answer
+    slow = world.fetch
+
+    async def fetch(url: str) -> bytes:
+        await asyncio.sleep(1.0)
+        return await slow(url)
+
+    world.fetch = fetch  # type: ignore[method-assign]  # every answer takes a second
+    task = asyncio.create_task(world.run(120.0))
+    for second in range(100):
+        await asyncio.sleep(0.77)
+        world.serve(*("b", "a")[: 1 + second % 2])
+        assert not task.done()
+    await task
+    assert world.known.report("b:8000") is not None
+
+
 async def test_what_contradicts_the_configuration_is_found_and_forgotten():
     world = World("a", "b")
     world.lists["a"] = b'{"data": [{"id": "other"}]}'
