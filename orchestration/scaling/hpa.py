@@ -45,7 +45,7 @@ class Hpa:
         return self._sized(seen.replicas, ratio, sum(values) / len(values) / self.target, len(values))
 
     def _sized(self, replicas: int, ratio: float, careful: float, counted: int) -> Recommendation:
-        turned = (ratio - 1) * (careful - 1) < 0
+        turned = ratio >= 1 > careful or ratio <= 1 < careful
         if self._within(careful) or turned:
             return Recommendation(replicas, Why.WITHIN_TOLERANCE)
         # The rounding of a ratio that is a whole number in exact arithmetic must not cost a pod.

@@ -1,4 +1,4 @@
--- Admit one request: read the record, check every scope, debit all or nothing. admission.py has the rule, charges.py the
+-- Admit one request: read the record, check every scope, debit all or nothing. admission.py has the rule, spending.py the
 -- states of a charge: here 'open <bucket> <reserved>' (and ' <choices>', of more than one), 'owed <tokens>' (settled first), 'done', 'ended'.
 --
 -- KEYS[1] the user's record      KEYS[2] the prefix of its counters    KEYS[3] the charge

@@ -1,4 +1,4 @@
--- Charge what exchanges of one subject cost instead of what they had reserved, each charge id once (see admit.lua and charges.py).
+-- Charge what exchanges of one subject cost instead of what they had reserved, each charge id once (see admit.lua and admission.py).
 --
 -- KEYS[1] the user's record    KEYS[2] the prefix of the user's counters    KEYS[3...] the charges
 -- ARGV    default requests per minute, default tokens per request, 1 for a source, else 0;

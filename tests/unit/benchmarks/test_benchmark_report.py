@@ -156,7 +156,7 @@ def committed() -> Path | None:
         listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=environment).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    folders = sorted({(ROOT / line).parent for line in listed.splitlines() if line.endswith(".json")})
+    folders = sorted({(ROOT / line).parent for line in listed.splitlines() if line.endswith("/run.json")})
     return folders[-1] if folders else None
 
 

@@ -27,6 +27,7 @@ def test_the_ratio(pods: int, usage: float, wanted: int):
 def test_missing_pods_speak_against_every_change():
     assert HALF.recommend(seen(0.1, None)).replicas == 2  # (0.1 + 0.5) / 2 = 0.3: ceil(0.6 * 2)
     assert HALF.recommend(seen(0.9, None)).replicas == 2  # (0.9 + 0) / 2 = 0.45 turns it round
+    assert HALF.recommend(seen(0.5, None)).replicas == 2
     assert HALF.recommend(seen(1.0, 1.0, 1.0, None)).replicas == 6
 
 

@@ -58,4 +58,5 @@ def test_neither_part_of_a_step_is_below_zero_or_above_what_was_seen(lessons: li
     base, slope = line.fit()
     assert base >= -1e-9
     assert slope >= 0.0
-    assert base <= max(0.02, *(seconds for _, _, seconds in lessons))
+    # The prior's share and rounding may lift it by a hair.
+    assert base <= 1.01 * max(0.02, *(seconds for _, _, seconds in lessons))
