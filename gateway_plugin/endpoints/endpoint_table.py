@@ -1,7 +1,7 @@
 """The one table of endpoints: which paths exist for clients, and what each of them means.
 
-Envoy's routes, the controller's HTTPRoutes, the rules of the exchange and docs/endpoints.md are made from it. What is not
-in it does not exist: the gateway answers 404 and no pod hears of it.
+Envoy's routes, the controller's HTTPRoutes, the rules of the exchange and docs/endpoints.md are made from it. What is
+not in it does not exist: the gateway answers 404 and no pod hears of it.
 """
 
 from __future__ import annotations
