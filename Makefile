@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit orchestration protos simulator kube benchmarks deploy tests
 
-.PHONY: demo demo-check test test-kubernetes attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
+.PHONY: demo demo-check test test-failed test-kubernetes attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
 	manifests-check h2spec test-clients test-page mutate
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
@@ -17,6 +17,9 @@ demo-check: $(READY)  ## start the same, send real requests, say what was seen
 
 test: lint  ## lint, types, layers, all tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile
+
+test-failed: $(READY)  ## the few tests that failed last time once more, one after the other; many are no accident
+	@$(BIN)/python -m tests.once_more
 
 test-envoy-matrix: $(READY)  ## the tests that run Envoy, with every release that is supported; some minutes
 	@$(BIN)/python -m tests.envoy_matrix

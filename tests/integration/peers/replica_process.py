@@ -29,7 +29,7 @@ class Replica:
         self.pods = PodTable(time.monotonic)
         self.pods.apply(ClusterState(PODS, frozenset()))
         self.router = Router(self.pods, np.random.default_rng())
-        self.store = PeerStore.from_url(url, 1.0)
+        self.store = PeerStore.from_url(url, 10.0)
         post, news = Post(self.id, self.router), News(self.pods, self.router, lambda: False)
         self.sharing = Sharing(self.id, self.store, self.pods, post, news, random.Random())
 
