@@ -28,7 +28,7 @@ from rich.table import Table
 from benchmarks.load import USERS, Load
 from benchmarks.load_worker import request_of
 from benchmarks.results import Figure, Result, machine, today, write
-from gateway_plugin.app.process import App
+from gateway_plugin.app.assembly import Assembly
 from gateway_plugin.settings.settings import Settings
 from gateway_plugin.tools.chain.valkey import Valkey
 from protos.ext_proc import METADATA_NAMESPACE, ProcessingRequest, ProcessingResponse
@@ -82,7 +82,7 @@ class Envoy:
 class Bench:
     """One plugin, and what it costs it to serve `OPEN_CALLS` requests at once."""
 
-    def __init__(self, app: App, pods: tuple[PodSpec, ...], *, with_user: bool, stream: bool) -> None:
+    def __init__(self, app: Assembly, pods: tuple[PodSpec, ...], *, with_user: bool, stream: bool) -> None:
         self._app = app
         self._pods = pods
         self._begin = next(iter(app.processor.methods().values()))
@@ -191,7 +191,7 @@ async def measure(arguments: argparse.Namespace, profiles: dict[str, cProfile.Pr
             "routing": {"default_strategy": arguments.strategy},
             "users": {"limiter_timeout_seconds": 5},
         }
-        app = App(Settings.model_validate(settings))
+        app = Assembly(Settings.model_validate(settings))
         pods = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",), uid=str(i)) for i in range(arguments.pods))
         app.models.known.discovered(ClusterState(pods, frozenset()))
         for number in range(USERS):

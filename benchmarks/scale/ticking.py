@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway_plugin.app import process as app
+from gateway_plugin.app.assembly import Assembly
+from gateway_plugin.app.process import serve
 from gateway_plugin.settings.loading import load
 
 if TYPE_CHECKING:
-    from gateway_plugin.app.process import _Part
+    from gateway_plugin.app.assembly import Part
 
 TICK_SECONDS = 0.01
 
@@ -40,13 +41,13 @@ class Ticker:
             self._file.write_bytes(self._noted.tobytes())
 
 
-class TickingApp(app.App):
+class TickingAssembly(Assembly):
     """The service, and the ticker."""
 
-    def _parts(self) -> list[_Part]:
-        return [*super()._parts(), Ticker(Path(sys.argv[1]))]
+    def parts(self) -> list[Part]:
+        """As ever, and one more."""
+        return [*super().parts(), Ticker(Path(sys.argv[1]))]
 
 
 if __name__ == "__main__":
-    app.App = TickingApp  # type: ignore[misc]  # what `serve` starts
-    app.serve(load(), load)
+    serve(load(), load, assemble=TickingAssembly)

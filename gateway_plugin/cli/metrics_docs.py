@@ -9,7 +9,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway_plugin.app.process import App
+from gateway_plugin.app.assembly import Assembly
 from gateway_plugin.settings.loading import load
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def all_families() -> list[Told]:
     """Of a process that has every part, on Kubernetes, too."""
     from gateway_plugin.pods.kubernetes.discovery_metrics import DiscoveryCollector  # noqa: PLC0415 - an extra
 
-    app = App(load(environ=_EVERYTHING).settings)
+    app = Assembly(load(environ=_EVERYTHING).settings)
     registered = app.metrics.registry._collector_to_names  # noqa: SLF001 - it gives them out one by one only
     collectors = [*registered, DiscoveryCollector([], {}, {})]
     try:

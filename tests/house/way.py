@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.exchange_cost import messages_of
-from gateway_plugin.app.process import App
+from gateway_plugin.app.assembly import Assembly
 from gateway_plugin.settings.settings import Settings
 from ratelimit import UserRecord
 from routing.spec import ClusterState, PodSpec
@@ -73,7 +73,7 @@ class _Envoy:
 
 async def _walk() -> Way:
     settings = {"routing": {"default_strategy": "prefix-cache-and-load"}, "pods": {"endpoints_file": "none"}}
-    app = App(Settings.model_validate(settings))
+    app = Assembly(Settings.model_validate(settings))
     pods = tuple(PodSpec(f"pod-{number}", f"10.0.0.{number}:8000", ("m",)) for number in range(4))
     app.models.known.discovered(ClusterState(pods, frozenset()))
     await app.limiter.store.create(UserRecord("user-0", rpm=10**6, tpm=10**9))

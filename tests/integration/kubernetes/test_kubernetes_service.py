@@ -175,11 +175,11 @@ def test_the_client_is_loaded_only_when_it_is_used(missing: bool, tmp_path: Path
     code = """
 import sys
 if {missing}: sys.modules["kubernetes"] = None
-from gateway_plugin.app.process import App, StartError
+from gateway_plugin.app.assembly import Assembly, StartError
 from gateway_plugin.settings.loading import load
 assert not any(name.startswith("kubernetes") and sys.modules[name] for name in sys.modules)
 try:
-    App(load(environ={{"GATEWAY_DISCOVERY": "kubernetes"}}).settings)
+    Assembly(load(environ={{"GATEWAY_DISCOVERY": "kubernetes"}}).settings)
 except StartError as error:
     print("refused:", error)
 print("loaded:", any(name.startswith("kubernetes.") for name in sys.modules))

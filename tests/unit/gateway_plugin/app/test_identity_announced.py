@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway_plugin.app.process import App
+from gateway_plugin.app.announcing import announce
 from gateway_plugin.settings.settings import Settings
 
 
@@ -31,7 +31,7 @@ def test_what_proves_who_asks(
     file = tmp_path / "endpoints.yaml"
     file.write_text("")
     with caplog.at_level(logging.INFO):
-        App(Settings.model_validate({"pods": {"endpoints_file": file}, "identity": settings}))._announce()
+        announce(Settings.model_validate({"pods": {"endpoints_file": file}, "identity": settings}))
     assert said in caplog.text
     assert ("only for networks where all who reach Envoy are trusted" in caplog.text) is warned
     assert "t0p" not in caplog.text

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway_plugin.app.assembly import Assembly
+from gateway_plugin.app.changeable import changeable
 from gateway_plugin.app.process import App
 from gateway_plugin.app.reloading import Reloading
 from gateway_plugin.metrics.metrics_page import page
@@ -28,8 +30,8 @@ class Site:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.write()
-        self.app = App(load(file, {}).settings)
-        self.reloading = Reloading(load(file, {}), lambda: load(file, {}), file, self.app.changeable())
+        self.app = Assembly(load(file, {}).settings)
+        self.reloading = Reloading(load(file, {}), lambda: load(file, {}), file, changeable(self.app))
 
     def write(self, level: str = "info", rpm: int = 100, strategy: str = "random", more: str = "") -> None:
         self.file.write_text(GOOD.format(level=level, rpm=rpm, strategy=strategy) + more)
@@ -95,7 +97,7 @@ async def test_what_needs_a_restart_is_told(site: Site, caplog: pytest.LogCaptur
 
 
 async def test_a_metric_of_two_files_is_told_once(site: Site):
-    site.app.follow_settings(site.reloading)
+    App(site.app).follow_settings(site.reloading)
     text = (await page(site.app.metrics.registry)).decode()
     told = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     assert sorted(told) == sorted(set(told))
