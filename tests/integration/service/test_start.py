@@ -41,7 +41,7 @@ async def failing_start(env: dict[str, str]) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    stdout, stderr = await asyncio.wait_for(process.communicate(), 20)
+    stdout, stderr = await asyncio.wait_for(process.communicate(), 50)
     text = (stdout + stderr).decode()
     assert process.returncode == 1, text
     assert "Traceback" not in text
@@ -114,7 +114,7 @@ async def test_config_shows_values_and_origins(env: dict[str, str]):
         env={**os.environ, **env, "GATEWAY_DEFAULT_RPM": "7", "COLUMNS": "200", "REDIS_PASSWORD": "hunter2"},
         stdout=asyncio.subprocess.PIPE,
     )
-    stdout, _ = await asyncio.wait_for(process.communicate(), 20)
+    stdout, _ = await asyncio.wait_for(process.communicate(), 50)
     line = next(line for line in stdout.decode().splitlines() if line.strip().startswith("users.default_rpm"))
     assert "7" in line
     assert "environment GATEWAY_DEFAULT_RPM" in line
