@@ -18,7 +18,7 @@ from gateway_plugin.app.process import serve
 from gateway_plugin.settings.loading import load
 
 if TYPE_CHECKING:
-    from gateway_plugin.app.assembly import Part
+    from gateway_plugin.app.assembly import BackgroundPart
 
 TICK_SECONDS = 0.01
 
@@ -44,7 +44,7 @@ class Ticker:
 class TickingAssembly(Assembly):
     """The service, and the ticker."""
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[BackgroundPart]:
         """As ever, and one more."""
         return [*super().parts(), Ticker(Path(sys.argv[1]))]
 

@@ -67,7 +67,7 @@ _EXPLAIN_EVERY_SECONDS = 0.005
 _HEALTH_NAMES = ("", "gateway-plugin")
 
 
-class Part(Protocol):
+class BackgroundPart(Protocol):
     """Something that runs as long as the process does."""
 
     async def run(self) -> None: ...
@@ -146,9 +146,9 @@ class Assembly:
             self.metrics.registry.register(collector)
         self.health = GrpcHealth(_HEALTH_NAMES)
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[BackgroundPart]:
         """What runs in the background, beside the listeners."""
-        parts: list[Part] = [
+        parts: list[BackgroundPart] = [
             self.discovery,
             self.scraper,
             self.health_checks,
