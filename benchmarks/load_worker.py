@@ -9,12 +9,14 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
 
 from benchmarks.load import USERS, Load, Outcome
 from benchmarks.procfs import raise_open_files
+from gateway_plugin.tools.bench.load_loops import LoadLoop
 from gateway_plugin.tools.bench.raw_http import Connections
 
 if TYPE_CHECKING:
@@ -78,32 +80,18 @@ class Generator:
     async def run(self) -> Outcome:
         """Until all requests have ended."""
         started, cpu = time.perf_counter(), time.process_time()
-        await (self._open_loop() if self._load.rate_per_second else self._closed_loop())
+        jobs = (partial(self._one, number) for number in range(self._load.requests))
+        loop, rate_per_second = LoadLoop(time.perf_counter), self._load.rate_per_second
+        if rate_per_second:
+            await loop.open_loop((number / rate_per_second, job) for number, job in enumerate(jobs))
+        else:
+            await loop.closed_loop(jobs, self._load.concurrency)
         outcome = self._outcome
         outcome.seconds, outcome.cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
         outcome.errors = dict(self._errors)
         outcome.frames_per_stream = self._frames / max(outcome.completed, 1)
         self._connections.close()
         return outcome
-
-    async def _closed_loop(self) -> None:
-        numbers = iter(range(self._load.requests))
-
-        async def one_after_another() -> None:
-            for number in numbers:
-                await self._one(number)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._load.concurrency):
-                group.create_task(one_after_another())
-
-    async def _open_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time() + 0.1
-        async with asyncio.TaskGroup() as group:
-            for number in range(self._load.requests):
-                await asyncio.sleep(max(0.0, began + number / self._load.rate_per_second - loop.time()))
-                group.create_task(self._one(number))
 
     async def _one(self, number: int) -> None:
         if self._load.abort_share and self._random.random() < self._load.abort_share:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import pytest
 
 from gateway_plugin.tools.bench.asks import Ask
-from gateway_plugin.tools.bench.generator import HOPELESS, PREPARE_SECONDS, Generator
+from gateway_plugin.tools.bench.generator import HOPELESS, Generator
+from gateway_plugin.tools.bench.load_loops import PREPARE_SECONDS
 from gateway_plugin.tools.bench.prompts import Texts
 from gateway_plugin.tools.bench.sample import UNFINISHED, Sample
 from gateway_plugin.tools.bench.tally import HOPELESS_AFTER, Tally
