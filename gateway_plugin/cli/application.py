@@ -113,7 +113,7 @@ def doctor(
         diagnosis = diagnose(settings, context)
     except KubeError as error:
         _fail(f"the cluster cannot be read: {error}", code=2)
-    Console().print(report(diagnosis))
+    Console().print(report(diagnosis), crop=False)
     raise typer.Exit(1 if diagnosis.findings else 0)
 
 

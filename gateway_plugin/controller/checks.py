@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from gateway_plugin.controller.conditions import PATIENCE_SECONDS, age_seconds, is_pending, words_of
 from gateway_plugin.controller.desired import Desired, RouteRules, desired
 from gateway_plugin.controller.findings import Finding, in_order
+from gateway_plugin.controller.gateway_classes import about_class, about_listeners
 from gateway_plugin.controller.kinds import BY_NAME, GATEWAY, HTTP_ROUTE, REQUIRED, SERVICE
 from gateway_plugin.controller.object_names import route_name
-from gateway_plugin.controller.policies import about_policies
+from gateway_plugin.controller.own_parts import about_own_parts
+from gateway_plugin.controller.policies import about_policies, about_replacing_policies
 from gateway_plugin.controller.routes import is_parent, models_of
 from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, Ref, ref_of, texts
 
@@ -30,6 +32,8 @@ def check(snapshot: ClusterSnapshot, rules: RouteRules, now: datetime) -> tuple[
         existing = snapshot.routes.get(ref)
         found += _route_state(ref, existing, rules, now) if existing is not None else [_no_route(ref, wish.model)]
     found += about_policies(snapshot, rules.parent, now)
+    found += about_replacing_policies(snapshot, rules.parent)
+    found += about_own_parts(snapshot, now)
     found += _rival_routes(snapshot, wanted, rules)
     found += _pods(snapshot, wanted, rules)
     found += [_unreadable(kind, rules) for kind in sorted(snapshot.unreadable)]
@@ -63,6 +67,8 @@ def _gateway(snapshot: ClusterSnapshot, wanted: Desired, rules: RouteRules, now:
         message = "it does not exist, so no route is served"
         yield Finding(parent.ref, "GatewayMissing", message, "create it, or correct gateway_name and gateway_namespace")
         return
+    yield from about_class(snapshot, gateway, parent.ref, now)
+    yield from about_listeners(gateway, parent.ref)
     for condition in (gateway.get("status") or {}).get("conditions") or []:
         if condition.get("type") not in {"Accepted", "Programmed"}:
             continue

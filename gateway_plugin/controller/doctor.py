@@ -16,7 +16,7 @@ from gateway_plugin.controller.desired import Desired, desired
 from gateway_plugin.controller.findings import by_gravity
 from gateway_plugin.controller.object_store import Store
 from gateway_plugin.controller.route_client import connected
-from gateway_plugin.controller.survey import survey, survey_policies
+from gateway_plugin.controller.survey import survey, survey_installation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ async def _diagnose(settings: ControllerSettings, context: str) -> Diagnosis:
 async def _read(client: KubeClient, settings: ControllerSettings, namespaces: Sequence[str]) -> Store:
     store = Store(settings.rules.keys.prefix)
     await survey(client, store, namespaces, settings.rules.keys.name)
-    await survey_policies(client, store, settings.rules.parent.namespace)
+    await survey_installation(client, store, settings.rules.parent.namespace)
     return store
 
 
@@ -105,7 +105,9 @@ def _verdict(diagnosis: Diagnosis) -> list[RenderableType]:
     if not findings:
         return [Text("Nothing is wrong.", "green")]
     first, *others = findings
-    lines: list[RenderableType] = [Text(f"{first.code}: {first.about}: {first.message}; fix: {first.fix}", "red")]
+    # In one line however narrow the terminal is, so that what reads lines gets all of it.
+    told = f"{first.code}: {first.about}: {first.message}; fix: {first.fix}"
+    lines: list[RenderableType] = [Text(told, "red", no_wrap=True, overflow="ignore")]
     if not others:
         return lines
     lines += [Text(), Text(f"And {len(others)} more, some of which may follow from it:")]

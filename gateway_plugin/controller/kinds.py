@@ -63,6 +63,7 @@ SERVICE = ObjectKind("Service", "", "v1", "services")
 HTTP_ROUTE = ObjectKind("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes")
 REFERENCE_GRANT = ObjectKind("ReferenceGrant", "gateway.networking.k8s.io", "v1beta1", "referencegrants")
 GATEWAY = ObjectKind("Gateway", "gateway.networking.k8s.io", "v1", "gateways")
+GATEWAY_CLASS = ObjectKind("GatewayClass", "gateway.networking.k8s.io", "v1", "gatewayclasses")
 POD = ObjectKind("Pod", "", "v1", "pods")
 ENVOY_EXTENSION_POLICY = ObjectKind(
     "EnvoyExtensionPolicy", "gateway.envoyproxy.io", "v1alpha1", "envoyextensionpolicies"
@@ -81,5 +82,5 @@ POLICIES = (ENVOY_EXTENSION_POLICY, BACKEND_TRAFFIC_POLICY)
 WATCHED = (*WORKLOADS, *WRITTEN, GATEWAY)
 REQUIRED = (DEPLOYMENT, STATEFUL_SET, SERVICE, HTTP_ROUTE, REFERENCE_GRANT, GATEWAY)
 """Without these nothing can be routed; a cluster need not have the others."""
-_OTHERS = (POD, EVENT, ENDPOINT_SLICE, LEASE, POD_AUTOSCALER)
+_OTHERS = (GATEWAY_CLASS, POD, EVENT, ENDPOINT_SLICE, LEASE, POD_AUTOSCALER)
 BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, *_OTHERS)})

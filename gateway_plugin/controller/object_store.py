@@ -30,6 +30,8 @@ class Store:
         self._missing: set[str] = set()
         self.pods: tuple[Raw, ...] | None = None
         self.policies: tuple[Raw, ...] | None = None
+        self.classes: tuple[Raw, ...] | None = None
+        self.own: tuple[Raw, ...] | None = None
 
     def read(self, kind: ObjectKind, raw: Raw) -> Known | None:
         """The part of an object that matters; None when nothing of it does."""
@@ -121,6 +123,8 @@ class Store:
             missing=frozenset(self._missing),
             pods=self.pods,
             policies=self.policies,
+            classes=self.classes,
+            own=self.own,
         )
 
     def _of(self, kind: ObjectKind) -> Mapping[Ref, Known]:

@@ -8,10 +8,13 @@ from gateway_plugin.controller.conditions import PATIENCE_SECONDS, age_seconds, 
 from gateway_plugin.controller.findings import Finding
 from gateway_plugin.controller.kinds import (
     BACKEND_TRAFFIC_POLICY,
+    BY_NAME,
     ENVOY_EXTENSION_POLICY,
     GATEWAY,
+    HTTP_ROUTE,
 )
-from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, ref_of, texts
+from gateway_plugin.controller.routes import is_parent
+from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, Ref, ref_of, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +38,34 @@ def about_policies(snapshot: ClusterSnapshot, parent: Parent, now: datetime) -> 
             yield Finding(parent.ref, code, message, "apply deploy/envoy/gateway, or install the chart")
         for policy in effective:
             yield from _not_accepted(kind, policy, now)
+
+
+def about_replacing_policies(snapshot: ClusterSnapshot, parent: Parent) -> Iterator[Finding]:
+    """Policies on a route of the Gateway. Such a one stands in for the Gateway's, unless it says to be merged."""
+    gateways = {ref.name for ref in snapshot.gateways if ref.namespace == parent.namespace}
+    for policy in snapshot.policies or () if parent.name in gateways else ():
+        spec = policy.get("spec") or {}
+        named = [*(spec.get("targetRefs") or []), *([spec["targetRef"]] if spec.get("targetRef") else [])]
+        routes = [str(ref.get("name")) for ref in named if ref.get("kind") == HTTP_ROUTE.name]
+        if routes and not spec.get("mergeType") and _is_served(routes, policy, snapshot, parent):
+            kind = BY_NAME[str(policy["kind"])]
+            message = f"it stands in for the Gateway's on route {routes[0]}: {_LOST[kind.name]}"
+            yield Finding(
+                ref_of(kind, policy), "PolicyReplaced", message, "set mergeType: StrategicMerge, or delete it"
+            )
+
+
+def _is_served(routes: list[str], policy: Raw, snapshot: ClusterSnapshot, parent: Parent) -> bool:
+    namespace = str((policy.get("metadata") or {}).get("namespace", ""))
+    found = [snapshot.routes.get(Ref(HTTP_ROUTE.name, namespace, name)) for name in routes]
+    parents = [item for route in found if route for item in (route.get("spec") or {}).get("parentRefs") or []]
+    return any(is_parent(item, parent, namespace) for item in parents)
+
+
+_LOST = {
+    ENVOY_EXTENSION_POLICY.name: "its requests are not shown to the plugin, so nothing is limited or routed",
+    BACKEND_TRAFFIC_POLICY.name: "the plugin's choice of pod, retries and ceilings are lost there",
+}
 
 
 def _targeting(policies: tuple[Raw, ...], kind: ObjectKind, parent: Parent, gateway: Raw) -> Iterator[Raw]:

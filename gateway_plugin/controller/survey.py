@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway_plugin.controller.kinds import POD, POLICIES, WATCHED, ObjectKind
+from gateway_plugin.controller.kinds import (
+    DEPLOYMENT,
+    GATEWAY_CLASS,
+    POD,
+    POLICIES,
+    STATEFUL_SET,
+    WATCHED,
+    ObjectKind,
+)
 from gateway_plugin.controller.route_client import KubeClient, KubeError
 
 if TYPE_CHECKING:
@@ -15,6 +23,8 @@ if TYPE_CHECKING:
 
 _FORBIDDEN = 403
 _EVERYWHERE = ("",)
+OWN_SELECTOR = "app.kubernetes.io/name=gateway-plugin"
+"""What the chart and the manifests write on everything of theirs."""
 
 
 async def survey(client: KubeClient, store: Store, namespaces: Sequence[str], name_key: str) -> None:
@@ -35,18 +45,26 @@ async def survey_objects(client: KubeClient, store: Store, namespaces: Sequence[
             await _read(client, store, kind, namespace)
 
 
-async def survey_policies(client: KubeClient, store: Store, namespace: str) -> None:
-    """Reads what ties the Gateway to the plugin; nothing where Envoy Gateway is not installed, or may not be read."""
+async def survey_installation(client: KubeClient, store: Store, namespace: str) -> None:
+    """Reads the gateway itself: its policies, its class, its own pods. What may not be read stays None."""
+    store.policies = await _all(client, POLICIES, namespace)
+    store.classes = await _all(client, (GATEWAY_CLASS,), "")
+    store.own = await _all(client, (DEPLOYMENT, STATEFUL_SET, POD), namespace, OWN_SELECTOR)
+
+
+async def _all(
+    client: KubeClient, kinds: Sequence[ObjectKind], namespace: str, selector: str = ""
+) -> tuple[Raw, ...] | None:
     found: list[Raw] = []
-    for kind in POLICIES:
+    for kind in kinds:
         try:
             # Items of a list do not say their kind.
-            found += [{**policy, "kind": kind.name} for policy in await client.list(kind, namespace)]
+            found += [{**raw, "kind": kind.name} for raw in await client.list(kind, namespace, selector)]
         except KubeError as error:
             if error.code != _FORBIDDEN and not error.is_not_found:
                 raise
-            return
-    store.policies = tuple(found)
+            return None
+    return tuple(found)
 
 
 async def _read(client: KubeClient, store: Store, kind: ObjectKind, namespace: str) -> None:

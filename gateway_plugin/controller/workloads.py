@@ -21,7 +21,7 @@ class Ref:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
     @property
     def path(self) -> str:
@@ -75,6 +75,10 @@ class ClusterSnapshot:
     """Pods that carry the model label; None where nobody looked."""
     policies: tuple[Raw, ...] | None = None
     """Policies of Envoy Gateway that tie it to the plugin; None where nobody looked, or there are no such kinds."""
+    classes: tuple[Raw, ...] | None = None
+    """GatewayClasses; None where nobody looked or may look."""
+    own: tuple[Raw, ...] | None = None
+    """The gateway's own Deployments, StatefulSets and pods, with their kinds; None where nobody looked or may look."""
 
     def uid(self, ref: Ref) -> str:
         """The identity of an object; empty when it is not known."""

@@ -22,8 +22,10 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def server() -> AsyncIterator[FakeServer]:
     """With the Gateway that routes hang on."""
     async with running() as fake:
-        gateway = {"metadata": {"name": "gateway-plugin", "namespace": ROUTES}, "spec": {}}
-        fake.cluster.create("gateways", gateway)
+        gateway = {"metadata": {"name": "gateway-plugin", "namespace": ROUTES}}
+        fake.cluster.create("gateways", {**gateway, "spec": {"gatewayClassName": "gateway-plugin"}})
+        spec = {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"}
+        fake.cluster.create("gatewayclasses", {"metadata": {"name": "gateway-plugin"}, "spec": spec})
         if CRDS.is_dir():
             fake.cluster.admission.append(admit)
         yield fake
