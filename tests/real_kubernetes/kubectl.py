@@ -59,10 +59,14 @@ class Objects:
                 raise
 
     async def bind(self, namespace: str, name: str, node: str) -> None:
-        """A scheduler's word."""
+        """A scheduler's word; it may have been said before, and not been answered."""
         body = {"metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
         path = f"{collection_path('v1', 'pods', namespace)}/{name}/binding"
-        await self.api.create(path, {"apiVersion": "v1", "kind": "Binding", **body})
+        try:
+            await self.api.create(path, {"apiVersion": "v1", "kind": "Binding", **body})
+        except ApiRefusedError as error:
+            if error.code != 409:
+                raise
 
     async def patch_status(self, namespace: str, name: str, uid: str, status: Json) -> bool:
         """Of a pod; False when it is gone."""

@@ -17,7 +17,7 @@ from tests.real_kubernetes.node_ports import NodePorts
 from tests.real_kubernetes.pod_process import PodProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from tests.real_kubernetes.kubectl import Objects
@@ -28,6 +28,7 @@ Json = dict[str, Any]
 IDLE = "test/idle"
 """An annotation of pods that are to count as running, with nothing in them."""
 NODES = ("node-1", "node-2")
+_AGAIN_SECONDS = 0.5
 
 
 class Seen:
@@ -126,13 +127,13 @@ class Node:
         address = f"10.244.{number // 250 + 1}.{number % 250 + 1}"
         idle = IDLE in (pod["metadata"].get("annotations") or {})
         process = self.pods[uid] = PodProcess(pod, address, self._objects, self._directory, idle=idle)
-        self._spawn(self._place_and_start(process))
+        self._spawn(lambda: self._place_and_start(process), lambda: process.is_ending)
 
     async def _place_and_start(self, process: PodProcess) -> None:
         if not process.pod["spec"].get("nodeName"):
             node = self._free_node()
-            process.pod["spec"]["nodeName"] = node
             await self._objects.bind(process.namespace, process.name, node)
+            process.pod["spec"]["nodeName"] = node
         await process.start()
 
     def _free_node(self) -> str:
@@ -150,22 +151,29 @@ class Node:
             return
         process.is_ending = True
         grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        self._spawn(self._end(uid, process, grace))
+        # What ends for the second time has no grace left.
+        graces = iter([grace])
+        self._spawn(lambda: self._end(uid, process, next(graces, 0.0)), lambda: False)
 
     async def _end(self, uid: str, process: PodProcess, grace_seconds: float) -> None:
         await process.end(grace_seconds)
         self.pods.pop(uid, None)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Callable[[], Awaitable[None]], is_over: Callable[[], bool]) -> None:
+        """Until it succeeds, as kubelets do it, or is not wanted any more."""
+
         async def guarded() -> None:
-            while True:
+            while not is_over():
                 try:
-                    await work
+                    await work()
                 except KubernetesError as error:
                     logger.warning("the node: %s", error)
                 except Exception:
                     logger.exception("the node")
-                return
+                    return
+                else:
+                    return
+                await asyncio.sleep(_AGAIN_SECONDS)
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 import os
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kube.api import ApiUnreachableError, KubernetesError
 from tests.real_kubernetes import probes
 from tests.real_kubernetes.containers import command_of
 from tests.real_kubernetes.namespaces import HOST, add_pod_network, remove_pod_network
 
 if TYPE_CHECKING:
     from tests.real_kubernetes.kubectl import Objects
+
+logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -66,12 +70,15 @@ class PodProcess:
         return self._directory
 
     async def start(self) -> None:
-        """Network, volumes, containers; then follows them."""
+        """Network, volumes, containers; then follows them. After a KubernetesError it may be tried again."""
         if self._idle:
             await self._tell()
+            if self._told is None and not self.is_ending:
+                raise ApiUnreachableError("its status is not told yet")
             return
-        self._directory.mkdir(parents=True)
-        await add_pod_network(self._network, self.address)
+        if not self._directory.exists():
+            self._directory.mkdir(parents=True)
+            await add_pod_network(self._network, self.address)
         await self._make_volumes()
         await self._tell()
         for container in self.pod["spec"]["containers"]:
@@ -130,8 +137,14 @@ class PodProcess:
 
     async def _run(self, container: Json) -> None:
         name = container["name"]
-        while True:
-            command = command_of(container, await self._environment(container), self._directory)
+        while not self.is_ending:
+            try:
+                environment = await self._environment(container)
+            except KubernetesError as error:
+                logger.info("%s waits for its Secrets: %s", self.name, error)
+                await asyncio.sleep(_RESTART_SECONDS)
+                continue
+            command = command_of(container, environment, self._directory)
             if not command.argv:
                 return
             process = self._processes[name] = await self._spawn(name, command.argv, command.env)
@@ -208,7 +221,8 @@ class PodProcess:
                     self._directory.parent / f"claim.{self.namespace}.{volume['persistentVolumeClaim']['claimName']}"
                 )
                 claim.mkdir(exist_ok=True)
-                place.symlink_to(claim)
+                if not place.is_symlink():
+                    place.symlink_to(claim)
                 continue
             place.mkdir(exist_ok=True)
             await self._fill(volume, place)
@@ -229,7 +243,7 @@ class PodProcess:
 
     async def _make_account(self) -> None:
         account = self._directory / "account"
-        account.mkdir()
+        account.mkdir(exist_ok=True)
         name = self.pod["spec"].get("serviceAccountName", "default")
         (account / "token").write_text(await self._objects.token(self.namespace, name))
         (account / "namespace").write_text(self.namespace)
@@ -266,8 +280,12 @@ class PodProcess:
             ],
             "containerStatuses": [_container_status(item, ready, self._restarts, now) for item in containers],
         }
-        if await self._objects.patch_status(self.namespace, self.name, self.uid, status):
-            self._told = news
+        try:
+            if await self._objects.patch_status(self.namespace, self.name, self.uid, status):
+                self._told = news
+        except KubernetesError as error:
+            # A kubelet tells it again; the next probe does.
+            logger.info("the status of %s is not told: %s", self.name, error)
 
 
 def _container_status(item: Json, ready: Json, restarts: dict[str, int], now: str) -> Json:
