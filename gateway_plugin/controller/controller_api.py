@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.controller.findings import Finding
     from gateway_plugin.controller.following import Followers
+    from gateway_plugin.controller.orchestrating import Orchestration
     from gateway_plugin.controller.reconciler import Reconciler
 
 
@@ -52,11 +53,11 @@ class RoutesOut(BaseModel):
     findings: list[FindingOut]
 
 
-def controller_api(reconciler: Reconciler, followers: Followers) -> FastAPI:
+def controller_api(reconciler: Reconciler, followers: Followers, orchestration: Orchestration | None = None) -> FastAPI:
     """The whole application."""
     api = new_app("gateway-plugin controller", "The state of the models' routes.")
     registry = CollectorRegistry()
-    registry.register(ControllerCollector(reconciler, followers))
+    registry.register(ControllerCollector(reconciler, followers, orchestration))
 
     @api.get("/healthz")
     async def healthy(response: Response) -> dict[str, str]:
@@ -124,9 +125,10 @@ def _finding(finding: Finding) -> FindingOut:
 class ControllerCollector(Collector):
     """Numbers of the loop, read when they are asked for."""
 
-    def __init__(self, reconciler: Reconciler, followers: Followers) -> None:
+    def __init__(self, reconciler: Reconciler, followers: Followers, orchestration: Orchestration | None) -> None:
         self._reconciler = reconciler
         self._followers = followers
+        self._orchestration = orchestration
 
     def collect(self) -> Iterator[Metric]:
         """Labels take few, known values."""
@@ -142,6 +144,13 @@ class ControllerCollector(Collector):
             writes.add_metric([outcome, kind], count)
         yield writes
         yield from self._following()
+        if self._orchestration is not None:
+            failures = CounterMetricFamily(
+                "gateway_controller_failures", "What failed in a way nobody foresaw; the log says it.", labels=["part"]
+            )
+            for part, count in self._orchestration.failures.items():
+                failures.add_metric([part], count)
+            yield failures
         routes = len(self._reconciler.store.snapshot().routes)
         yield GaugeMetricFamily("gateway_controller_routes", "HTTPRoutes that are known.", value=routes)
 

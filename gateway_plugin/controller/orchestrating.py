@@ -1,7 +1,8 @@
 """The controllers of adapters and autoscalers, as one part of the controller's process.
 
 One process of several leads; only that one writes. While AIBrix's own manager lives, ours watch and say so, unless
-`take_over` is set. A kind that is not installed is none of our business until it is.
+`take_over` is set. A kind that is not installed is none of our business until it is. What fails in a way nobody foresaw
+is one object's, or one part's, and not the end of the others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import logging
 import random
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from gateway_plugin.controller.adapters.adapter_api import AdapterObjects
 from gateway_plugin.controller.adapters.adapter_round import TICK_SECONDS as ADAPTER_SECONDS
@@ -27,10 +29,11 @@ from gateway_plugin.controller.kinds import ENDPOINT_SLICE, LEASE
 from gateway_plugin.controller.leader_election import LeaderElection, LeadersClient
 from gateway_plugin.controller.object_events import ObjectEvents
 from gateway_plugin.controller.route_client import KubeClient, KubeError
+from gateway_plugin.controller.standing import Standing
 from gateway_plugin.controller.workloads import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway_plugin.controller.orchestration_rules import OrchestrationRules
 
@@ -61,19 +64,21 @@ class Orchestration:
         self._rules, self._namespaces = rules, namespaces
         self._aibrix = AibrixWatch()
         self._woken = asyncio.Event()
+        self.standing = Standing()
+        self._rounds: dict[str, AutoscalingRound | AdapterRound] = {}
         self.observes_only = False
         """AIBrix's manager lives."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
         async with AsyncExitStack() as stack:
-            loops = [self._election.run()]
+            loops: dict[str, Callable[[], Awaitable[None]]] = {"leader election": self._election.run}
             if self._rules.gateway[1]:
                 reader = DemandReader(self._demand)
                 stack.push_async_callback(reader.close)
-                loops.append(self._follow_demand(reader))
-            loops += self._lookers(stack)
-            tasks = [asyncio.create_task(one) for one in loops]
+                loops["demand"] = partial(self._follow_demand, reader)
+            loops |= self._lookers(stack)
+            tasks = [asyncio.create_task(self.standing.keep(part, run)) for part, run in loops.items()]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -81,22 +86,32 @@ class Orchestration:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _lookers(self, stack: AsyncExitStack) -> list[Coroutine[Any, Any, None]]:
+    @property
+    def failures(self) -> dict[str, int]:
+        """Unforeseen ones so far, by part; those of single objects count for the part that looks at them."""
+        found = dict(self.standing.failures)
+        for part, one in self._rounds.items():
+            found[part] = found.get(part, 0) + one.failing.total
+        return found
+
+    def _lookers(self, stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[None]]]:
         clock = asyncio.get_running_loop().time
         events = ObjectEvents(self._client, _now, clock)
-        found = []
+        found: dict[str, Callable[[], Awaitable[None]]] = {}
         if self._rules.autoscalers:
             scraper = PodScraper()
             stack.push_async_callback(scraper.close)
             api = AutoscalerApi(self._client, events, self._namespaces)
             scaling = AutoscalingRound(api, scraper, self._demand, clock=clock, now=_now)
-            found.append(self._loop("autoscalers", scaling, SCALING_SECONDS))
+            self._rounds["autoscalers"] = scaling
+            found["autoscalers"] = partial(self._loop, "autoscalers", scaling, SCALING_SECONDS)
         if self._rules.adapters:
             engines = EngineClient()
             stack.push_async_callback(engines.close)
             objects = AdapterObjects(self._client, events, self._namespaces)
             adapters = AdapterRound(objects, engines, self._demand, clock=clock, now=_now, rng=random.Random())
-            found.append(self._loop("adapters", adapters, ADAPTER_SECONDS))
+            self._rounds["adapters"] = adapters
+            found["adapters"] = partial(self._loop, "adapters", adapters, ADAPTER_SECONDS)
         return found
 
     async def _follow_demand(self, reader: DemandReader) -> None:

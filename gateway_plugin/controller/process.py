@@ -47,24 +47,28 @@ async def run(settings: ControllerSettings, stopping: asyncio.Event) -> None:
                 rng=rng,
             )
             followers = Followers(client.api, reconciler.store, settings.namespaces, reconciler.wake, rng)
-            listener = HttpListener(
-                controller_api(reconciler, followers), settings.bind_host, settings.controller_port, "controller_port"
-            )
+            orchestration = _orchestration(settings, client)
+            api = controller_api(reconciler, followers, orchestration)
+            listener = HttpListener(api, settings.bind_host, settings.controller_port, "controller_port")
             rules = reconciler.rules
             logger.info("routes in %s for %s; HTTP on :%d", rules.route_namespace, rules.parent.ref, listener.port)
-            await _until(stopping, [followers.run(), reconciler.run(), *_orchestration(settings, client)], listener)
+            await _until(
+                stopping,
+                [followers.run(), reconciler.run(), *([orchestration.run()] if orchestration else [])],
+                listener,
+            )
     except KubeError as error:
         raise StartError(str(error)) from None
 
 
-def _orchestration(settings: ControllerSettings, client: KubeClient) -> list[Coroutine[Any, Any, None]]:
+def _orchestration(settings: ControllerSettings, client: KubeClient) -> Orchestration | None:
     """Adapters and autoscalers, where they are switched on."""
     rules = settings.orchestration
     if not rules.any:
-        return []
+        return None
     identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     election = LeaderElection(client, settings.route_namespace, LEASE_NAME, identity, now=lambda: datetime.now(UTC))
-    return [Orchestration(client, election, rules, settings.namespaces).run()]
+    return Orchestration(client, election, rules, settings.namespaces)
 
 
 async def _until(stopping: asyncio.Event, parts: list[Coroutine[Any, Any, None]], listener: HttpListener) -> None:

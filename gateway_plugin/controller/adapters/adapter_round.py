@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway_plugin.controller.adapters.adapter_spec import (
@@ -24,6 +25,7 @@ from gateway_plugin.controller.adapters.engine_calls import LoaderKind
 from gateway_plugin.controller.adapters.engine_client import EngineClient, EngineUnreachableError
 from gateway_plugin.controller.adapters.holding_pods import HoldingPod, holding_pod
 from gateway_plugin.controller.adapters.step_runner import StepRunner
+from gateway_plugin.controller.failing_objects import FailingObjects
 from gateway_plugin.controller.status_conditions import merged
 from orchestration.adapters.adapter_pods import AdapterPod, WantedAdapter
 from orchestration.adapters.adapter_steps import steps
@@ -98,10 +100,11 @@ class AdapterRound:
         self._clock, self._now, self._rng = clock, now, rng
         self._draining = Draining()
         self.runner = StepRunner(engines, clock)
+        self.failing = FailingObjects("adapter", clock)
 
     async def run(self) -> None:
         """Once. KubeError when the adapters cannot be read; then nothing is done."""
-        seen = [await self._seen(raw) for raw in await self._api.adapters()]
+        seen = await self._all_seen(await self._api.adapters())
         pods = {pod.key: pod for one in seen for pod in one.pods.values()}
         held = await self._held(pods)
         wanted = [self._wanted(one) for one in seen if one.spec is not None]
@@ -109,13 +112,22 @@ class AdapterRound:
         states = [self._pod_state(pod, held[key], artifacts) for key, pod in pods.items() if key in held]
         places = {one.name: placed(one, states, self._rng) for one in wanted if not one.deleted}
         going = _going(wanted, states, places)
-        for one in seen:
-            await self._publish(one, states, places, going)
-        # Only now: the gateway has been told what leaves.
+        told = {one.name for one in seen if await self._is_published(one, states, places, going)}
+        # Only now, and only of those of which the gateway has been told that they leave.
+        going = {(pod, name) for pod, name in going if name in told}
         drained = self._draining.drained(self._clock(), going, self._in_flight(going))
         busy = self.runner.busy(pods)
         for step in steps(wanted, states, places, busy=busy, drained=drained):
             self.runner.start(step, pods[step.pod], artifacts[step.adapter])
+
+    async def _all_seen(self, raws: Sequence[Raw]) -> list[_Seen]:
+        """One that fails stays in sight without a specification: nothing is loaded for it, and nothing unloaded."""
+        self.failing.keep([_key(raw) for raw in raws])
+        found = []
+        for raw in raws:
+            one = await self.failing.attempt(_key(raw), partial(self._seen, raw))
+            found.append(one or _Seen(raw, served_name(raw)))
+        return found
 
     async def _seen(self, raw: Raw) -> _Seen:
         one = _Seen(raw, served_name(raw))
@@ -174,6 +186,22 @@ class AdapterRound:
         """An adapter's requests on all its pods: those of one are not known. Where nobody can say, some may run."""
         known = {name: self._use.in_flight(name) for _, name in going}
         return {pair: 1 if known[pair[1]] is None else known[pair[1]] or 0 for pair in going}
+
+    async def _is_published(
+        self,
+        one: _Seen,
+        states: Sequence[AdapterPod],
+        places: Mapping[str, Sequence[str]],
+        going: set[tuple[str, str]],
+    ) -> bool:
+        async def publish() -> bool:
+            await self._publish(one, states, places, going)
+            return True
+
+        done = await self.failing.attempt(_key(one.raw), publish)
+        if done:
+            self.failing.succeeded(_key(one.raw))
+        return bool(done)
 
     async def _publish(
         self,
@@ -240,6 +268,11 @@ def _going(
         for state in states
         if one.name in state.loaded and state.name in one.pods and state.name not in places.get(one.name, ())
     }
+
+
+def _key(raw: Raw) -> str:
+    metadata = raw.get("metadata") or {}
+    return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
 
 
 def _port(one: _Seen) -> int:

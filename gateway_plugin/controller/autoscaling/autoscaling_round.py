@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway_plugin.controller.autoscaling.autoscaler_spec import AutoscalerError
@@ -15,6 +16,7 @@ from gateway_plugin.controller.autoscaling.autoscaler_status import Rescale, con
 from gateway_plugin.controller.autoscaling.followed_autoscaler import Followed, followed
 from gateway_plugin.controller.autoscaling.pod_facts import PodFacts, model_of, pod_facts
 from gateway_plugin.controller.autoscaling.scale_targets import losers
+from gateway_plugin.controller.failing_objects import FailingObjects
 from gateway_plugin.controller.route_client import KubeError
 from gateway_plugin.controller.status_conditions import StatusCondition, api_time, merged
 
@@ -72,22 +74,32 @@ class AutoscalingRound:
         self._api, self._scraper, self._demand = api, scraper, demand
         self._clock, self._now = clock, now
         self._known: dict[tuple[str, str], _Known] = {}
+        self.failing = FailingObjects("autoscaler", clock)
 
     async def run(self) -> None:
         """Once. KubeError when the autoscalers themselves cannot be read; then nothing is resized."""
         raws = {_name(raw): raw for raw in await self._api.autoscalers()}
         self._known = {name: known for name, known in self._known.items() if name in raws}
-        right = {name: one for name, raw in raws.items() if (one := await self._read(name, raw)) is not None}
+        self.failing.keep(["/".join(name) for name in raws])
+        right: dict[tuple[str, str], Followed] = {}
+        for name, raw in raws.items():
+            one = await self.failing.attempt("/".join(name), partial(self._read, name, raw))
+            if one is not None:
+                right[name] = one
         lost = losers([(one.target, _created(raws[name]), "/".join(name)) for name, one in right.items()])
         for name, one in right.items():
-            winner = lost.get("/".join(name))
-            if winner is not None:
-                await self._say(raws[name], refused("MultiPodAutoscalerConflict", f"{winner} is older", "AbleToScale"))
-                continue
+            key = "/".join(name)
+            await self.failing.attempt(key, partial(self._look_at, key, raws[name], one, lost.get(key)))
+
+    async def _look_at(self, key: str, raw: Raw, one: Followed, winner: str | None) -> None:
+        if winner is not None:
+            await self._say(raw, refused("MultiPodAutoscalerConflict", f"{winner} is older", "AbleToScale"))
+        else:
             try:
-                await self._follow(raws[name], one)
+                await self._follow(raw, one)
             except KubeError as error:
-                await self._say(raws[name], refused("FailedGetScale", str(error), "AbleToScale"))
+                await self._say(raw, refused("FailedGetScale", str(error), "AbleToScale"))
+        self.failing.succeeded(key)
 
     async def _read(self, name: tuple[str, str], raw: Raw) -> Followed | None:
         metadata = raw.get("metadata") or {}

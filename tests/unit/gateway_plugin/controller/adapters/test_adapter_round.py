@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gateway_plugin.controller.adapters import adapter_round
+from gateway_plugin.controller.adapters.adapter_spec import ModelAdapterSpec
 from gateway_plugin.controller.adapters.engine_calls import LoadAnswer, LoadOutcome
+from gateway_plugin.controller.route_client import KubeError
 from tests.unit.gateway_plugin.controller.adapters.adapted_cluster import AdaptedCluster, adapter
 
 
@@ -137,3 +145,33 @@ async def test_an_engine_that_does_not_list_adapters_is_asked_once():
     await cluster.look(10)
     assert cluster.calls == [("load", "p0", "sql")]
     assert cluster.instances() == ["p0"]
+
+
+async def test_one_that_nobody_can_bear_keeps_no_other_from_its_pods(monkeypatch: pytest.MonkeyPatch):
+    cluster = AdaptedCluster(adapter("monster"), adapter())
+    read = adapter_round.read_adapter_spec
+
+    def explode(raw: Mapping[str, Any]) -> ModelAdapterSpec:
+        if raw["metadata"]["name"] == "monster":
+            raise ZeroDivisionError
+        return read(raw)
+
+    monkeypatch.setattr(adapter_round, "read_adapter_spec", explode)
+    await cluster.look(4)
+    assert cluster.instances() == ["p0", "p1"]
+    assert 0 < cluster.round.failing.total < 4
+    assert "status" not in cluster.objects["monster"]
+
+
+async def test_one_of_which_nothing_could_be_said_is_not_unloaded(monkeypatch: pytest.MonkeyPatch):
+    """The gateway still sends requests to its pods."""
+    cluster = AdaptedCluster(adapter(replicas=2), pods=2)
+    await cluster.look(2)
+
+    async def refuse(*_: Any) -> None:
+        raise KubeError(422, "not so")
+
+    monkeypatch.setattr(cluster, "write_status", refuse)
+    cluster.objects["sql"]["spec"]["replicas"] = 1
+    await cluster.look(30)
+    assert not [call for call in cluster.calls if "unload" in str(call)]

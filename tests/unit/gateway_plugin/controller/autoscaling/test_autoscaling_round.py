@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from gateway_plugin.controller.autoscaling import autoscaling_round
+from gateway_plugin.controller.route_client import KubeError
 from tests.unit.gateway_plugin.controller.autoscaling.autoscaled_cluster import AutoscaledCluster, autoscaler
 
 KPA = "kpa.autoscaling.aibrix.ai/"
@@ -169,3 +174,34 @@ async def test_a_fleets_heads_are_asked():
     cluster.usage = 0.9
     assert await cluster.look() == 4
     assert cluster.asked_paths[0].startswith("/apis/orchestration.aibrix.ai/v1alpha1/namespaces/default/")
+
+
+async def test_one_that_nobody_can_bear_keeps_no_other_from_being_looked_at(monkeypatch: pytest.MonkeyPatch):
+    monster = autoscaler("HPA", name="a-monster", created="2026-11-27T09:00:00Z")
+    cluster = AutoscaledCluster(monster, autoscaler("HPA"))
+    read = autoscaling_round.followed
+
+    def explode(raw: Mapping[str, Any]) -> Any:
+        if raw["metadata"]["name"] == "a-monster":
+            raise ZeroDivisionError
+        return read(raw)
+
+    monkeypatch.setattr(autoscaling_round, "followed", explode)
+    cluster.usage = 0.8
+    assert await cluster.look() == 4
+    assert [await cluster.look() for _ in range(100)]
+    assert 3 < cluster.round.failing.total < 9  # of 101 looks
+
+
+async def test_a_status_that_is_refused_is_one_objects_trouble(monkeypatch: pytest.MonkeyPatch):
+    cluster = AutoscaledCluster(autoscaler("XPA", name="a-wrong"), autoscaler("HPA"))
+    write = cluster.write_status
+
+    async def refuse(raw: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        if raw["metadata"]["name"] == "a-wrong":
+            raise KubeError(404, "it is gone")
+        await write(raw, status)
+
+    monkeypatch.setattr(cluster, "write_status", refuse)
+    cluster.usage = 0.8
+    assert await cluster.look() == 4
