@@ -137,7 +137,7 @@ class PodProcess:
 
     async def _run(self, container: Json) -> None:
         name = container["name"]
-        while not self.is_ending:
+        while True:
             try:
                 environment = await self._environment(container)
             except KubernetesError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_plugin.controller.adapters import adapter_round
-from gateway_plugin.controller.adapters.adapter_spec import ModelAdapterSpec
+from gateway_plugin.controller.adapters.adapter_spec import ModelAdapterSpec, read_adapter_spec
 from gateway_plugin.controller.adapters.engine_calls import LoadAnswer, LoadOutcome
 from gateway_plugin.controller.route_client import KubeError
 from tests.unit.gateway_plugin.controller.adapters.adapted_cluster import AdaptedCluster, adapter
@@ -149,7 +149,7 @@ async def test_an_engine_that_does_not_list_adapters_is_asked_once():
 
 async def test_one_that_nobody_can_bear_keeps_no_other_from_its_pods(monkeypatch: pytest.MonkeyPatch):
     cluster = AdaptedCluster(adapter("monster"), adapter())
-    read = adapter_round.read_adapter_spec
+    read = read_adapter_spec
 
     def explode(raw: Mapping[str, Any]) -> ModelAdapterSpec:
         if raw["metadata"]["name"] == "monster":

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_plugin.controller.autoscaling import autoscaling_round
+from gateway_plugin.controller.autoscaling.followed_autoscaler import followed
 from gateway_plugin.controller.route_client import KubeError
 from tests.unit.gateway_plugin.controller.autoscaling.autoscaled_cluster import AutoscaledCluster, autoscaler
 
@@ -179,7 +180,7 @@ async def test_a_fleets_heads_are_asked():
 async def test_one_that_nobody_can_bear_keeps_no_other_from_being_looked_at(monkeypatch: pytest.MonkeyPatch):
     monster = autoscaler("HPA", name="a-monster", created="2026-11-27T09:00:00Z")
     cluster = AutoscaledCluster(monster, autoscaler("HPA"))
-    read = autoscaling_round.followed
+    read = followed
 
     def explode(raw: Mapping[str, Any]) -> Any:
         if raw["metadata"]["name"] == "a-monster":
