@@ -64,6 +64,8 @@ _HEADERS = {
 class Envoy:
     """The end of a call that Envoy would hold."""
 
+    traceparent = ""
+
     def __init__(self) -> None:
         self.replies: list[bytes] = []
         self.answered = asyncio.Event()

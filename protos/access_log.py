@@ -90,6 +90,8 @@ class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
     """Empty where Envoy balanced."""
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Of prompt_tokens, completion_tokens, total_tokens, cached_tokens, those that the response named."""
+    trace: str = ""
+    """What the decision's trace wants to be told at the end; empty where it was not traced."""
 
 
 class UnreadableEntry(msgspec.Struct, frozen=True):
@@ -149,6 +151,7 @@ def _parse(entry: Entry) -> FinishedExchange | None:
         request_id=_text(ours["request_id"]),
         strategy=_kept_text(ours["strategy"]),
         tokens=_tokens(usage[_TOKENS]) if _TOKENS in usage else {},
+        trace=_text(ours["trace"]) if "trace" in ours else "",
     )
 
 

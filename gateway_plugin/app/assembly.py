@@ -23,6 +23,7 @@ from gateway_plugin.app.live_wiring import (
 )
 from gateway_plugin.app.model_service import ModelService
 from gateway_plugin.app.parts import bounds_of, engine_keys_of, limiter_of, pod_health_of, rules_of
+from gateway_plugin.app.tracing_parts import tracing_of
 from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.processor import ExternalProcessor
 from gateway_plugin.grpc.grpc_health import GrpcHealth
@@ -95,6 +96,9 @@ class Assembly:
         self.line_writer = LineWriter(logs.access_lines, logs.access_sample_ratio, random.random)
         self.line_writer.listen(self.stories)
         self.rules = rules_of(settings)
+        self.tracing = tracing_of(settings)
+        if self.tracing is not None:
+            self.stories.on_traced = self.tracing.finished
         self.limiter = limiter_of(settings)
         self.engine_keys = engine_keys_of(settings.engines)
         self.models = self._new_models()
@@ -201,6 +205,7 @@ class Assembly:
             outcomes_are_told=self.settings.usage.accounting != "none",
             follows_responses=self.settings.usage.accounting == "ext_proc",
             stories=self.stories,
+            tracing=self.tracing,
             names=self.models.live.names,
             engine_keys=self.engine_keys,
         )

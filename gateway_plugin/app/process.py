@@ -17,6 +17,7 @@ from gateway_plugin.app.assembly import Assembly
 from gateway_plugin.app.changeable import changeable, check_strategy
 from gateway_plugin.app.reloading import Reloading
 from gateway_plugin.app.served import listen
+from gateway_plugin.app.tracing_parts import stop_tracing
 from gateway_plugin.pods.discovery_error import DiscoveryError
 from gateway_plugin.pods.node import EndpointsError
 from gateway_plugin.settings.start_error import StartError
@@ -76,6 +77,7 @@ class App:
         finally:
             await self.parts.models.close()
             await self.parts.limiter.close()
+            await stop_tracing(self.parts.tracing)
 
     async def _prepare(self) -> None:
         """Everything that can be wrong with the configuration shows here, before any port is open."""

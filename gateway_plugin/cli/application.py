@@ -21,6 +21,7 @@ from gateway_plugin.tools.bench.command import bench
 if TYPE_CHECKING:
     from gateway_plugin.controller.controller_settings import ControllerSettings
     from gateway_plugin.settings.loading import Loaded
+    from gateway_plugin.tools.envoy_config.model import Address
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -251,6 +252,8 @@ def envoy_config(
         extra_paths=parse_extra_paths(settings.endpoints.extra_paths),
         fail_open=fail_open,
         accounting=settings.usage.accounting,
+        traces=_collector(settings.tracing.otlp_endpoint),
+        trace_sample_ratio=settings.tracing.trace_sample_ratio,
         lua_path=lua_path,
     )
     try:
@@ -262,6 +265,19 @@ def envoy_config(
         _fail(str(error))
     except OSError as error:
         _fail(f"{directory}: cannot be written: {error.strerror or error}")
+
+
+def _collector(url: str) -> Address | None:
+    from urllib.parse import urlsplit
+
+    from gateway_plugin.tools.envoy_config.model import Address
+
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        _fail(f"tracing.otlp_endpoint = {url!r}: Envoy sends spans over plain HTTP; name a collector near it")
+    return Address(parts.hostname or "", parts.port or 80)
 
 
 @cli.command()

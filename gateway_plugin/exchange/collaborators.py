@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from gateway_plugin.exchange.intent.request_rules import Rules
     from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.metrics.tracing import Tracing
     from gateway_plugin.models.catalogue.registry import Names
     from ratelimit import Decision, Subject
     from routing.router import Router
 
 
+TRACEPARENT = "traceparent"
+"""The header of W3C's Trace Context."""
 _NO_UPLOAD_BOUNDS = UploadBounds()
 
 
@@ -51,6 +54,8 @@ class Services:
     """Whether the exchange itself tells it: responses are seen here, because there is no access log."""
     stories: Stories = field(default_factory=Stories)
     """What is remembered of each request."""
+    tracing: Tracing | None = None
+    """Of requests; None: nobody traces."""
     names: Names = field(default_factory=PlainNames)
     """Aliases and canaries."""
     engine_keys: EngineKeys = field(default_factory=EngineKeys)
@@ -67,7 +72,9 @@ class Services:
     def __post_init__(self) -> None:
         have_keys = bool(self.engine_keys)
         object.__setattr__(self, "engines_have_keys", have_keys)
-        object.__setattr__(self, "wanted_headers", wanted_headers(self.rules, hides_credentials=have_keys))
+        wanted = wanted_headers(self.rules, hides_credentials=have_keys)
+        wanted |= frozenset() if self.tracing is None else {TRACEPARENT}
+        object.__setattr__(self, "wanted_headers", wanted)
         object.__setattr__(self, "planner", Planner(self.rules, self.router))
 
 

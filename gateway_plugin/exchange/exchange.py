@@ -315,7 +315,8 @@ class Exchange:
         subject = request.subject
         if self._services.may_hold and self.phase is not HOLDING and request.wakes_its_model():
             self.phase = HOLDING
-            return WaitForPod(request.target.model, fairness_key(request.identity), request.body_bytes)
+            turn = fairness_key(request.identity)
+            return WaitForPod(request.target.model, turn, request.model_asked, request.body_bytes)
         if subject is not None:
             # Nobody is charged for a request that no pod can take; without limits, booking finds out.
             request.check_pods()
@@ -375,7 +376,7 @@ class Exchange:
         # A pod with room may not be one that the client's filter admits, so who filters does not wait.
         if self._services.may_wait and self.phase is not WAITING and request.pod_filter is None:
             self.phase = WAITING
-            return WaitForRoom(request.target.model, fairness_key(request.identity))
+            return WaitForRoom(request.target.model, fairness_key(request.identity), request.model_asked)
         raise rejections.overloaded(f"all pods of model {request.model_asked} are busy")
 
     def _sent_on(self, request: KnownRequest, forward: Forward) -> Reply:

@@ -19,6 +19,7 @@ from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.parking import Parking
 from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, HOLDING, WAITING
 from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, FindUser, Identify, Unpack, WaitForPod, WaitForRoom
+from gateway_plugin.exchange.traced import TracedExchange
 from gateway_plugin.exchange.unpacked import UnpackedBodies
 from gateway_plugin.exchange.uploads import Uploads, announced_bytes
 from gateway_plugin.exchange.waiting import WaitingRoom
@@ -131,7 +132,10 @@ class ExternalProcessor:
             self.idle.clear()
         self._open_calls += 1
         self._unheard_calls += 1
-        return ProcessCall(call, self)
+        services = self.services
+        if services.tracing is None:
+            return ProcessCall(call, self, Exchange(services))
+        return ProcessCall(call, self, TracedExchange(services, services.tracing, call.traceparent))
 
     def complain_of_size(self, text: str) -> None:
         """Once a minute: clients decide how often it happens."""
@@ -183,10 +187,10 @@ class ProcessCall:
         "_uploading",
     )
 
-    def __init__(self, call: Call, processor: ExternalProcessor) -> None:
+    def __init__(self, call: Call, processor: ExternalProcessor, exchange: Exchange) -> None:
         self._call = call
         self._processor = processor
-        self._exchange = Exchange(processor.services)
+        self._exchange = exchange
         self._asked: asyncio.Future[Answer] | None = None
         self._busy: asyncio.Future[None] | None = None
         self._finished = False
@@ -318,10 +322,10 @@ class ProcessCall:
             self._wait_for(self._processor.unpacked.unpacked(step.unpack))
         elif isinstance(step, WaitForPod):
             if not self._processor.holding.enter(step, self):
-                return self._exchange.refused(rejections.overloaded(f"model {step.model} is being started"))
+                return self._exchange.refused(rejections.overloaded(f"model {step.asked} is being started"))
             self._call.send(self._processor.holding.more_time)
         elif not self._processor.waiting.enter(step.model, step.turn, self):
-            return self._exchange.refused(rejections.overloaded(f"all pods of model {step.model} are busy"))
+            return self._exchange.refused(rejections.overloaded(f"all pods of model {step.asked} are busy"))
         return None
 
     def _wait_for(self, answer: Awaitable[Answer]) -> None:

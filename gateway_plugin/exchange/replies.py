@@ -69,17 +69,24 @@ class Forward(msgspec.Struct):
     """Whether the client is told which pod served it."""
     route: str = ""
     """The model whose route in Envoy leads to its pods, where it has none of its own."""
+    traceparent: str = ""
+    """The span that the engine's work is part of, where Envoy does not say; empty: none, or the client's own."""
+    trace: str = ""
+    """What whoever hears of the end must know to trace it."""
 
     def reply(self, *, to_body: bool, mode: Mode) -> Reply:
         """To the body message, or to the headers of a request whose body nobody needs; then `mode` is what follows."""
         route, key = self.route or self.model, self.engine_key
         shared = _shared(self.model, route, self.strategy, self._pods(), self.exposes_pod, key)
         more = self._more_metadata()
-        if to_body and not self.new_path and not self.removed_headers and self.new_body is None:
+        fast = not (self.new_path or self.removed_headers or self.traceparent)
+        if to_body and fast and self.new_body is None:
             return Reply(ext_proc.routed_reply(shared, self.request_id, self.user, self.charge_id, more))
         set_headers = {"x-request-id": self.request_id}
         if self.new_path:
             set_headers[":path"] = self.new_path
+        if self.traceparent:
+            set_headers["traceparent"] = self.traceparent
         metadata = {"request_id": self.request_id, "user": self.user, "charge_id": self.charge_id, **more}
         if to_body:
             return Reply(ext_proc.body_reply(set_headers, self.removed_headers, metadata, self.new_body, shared))
@@ -126,6 +133,8 @@ class Forward(msgspec.Struct):
             more["uncounted"] = True
         if self.added_usage:
             more["added_usage"] = True
+        if self.trace:
+            more["trace"] = self.trace
         if self.response_headers:
             more["headers"] = self.response_headers
         return more

@@ -130,6 +130,7 @@ class FollowedResponse:
             request_id=forward.request_id,
             strategy=forward.strategy,
             tokens=self._reader.tokens() if self._reader is not None else {},
+            trace=forward.trace,
         )
 
 

@@ -56,6 +56,8 @@ class WaitForRoom(msgspec.Struct, frozen=True):
     model: str
     turn: str
     """Who takes turns with others."""
+    asked: str
+    """The model as the client names it, for what it is told."""
 
 
 class WaitForPod(msgspec.Struct, frozen=True):
@@ -64,6 +66,8 @@ class WaitForPod(msgspec.Struct, frozen=True):
     model: str
     turn: str
     """Who takes turns with others."""
+    asked: str
+    """The model as the client names it, for what it is told."""
     body_bytes: int
 
 

@@ -26,6 +26,10 @@ UNAVAILABLE = 14
 class Call(Protocol):
     """One open call, as its handler sees it. After `finish` or `ended` both methods do nothing."""
 
+    @property
+    def traceparent(self) -> str:
+        """The span that the client says the call is part of, as W3C's Trace Context writes it; empty: none."""
+
     def send(self, message: bytes) -> None:
         """Queues one message; it leaves with all others of this turn of the event loop."""
 

@@ -39,9 +39,10 @@ class GrpcioMethods(grpc.GenericRpcHandler):
 class _GrpcioCall:
     """Keeps what is to be sent until the task of the call sends it."""
 
-    __slots__ = ("_changed", "_outbox", "_reading", "finished", "status", "text")
+    __slots__ = ("_changed", "_outbox", "_reading", "finished", "status", "text", "traceparent")
 
-    def __init__(self) -> None:
+    def __init__(self, traceparent: str = "") -> None:
+        self.traceparent = traceparent
         self._outbox: list[bytes] = []
         self._changed = asyncio.Event()
         self._reading: asyncio.Task[bytes | None] | None = None
@@ -108,7 +109,7 @@ def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfigur
 
 
 async def _serve(method: Method, _: object, context: Context) -> None:
-    call = _GrpcioCall()
+    call = _GrpcioCall(_traceparent_of(context))
     handler = method(call)
     try:
         while not call.finished and (message := await call.read(context)) is not None:
@@ -124,6 +125,13 @@ async def _serve(method: Method, _: object, context: Context) -> None:
     finally:
         call.finish()
         handler.ended()
+
+
+def _traceparent_of(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "traceparent" and isinstance(value, str):
+            return value
+    return ""
 
 
 async def _read(context: Context) -> bytes | None:

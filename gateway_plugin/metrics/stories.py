@@ -94,6 +94,8 @@ class Stories:
         self.finished: deque[Finished] = deque(maxlen=size)
         self.on_refused: Callable[[Refused], None] = lambda refused: None
         self.on_finished: Callable[[FinishedExchange], None] = lambda entry: None
+        self.on_traced: Callable[[FinishedExchange], None] = lambda entry: None
+        """Of exchanges whose decision was traced."""
         self._clock = clock
         self._next = itertools.count(1).__next__
 
@@ -153,6 +155,8 @@ class Stories:
         """Envoy says that it is over; this replica's request, or another's."""
         self.finished.append(Finished(self._next(), self._clock(), entry))
         self.on_finished(entry)
+        if entry.trace:
+            self.on_traced(entry)
 
     def of(self, request_id: str) -> Story:
         """What is still known of the request, by its id or by its charge id."""

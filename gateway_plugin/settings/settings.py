@@ -18,6 +18,7 @@ from gateway_plugin.settings.process_settings import ProcessSettings
 from gateway_plugin.settings.redis_settings import RedisSettings
 from gateway_plugin.settings.routing_settings import RoutingSettings
 from gateway_plugin.settings.tls_settings import TlsSettings
+from gateway_plugin.settings.tracing_settings import TracingSettings
 from gateway_plugin.settings.usage_settings import UsageSettings
 from gateway_plugin.settings.user_settings import UserSettings
 from gateway_plugin.settings.webhook_settings import WebhookSettings
@@ -33,6 +34,7 @@ class Settings(BaseModel):
     process: ProcessSettings = ProcessSettings()
     logs: LogSettings = LogSettings()
     operators: OperatorSettings = OperatorSettings()
+    tracing: TracingSettings = TracingSettings()
     overload: OverloadSettings = OverloadSettings()
     endpoints: EndpointSettings = EndpointSettings()
     identity: IdentitySettings = IdentitySettings()

@@ -64,6 +64,8 @@ def _module_of(file_name: str) -> str | None:
 class _Envoy:
     """The other end of the call; it listens."""
 
+    traceparent = ""
+
     def send(self, message: bytes) -> None:
         """As `Call`."""
 

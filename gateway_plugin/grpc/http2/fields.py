@@ -17,7 +17,7 @@ _CONNECTION_SPECIFIC = frozenset(
 )
 # Lists are checked joined: one pass in C for all names, and one for all values.
 _NAMES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9a-z]+\n)*")
-_BAD_VALUE = re.compile(rb"[\x00\r]|\n[^\n]*\n\n|(?:\A|\n)[ \t]|[ \t](?:\n|\Z)")
+_BAD_VALUE = re.compile(rb"[\x00\r]|(?:\A|\n)[ \t]|[ \t](?:\n|\Z)")
 
 
 class MalformedError(Exception):
@@ -34,6 +34,8 @@ class StreamHead:
     grpc_timeout: bytes = b""
     content_length: int = -1
     """-1 when the client does not say."""
+    traceparent: bytes = b""
+    """As W3C's Trace Context writes the span that the call is part of; read by whoever traces."""
 
 
 def read_head(fields: tuple[Field, ...]) -> StreamHead:
@@ -55,6 +57,7 @@ def read_head(fields: tuple[Field, ...]) -> StreamHead:
         found.get(b"content-type", b""),
         found.get(b"grpc-timeout", b""),
         _content_length(regular),
+        found.get(b"traceparent", b""),
     )
 
 

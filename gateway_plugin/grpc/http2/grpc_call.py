@@ -49,6 +49,7 @@ class GrpcCall(MessageStream):
         "_call_later",
         "_half_closed",
         "_handler",
+        "_head",
         "_inside",
         "_kept_bytes",
         "_memory_timer",
@@ -63,6 +64,7 @@ class GrpcCall(MessageStream):
         self._methods = methods
         self._call_later = call_later
         self._handler: CallHandler | None = None
+        self._head: StreamHead | None = None
         self._inside = False  # a method of the handler is running
         self._half_closed = False
         self._refusal = b""  # the HTTP status for a client that does not speak gRPC
@@ -74,6 +76,11 @@ class GrpcCall(MessageStream):
         self._kept_bytes = 0  # of the process's memory, by the busy handler
 
     # What the handler calls.
+
+    @property
+    def traceparent(self) -> str:
+        """See `Call`."""
+        return self._head.traceparent.decode("latin-1") if self._head is not None else ""
 
     def send(self, message: bytes) -> None:
         """Queues one message; see `Call`."""
@@ -101,6 +108,7 @@ class GrpcCall(MessageStream):
 
     def opened(self, head: StreamHead) -> None:
         """Finds the method."""
+        self._head = head
         if head.content_type != CONTENT_TYPE or head.method != b"POST":
             self._refusal = http_refusal(head)
             if self._refusal:

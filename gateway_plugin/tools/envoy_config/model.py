@@ -146,6 +146,10 @@ class EnvoyConfig:
     accounting: Accounting = "access_log"
     """Must be the plugin's own; with ext_proc there is neither Lua nor a log stream."""
     access_log_flush_seconds: float = 1.0
+    traces: Address | None = None
+    """A collector of OpenTelemetry that takes OTLP over plain HTTP; None: Envoy traces nothing."""
+    trace_sample_ratio: float = 0.0
+    """Of requests that come without a decision of whoever is before Envoy."""
     log_path: str = ""
     """File for one JSON line per request, as /dev/stderr; empty: none."""
     lua_path: str = ""

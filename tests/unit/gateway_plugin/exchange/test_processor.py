@@ -22,6 +22,8 @@ from tests.unit.gateway_plugin.exchange.bench import ADMITTED, Bench, body, head
 
 
 class FakeCall:
+    traceparent = ""
+
     def __init__(self) -> None:
         self.sent: list[ProcessingResponse] = []
         self.status: tuple[int, str] | None = None
