@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MOST_VALUES = 4096
 """An hour at one value a second, with room: the longest window that anything asks for is 3,600 s."""
@@ -33,6 +37,13 @@ class SlidingWindow:
     def smallest(self, now_seconds: float) -> float | None:
         self._forget(now_seconds)
         return min((value for _, value in self._values), default=None)
+
+    def since(self, at_seconds: float) -> Iterator[tuple[float, float]]:
+        """What was added at or after a time, the newest first."""
+        for at, value in reversed(self._values):
+            if at < at_seconds:
+                return
+            yield at, value
 
     def _forget(self, now_seconds: float) -> None:
         while self._values and self._values[0][0] <= now_seconds - self.seconds:
