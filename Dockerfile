@@ -16,7 +16,11 @@ COPY kube kube
 COPY gateway_plugin gateway_plugin
 COPY pyproject.toml .
 RUN printf '#!/bin/sh\nexec python -m gateway_plugin "$@"\n' > /usr/local/bin/gateway-plugin \
-    && chmod +x /usr/local/bin/gateway-plugin \
+    && printf '#!/bin/sh\nexec python -c "from gateway_plugin.runtime.runtime_command import main; main()" "$@"\n' \
+        > /usr/local/bin/aibrix_runtime \
+    && printf '#!/bin/sh\nexec python -c "from gateway_plugin.runtime.download_command import main; main()" "$@"\n' \
+        > /usr/local/bin/aibrix_download \
+    && chmod +x /usr/local/bin/gateway-plugin /usr/local/bin/aibrix_runtime /usr/local/bin/aibrix_download \
     && /opt/venv/bin/python -m compileall -q /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
 USER 65532:65532

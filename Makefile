@@ -66,8 +66,9 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-str
 	--no-emit-index-url
 
 lock: $(READY)  ## write the lock files anew from pyproject.toml
-	@$(COMPILE) --extra kubernetes -o requirements-run.lock pyproject.toml
-	@$(COMPILE) --constraint requirements-run.lock --extra kubernetes --extra local --extra otel --extra bench --extra dev \
+	@$(COMPILE) --extra kubernetes --extra runtime --extra optimizer -o requirements-run.lock pyproject.toml
+	@$(COMPILE) --constraint requirements-run.lock --extra kubernetes --extra runtime --extra optimizer --extra local --extra otel \
+		--extra bench --extra dev \
 		-o requirements.lock pyproject.toml
 
 docs: $(READY)  ## write the generated pages anew
