@@ -175,7 +175,7 @@ async def test_a_model_is_downloaded_and_listed(tmp_path: Path):
             return {card["model_name"]: card for card in json.loads(listed)["data"]}
 
         async def there() -> bool:
-            return (await cards())["m"]["model_status"] == "downloaded"
+            return bool((await cards())["m"]["model_status"] == "downloaded")
 
         await until(there)
         _, text = await call(client, "/v1/model/download", body)
