@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from gateway_plugin.runtime.engine_side import EngineError
+from gateway_plugin.runtime.engine_side import EngineSideError
 from gateway_plugin.runtime.places import artifact_named
 from gateway_plugin.runtime.remote_files import DownloadError
 from orchestration.adapters.fitness import unfit
@@ -33,16 +33,16 @@ class AdapterLoading:
         self._settings, self._downloads, self._engine = settings, downloads, engine
 
     async def load(self, name: str, url: str, credentials: Mapping[str, str]) -> tuple[str, EngineAnswer]:
-        """The path that the engine was given, and its answer. DownloadError, EngineError."""
+        """The path that the engine was given, and its answer. DownloadError, EngineSideError."""
         artifact = artifact_named(url)
         path = await self._local(name, artifact, credentials)
         await asyncio.to_thread(check_adapter, path)
         try:
             return str(path), await self._engine.load(name, str(path))
-        except EngineError as error:
+        except EngineSideError as error:
             own = artifact.engine_path
             if own is None or artifact.source == "path" or not _says_absent(error):
-                raise EngineError(self._hint(error, path), error.status) from None
+                raise EngineSideError(self._hint(error, path), error.status) from None
         # The engine does not see our directory, but it can fetch this one by itself.
         return own, await self._engine.load(name, own)
 
@@ -53,7 +53,7 @@ class AdapterLoading:
         directory = f"{directory_part(name)}-{artifact.identity}"
         return await self._downloads.fetch(artifact, root, directory, credentials)
 
-    def _hint(self, error: EngineError, path: Path) -> str:
+    def _hint(self, error: EngineSideError, path: Path) -> str:
         if not _says_absent(error):
             return str(error)
         return f"{error} ({path} is there for the sidecar: do both containers mount the same volume?)"
@@ -95,6 +95,6 @@ def directory_part(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "adapter"
 
 
-def _says_absent(error: EngineError) -> bool:
+def _says_absent(error: EngineSideError) -> bool:
     words = str(error).lower()
     return error.status == 404 or "no adapter found" in words or "does not exist" in words or "no such file" in words

@@ -25,7 +25,7 @@ _BUSY = re.compile(
 )
 
 
-class EngineError(Exception):
+class EngineSideError(Exception):
     """It refused or did not answer. `status`: its own, 502 without an answer, 408 too late."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -66,7 +66,7 @@ class EngineSide:
             try:
                 answer = await self._send("GET", "/health", None, _ASK_SECONDS)
                 why = "" if answer.status == 200 else f"the engine's /health is {answer.status}"
-            except EngineError as error:
+            except EngineSideError as error:
                 why = str(error)
             self._health = (now, why)
         return self._health[1]
@@ -75,22 +75,22 @@ class EngineSide:
         return await self._send("GET", "/v1/models", None, _ASK_SECONDS)
 
     async def page(self) -> str:
-        """Its metrics. EngineError when there are none."""
+        """Its metrics. EngineSideError when there are none."""
         answer = await self._send("GET", self._settings.scrape_path, None, _PAGE_SECONDS)
         if answer.status != 200:
-            raise EngineError(f"{self._settings.scrape_path} is {answer.status}", answer.status)
+            raise EngineSideError(f"{self._settings.scrape_path} is {answer.status}", answer.status)
         return answer.text
 
     async def requests(self) -> float | None:
         """Running and waiting, or None when the page does not say."""
         try:
             found = [float(one) for one in _BUSY.findall(await self.page())]
-        except (EngineError, ValueError):
+        except (EngineSideError, ValueError):
             return None
         return sum(found) if found else None
 
     async def load(self, name: str, path: str) -> EngineAnswer:
-        """An adapter of that name from now on comes from `path`, whatever it was before. EngineError: it is not."""
+        """An adapter of that name from now on comes from `path`, whatever it was before. EngineSideError: it is not."""
         before = await self._roots()
         if before.get(name) == path:
             return EngineAnswer(200, f"{name} is loaded already")
@@ -127,7 +127,7 @@ class EngineSide:
 
     async def _adapters(self, verb: str, body: dict[str, Any]) -> EngineAnswer:
         if self._settings.engine not in ("vllm", "sglang"):
-            raise EngineError(f"adapters of {self._settings.engine} cannot be loaded while it runs", 501)
+            raise EngineSideError(f"adapters of {self._settings.engine} cannot be loaded while it runs", 501)
         prefix = "/v1/" if self._settings.engine == "vllm" else "/"
         return await self._send("POST", prefix + verb, body, self._settings.load_seconds)
 
@@ -146,12 +146,12 @@ class EngineSide:
                 async for chunk in response.content.iter_any():
                     data += chunk
                     if len(data) > _MOST_BYTES:
-                        raise EngineError(f"{method} {path}: more than {_MOST_BYTES} bytes", 502)
+                        raise EngineSideError(f"{method} {path}: more than {_MOST_BYTES} bytes", 502)
                 return EngineAnswer(response.status, data.decode(errors="replace"))
         except TimeoutError:
-            raise EngineError(f"{method} {path}: the engine did not answer within {seconds:g} s", 408) from None
+            raise EngineSideError(f"{method} {path}: the engine did not answer within {seconds:g} s", 408) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise EngineError(f"{method} {path}: {str(error) or type(error).__name__}", 502) from None
+            raise EngineSideError(f"{method} {path}: {str(error) or type(error).__name__}", 502) from None
 
 
 def _succeeded(answer: EngineAnswer, name: str) -> EngineAnswer:
@@ -163,5 +163,5 @@ def _succeeded(answer: EngineAnswer, name: str) -> EngineAnswer:
         told = True
     if answer.status not in (200, 201) or not told:
         status = answer.status if answer.status not in (200, 201) else 400
-        raise EngineError(answer.words or f"the engine refused {name}: {answer.status}", status)
+        raise EngineSideError(answer.words or f"the engine refused {name}: {answer.status}", status)
     return answer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_plugin.runtime.part_directory import PartDirectory, allocated_bytes
-from gateway_plugin.runtime.part_plan import Part, all_parts, refusal
+from gateway_plugin.runtime.part_plan import FilePart, all_parts, refusal
 from gateway_plugin.runtime.remote_files import ChangedError, DiskFullError, DownloadError, wanted_files
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Fetch:
         marker["finished_unix_seconds"] = int(time.time())
         return await asyncio.to_thread(self._directory.finish, marker)
 
-    def _begin(self, files: Sequence[RemoteFile]) -> set[Part]:
+    def _begin(self, files: Sequence[RemoteFile]) -> set[FilePart]:
         root, total = self._directory.root, sum(file.size_bytes for file in files)
         held = allocated_bytes(root, self._directory.target.name) if self._rules.most_bytes else 0
         free = shutil.disk_usage(root).free + allocated_bytes(root / f".part-{self._directory.target.name}")
@@ -98,7 +98,7 @@ class Fetch:
             raise DiskFullError(f"{self._directory.target}: {why}")
         return self._directory.begin(self._identity, files, self._rules.part_bytes)
 
-    async def _read_all(self, files: Sequence[RemoteFile], parts: Sequence[Part]) -> None:
+    async def _read_all(self, files: Sequence[RemoteFile], parts: Sequence[FilePart]) -> None:
         waiting = deque(parts)
 
         async def work() -> None:
@@ -116,7 +116,7 @@ class Fetch:
                 failure = failure.exceptions[0]
             raise failure from None
 
-    async def _read(self, file: RemoteFile, part: Part) -> None:
+    async def _read(self, file: RemoteFile, part: FilePart) -> None:
         tried = 0
         while True:
             try:
@@ -130,7 +130,7 @@ class Fetch:
             tried += 1
             self.progress.retries += 1
 
-    async def _read_once(self, file: RemoteFile, part: Part) -> None:
+    async def _read_once(self, file: RemoteFile, part: FilePart) -> None:
         offset = part.start
         async for chunk in self._place.read(file, part.start, part.end):
             await asyncio.to_thread(self._directory.write, part.file, offset, chunk)

@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gateway_plugin.runtime.part_plan import Part, finished_parts, journal_head, journal_line
+from gateway_plugin.runtime.part_plan import FilePart, finished_parts, journal_head, journal_line
 from gateway_plugin.runtime.remote_files import ChecksumError, DiskFullError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PartDirectory:
     def is_complete(self, identity: str) -> bool:
         return marker_of(self.target).get("identity") == identity
 
-    def begin(self, identity: str, files: Sequence[RemoteFile], part_bytes: int) -> set[Part]:
+    def begin(self, identity: str, files: Sequence[RemoteFile], part_bytes: int) -> set[FilePart]:
         """Makes room for all files, and says which parts are there from before."""
         head = journal_head(identity, files, part_bytes)
         path = self._parts / "journal"
@@ -96,7 +96,7 @@ class PartDirectory:
                 written = os.pwrite(self._open[file], view, offset)
                 view, offset = view[written:], offset + written
 
-    def done(self, part: Part) -> None:
+    def done(self, part: FilePart) -> None:
         """Its bytes are on the disk before the journal says so."""
         assert self._journal is not None, "begun"
         with room_errors(self.target):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Part:
+class FilePart:
     """Bytes `start` to `end`, that one not included, of the file of that number."""
 
     file: int
@@ -30,13 +30,13 @@ class Part:
         return self.end - self.start
 
 
-def all_parts(files: Sequence[RemoteFile], part_bytes: int) -> list[Part]:
+def all_parts(files: Sequence[RemoteFile], part_bytes: int) -> list[FilePart]:
     """A file that has no ranges is one part, an empty one none."""
-    found: list[Part] = []
+    found: list[FilePart] = []
     for number, file in enumerate(files):
         step = part_bytes if file.ranges else max(file.size_bytes, 1)
         starts = range(0, file.size_bytes, step)
-        found += [Part(number, start, min(start + step, file.size_bytes)) for start in starts]
+        found += [FilePart(number, start, min(start + step, file.size_bytes)) for start in starts]
     return found
 
 
@@ -45,20 +45,20 @@ def journal_head(identity: str, files: Sequence[RemoteFile], part_bytes: int) ->
     return json.dumps({"identity": identity, "part_bytes": part_bytes, "files": [asdict(file) for file in files]})
 
 
-def journal_line(part: Part) -> str:
+def journal_line(part: FilePart) -> str:
     return json.dumps([part.file, part.start, part.end])
 
 
-def finished_parts(lines: Iterable[str], head: str) -> set[Part]:
+def finished_parts(lines: Iterable[str], head: str) -> set[FilePart]:
     """What an earlier try left, when it was about the same bytes; files without a version may have changed unseen."""
     rest = iter(lines)
     if next(rest, "").strip() != head:
         return set()
     versions = [bool(file["version"] or file["checksum"]) for file in json.loads(head)["files"]]
-    found: set[Part] = set()
+    found: set[FilePart] = set()
     for line in rest:
         try:
-            part = Part(*map(int, json.loads(line)))
+            part = FilePart(*map(int, json.loads(line)))
         except (ValueError, TypeError):
             break
         if part.file < len(versions) and versions[part.file]:

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from gateway_plugin.runtime.adapter_loading import AdapterLoading
 from gateway_plugin.runtime.downloads import Downloads, HeldModel, ModelStatus
-from gateway_plugin.runtime.engine_side import EngineError, EngineSide
+from gateway_plugin.runtime.engine_side import EngineSide, EngineSideError
 from gateway_plugin.runtime.places import artifact_named, directory_name, local_directory
 from gateway_plugin.runtime.remote_files import DownloadError
 from gateway_plugin.runtime.runtime_metrics import RuntimeMetrics
@@ -84,7 +84,7 @@ def runtime_api(runtime: Runtime, *, docs: bool = False) -> FastAPI:
     app.include_router(_adapters(runtime))
     app.include_router(_models(runtime))
     app.add_exception_handler(DownloadError, _download_failed)
-    app.add_exception_handler(EngineError, _engine_failed)
+    app.add_exception_handler(EngineSideError, _engine_failed)
     app.add_exception_handler(RequestValidationError, _not_understood)
 
     @app.middleware("http")
@@ -124,7 +124,7 @@ def _operations(runtime: Runtime) -> APIRouter:
     async def metrics() -> Response:
         try:
             page = await runtime.engine.page()
-        except EngineError:
+        except EngineSideError:
             page = None
         return Response(runtime.metrics.render(page), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -234,7 +234,7 @@ async def _download_failed(_request: Request, error: Exception) -> Response:
 
 
 async def _engine_failed(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, EngineError), "registered for it"
+    assert isinstance(error, EngineSideError), "registered for it"
     return _failed(str(error), error.status)
 
 
