@@ -13,6 +13,7 @@ from gateway_plugin.controller.object_names import route_name
 from gateway_plugin.controller.own_parts import about_own_parts
 from gateway_plugin.controller.policies import about_policies, about_replacing_policies
 from gateway_plugin.controller.routes import is_parent, models_of
+from gateway_plugin.controller.worker_services import services_of_workers
 from gateway_plugin.controller.workloads import ClusterSnapshot, Raw, Ref, ref_of, texts
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def check(snapshot: ClusterSnapshot, rules: RouteRules, now: datetime) -> tuple[
     found += about_own_parts(snapshot, now)
     found += _rival_routes(snapshot, wanted, rules)
     found += _pods(snapshot, wanted, rules)
+    found += services_of_workers(snapshot)
     found += [_unreadable(kind, rules) for kind in sorted(snapshot.unreadable)]
     found += [_missing(kind.name, rules) for kind in REQUIRED if kind.name in snapshot.missing]
     return in_order(found)

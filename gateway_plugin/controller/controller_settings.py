@@ -53,8 +53,9 @@ class ControllerSettings(Topic):
     )
     adapters: bool = Field(False, description="load and unload the LoRA adapters of ModelAdapters")
     autoscalers: bool = Field(False, description="scale what PodAutoscalers name")
+    fleets: bool = Field(False, description="make and roll the Ray clusters of RayClusterFleets; needs KubeRay")
     take_over: bool = Field(
-        False, description="act on adapters and autoscalers though AIBrix's own controller manager is running"
+        False, description="act on adapters, autoscalers and fleets though AIBrix's own controller manager is running"
     )
     gateway_service: str = Field(
         "",
@@ -82,7 +83,7 @@ class ControllerSettings(Topic):
     def orchestration(self) -> OrchestrationRules:
         """What of adapters and autoscalers runs."""
         gateway = (self.route_namespace, self.gateway_service)
-        return OrchestrationRules(self.adapters, self.autoscalers, self.take_over, gateway)
+        return OrchestrationRules(self.adapters, self.autoscalers, self.take_over, gateway, self.fleets)
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -75,6 +75,10 @@ EVENT = ObjectKind("Event", "", "v1", "events")
 ENDPOINT_SLICE = ObjectKind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 LEASE = ObjectKind("Lease", "coordination.k8s.io", "v1", "leases")
 POD_AUTOSCALER = ObjectKind("PodAutoscaler", "autoscaling.aibrix.ai", "v1alpha1", "podautoscalers")
+RAY_CLUSTER_REPLICA_SET = ObjectKind(
+    "RayClusterReplicaSet", "orchestration.aibrix.ai", "v1alpha1", "rayclusterreplicasets"
+)
+RAY_CLUSTER = ObjectKind("RayCluster", "ray.io", "v1", "rayclusters")
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, LEADER_WORKER_SET, RAY_CLUSTER_FLEET, STORM_SERVICE, MODEL_ADAPTER)
 WRITTEN = (SERVICE, REFERENCE_GRANT, HTTP_ROUTE)
@@ -82,5 +86,5 @@ POLICIES = (ENVOY_EXTENSION_POLICY, BACKEND_TRAFFIC_POLICY)
 WATCHED = (*WORKLOADS, *WRITTEN, GATEWAY)
 REQUIRED = (DEPLOYMENT, STATEFUL_SET, SERVICE, HTTP_ROUTE, REFERENCE_GRANT, GATEWAY)
 """Without these nothing can be routed; a cluster need not have the others."""
-_OTHERS = (GATEWAY_CLASS, POD, EVENT, ENDPOINT_SLICE, LEASE, POD_AUTOSCALER)
+_OTHERS = (GATEWAY_CLASS, POD, EVENT, ENDPOINT_SLICE, LEASE, POD_AUTOSCALER, RAY_CLUSTER_REPLICA_SET, RAY_CLUSTER)
 BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, *_OTHERS)})

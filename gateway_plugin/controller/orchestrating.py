@@ -1,4 +1,4 @@
-"""The controllers of adapters and autoscalers, as one part of the controller's process.
+"""The controllers of adapters, autoscalers and fleets, as one part of the controller's process.
 
 One process of several leads; only that one writes. While AIBrix's own manager lives, ours watch and say so, unless
 `take_over` is set. A kind that is not installed is none of our business until it is. What fails in a way nobody foresaw
@@ -24,6 +24,9 @@ from gateway_plugin.controller.autoscaling.autoscaling_round import TICK_SECONDS
 from gateway_plugin.controller.autoscaling.autoscaling_round import AutoscalingRound
 from gateway_plugin.controller.autoscaling.pod_scraping import PodScraper
 from gateway_plugin.controller.coexistence import AIBRIX_LEASE, AIBRIX_NAMESPACE, AibrixWatch
+from gateway_plugin.controller.fleets.fleet_cluster import FleetCluster
+from gateway_plugin.controller.fleets.fleet_round import TICK_SECONDS as FLEET_SECONDS
+from gateway_plugin.controller.fleets.fleet_round import FleetRound
 from gateway_plugin.controller.gateway_demand import DemandReader, GatewayDemand, load_urls
 from gateway_plugin.controller.kinds import ENDPOINT_SLICE, LEASE
 from gateway_plugin.controller.leader_election import LeaderElection, LeadersClient
@@ -65,7 +68,7 @@ class Orchestration:
         self._aibrix = AibrixWatch()
         self._woken = asyncio.Event()
         self.standing = Standing()
-        self._rounds: dict[str, AutoscalingRound | AdapterRound] = {}
+        self._rounds: dict[str, AutoscalingRound | AdapterRound | FleetRound] = {}
         self.observes_only = False
         """AIBrix's manager lives."""
 
@@ -112,6 +115,12 @@ class Orchestration:
             adapters = AdapterRound(objects, engines, self._demand, clock=clock, now=_now, rng=random.Random())
             self._rounds["adapters"] = adapters
             found["adapters"] = partial(self._loop, "adapters", adapters, ADAPTER_SECONDS)
+        if self._rules.fleets:
+            pages = PodScraper()
+            stack.push_async_callback(pages.close)
+            fleets = FleetRound(FleetCluster(self._client, events, pages, self._namespaces), clock=clock, now=_now)
+            self._rounds["fleets"] = fleets
+            found["fleets"] = partial(self._loop, "fleets", fleets, FLEET_SECONDS)
         return found
 
     async def _follow_demand(self, reader: DemandReader) -> None:
@@ -161,7 +170,7 @@ class Orchestration:
             self.observes_only = active
             logger.warning(
                 "AIBrix's controller manager %s",
-                "is running: adapters and autoscalers are only watched; stop it, or set take_over"
+                "is running: adapters, autoscalers and fleets are only watched; stop it, or set take_over"
                 if active
                 else "is gone",
             )

@@ -1,4 +1,4 @@
-"""Which of the controllers of adapters and autoscalers run, and what they may do."""
+"""Which of the controllers of adapters, autoscalers and fleets run, and what they may do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class OrchestrationRules:
     take_over: bool = False
     gateway: tuple[str, str] = ("", "")
     """Namespace and name of the Service of the gateway's replicas, which are asked for their load; empty: nobody is."""
+    fleets: bool = False
 
     @property
     def any(self) -> bool:
-        return self.adapters or self.autoscalers
+        return self.adapters or self.autoscalers or self.fleets

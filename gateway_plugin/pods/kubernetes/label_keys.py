@@ -44,6 +44,11 @@ class LabelKeys:
         return f"{self.prefix}/config"
 
     @property
+    def draining(self) -> str:
+        """An annotation of a pod that goes: it ends what it has, and gets nothing new."""
+        return f"{self.prefix}/draining"
+
+    @property
     def data_parallel_size(self) -> str:
         """How many ranks serve, each at a port of its own."""
         return f"{self.prefix}/data-parallel-size"

@@ -148,7 +148,7 @@ class _Draft:
         return ranks or 1
 
     def _is_ready(self) -> bool:
-        if self.pod.metadata.deletion_timestamp is not None:
+        if self.pod.metadata.deletion_timestamp is not None or self.annotations.get(self.keys.draining) == "true":
             return False
         return any(one.type == "Ready" and one.status == "True" for one in self.pod.status.conditions or ())
 

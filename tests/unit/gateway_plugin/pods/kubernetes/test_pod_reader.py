@@ -110,6 +110,14 @@ def test_no_condition_is_not_ready() -> None:
     assert [spec.ready for spec in found.specs] == [False]
 
 
+def test_a_draining_pod_is_not_ready_but_keeps_its_address() -> None:
+    body = pod("p", "m", IP)
+    body["metadata"]["annotations"] = {"model.aibrix.ai/draining": "true"}
+    found = read(body)
+    assert found is not None
+    assert (found.terminating, addresses(found), found.specs[0].ready) == (False, ["10.0.0.7:8000"], False)
+
+
 def test_a_terminating_pod_is_not_ready_but_keeps_its_address() -> None:
     body = pod("p", "m", IP)
     body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

@@ -1,0 +1,1 @@
+"""RayClusterFleets and RayClusterReplicaSets: looked at, decided in `orchestration.fleets`, written here."""
