@@ -65,7 +65,7 @@ def test_a_broken_one_is_replaced_once_and_one_at_a_time():
     assert changes(2, [ready("b"), fresh], NOW + 10_000) == ClusterChanges()
 
 
-def raw(conditions: dict[str, str], **status: object) -> dict:
+def raw(conditions: dict[str, str], **status: object) -> dict[str, object]:
     at = "2026-11-27T10:00:00Z"
     return {
         "metadata": {"name": "c", "creationTimestamp": at, "annotations": {}},

@@ -80,7 +80,8 @@ def test_a_rollout_ends_and_keeps_its_bounds(
     if not surge and not unavailable:
         unavailable = 1
     spec = replace(SPEC, replicas=replicas, surge=surge, unavailable=unavailable, recreate=recreate)
-    old, new = first, None
+    old = first
+    new: int | None = None
     available, waits = 0, iter(ready_in_order)
     for _ in range(200):
         olds = [Revision("old", 1, old, old, old)]
