@@ -1,4 +1,4 @@
-"""`gateway-plugin`: serve, controller, doctor, config, simulate, envoy-config, explain, demo, bench."""
+"""`gateway-plugin`: up, serve, controller, doctor, config, simulate, envoy-config, explain, demo, bench."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from gateway_plugin.cli.backup_command import backup, restore
 from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
 from gateway_plugin.cli.own_packages import complaint, foreign_packages
+from gateway_plugin.cli.pods_command import pods_cli
 from gateway_plugin.cli.top_command import top
+from gateway_plugin.cli.up_command import up
 from gateway_plugin.cli.users_command import users_cli
 from gateway_plugin.tools.bench.command import bench
 
@@ -29,6 +31,8 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+cli.command()(up)
+cli.add_typer(pods_cli, name="pods")
 cli.add_typer(users_cli, name="users")
 cli.command()(bench)
 cli.command()(backup)
@@ -54,8 +58,15 @@ def about(
 
 
 @cli.command()
-def serve(config: ConfigFile = None) -> None:
+def serve(
+    config: ConfigFile = None,
+    standby: Annotated[bool, typer.Option("--standby", hidden=True, help="Wait to be told: see `up`.")] = False,
+) -> None:
     """Run the plugin: ext_proc for Envoy, and the HTTP APIs."""
+    if standby:
+        from gateway_plugin.cli.standby import wait_for_orders
+
+        wait_for_orders()
     from gateway_plugin.app import process as app
     from gateway_plugin.settings import loading, log_lines
     from gateway_plugin.settings.start_error import StartError

@@ -9,6 +9,7 @@
         endpoints:                        # "host[:port]", default port 8000; [] is a known model without pods
           - 10.0.0.1:8000
           - {address: "pod-2:8000", name: pod-2, metrics_port: 9000, labels: {gpu: a100}}
+          - {address: "10.0.0.3:8000", engine: sglang, draining: true}    # finishes what it has, and gets nothing new
 
 This is AIBrix's standalone format, plus the mapping form of an endpoint. An address under several models is one pod
 that serves them all; what is said of it in one place may be repeated or left out in another, but not contradicted.
@@ -46,6 +47,7 @@ _ROOT = "where the adapter's weights are from"
 _ROLESETS = "endpoints instead (prefill/decode disaggregation is not supported yet)"
 _ENDPOINTS = 'a list of "host[:port]" or of mappings with an address, [] for none'
 _ADDRESS = 'a mapping with an address, or "host[:port]": IPv4, [v6]:port, bare v6 or host name, port 1 to 65535'
+_ENDPOINT_KEYS = ("address", "name", "engine", "metrics_port", "labels", "draining")
 _LABELS = "a mapping of text to text"
 _CONFIG = "a mapping (or its JSON text) as in AIBrix's annotation model.aibrix.ai/config"
 _MODEL_NAME_CHARACTERS = 50
@@ -63,6 +65,7 @@ class ConfiguredPod:
     engine: str
     metrics_port: int
     labels: Mapping[str, str]
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class _Draft:
             engine=self.settings.get("engine", DEFAULT_ENGINE),
             metrics_port=self.settings.get("metrics_port", self.at.port),
             labels=self.settings.get("labels", {}),
+            draining=self.settings.get("draining", False),
         )
 
 
@@ -191,7 +195,7 @@ _Said = Mapping[str, tuple[Node, Any]]
 def _read_endpoint(node: Node, model: str, engine: _Said, drafts: dict[HostPort, _Draft]) -> HostPort:
     fields = {"address": node}
     if not isinstance(node.value, str):
-        fields = node.fields(["address", "name", "metrics_port", "labels"], ["address"], _ADDRESS)
+        fields = node.fields(_ENDPOINT_KEYS, ["address"], _ADDRESS)
     address = fields["address"].text(_ADDRESS)
     try:
         at = parse_host_port(address)
@@ -209,10 +213,14 @@ def _read_settings(fields: Mapping[str, Node]) -> dict[str, tuple[Node, Any]]:
     said: dict[str, tuple[Node, Any]] = {}
     if "name" in fields:
         said["name"] = fields["name"], fields["name"].text("the pod's name")
+    if "engine" in fields:
+        said["engine"] = fields["engine"], _engine(fields["engine"])
     if "metrics_port" in fields:
         said["metrics_port"] = fields["metrics_port"], fields["metrics_port"].port()
     if "labels" in fields:
         said["labels"] = fields["labels"], fields["labels"].texts(_LABELS)
+    if "draining" in fields:
+        said["draining"] = fields["draining"], fields["draining"].truth()
     return said
 
 

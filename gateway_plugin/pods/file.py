@@ -144,7 +144,7 @@ def _pod(pod: ConfiguredPod, hosts: HostBook) -> PodSpec:
         engine=pod.engine,
         metrics_address=join_host_port(host, pod.metrics_port),
         labels=pod.labels,
-        ready=resolved.ready,
+        ready=resolved.ready and not pod.draining,
     )
 
 

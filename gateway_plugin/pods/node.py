@@ -58,6 +58,12 @@ class Node:
             raise self.error(f"a port from 1 to {MAX_PORT}")
         return self.value
 
+    def truth(self) -> bool:
+        """true or false, and no word for it."""
+        if not isinstance(self.value, bool):
+            raise self.error("true or false")
+        return self.value
+
     def texts(self, allowed: str) -> dict[str, str]:
         """A mapping of text to text."""
         if not isinstance(self.value, dict) or not all(

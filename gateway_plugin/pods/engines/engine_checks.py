@@ -100,7 +100,7 @@ def not_a_list(pod: PodSpec, error: Exception) -> EngineFinding:
 
 def other_engine(pod: PodSpec, page: bytes) -> EngineFinding | None:
     """The engine whose names are on its metrics page."""
-    marks = {name for mark, name in _MARKS if page.startswith(mark) or b"\n" + mark in page}
+    marks = engines_on_page(page)
     told = pod.engine.lower()
     if not marks or told in marks or any((told, mark) in _SAME_PAGE for mark in marks) or len(marks) > 1:
         return None
@@ -111,6 +111,11 @@ def other_engine(pod: PodSpec, page: bytes) -> EngineFinding | None:
         f"its metrics are those of {found}, and it is configured as {told}",
         f"set engine: {found}; the queue and the KV cache are not known otherwise",
     )
+
+
+def engines_on_page(page: bytes) -> set[str]:
+    """Whose names are on a metrics page; an engine may show another's beside its own."""
+    return {name for mark, name in _MARKS if page.startswith(mark) or b"\n" + mark in page}
 
 
 def _quoted(names: Iterable[str]) -> str:

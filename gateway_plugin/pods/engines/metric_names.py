@@ -268,6 +268,8 @@ _ENGINES: Mapping[str, EngineNames] = {
     "llamacpp": _LLAMA_CPP,
     "lmdeploy": _LMDEPLOY,
     "dynamo": _dynamo(),
+    # Has no metrics page; /api/version is the one path that answers without loading a model.
+    "ollama": EngineNames({}, health_path="/api/version"),
     "xllm": EngineNames({"kv_usage_ratio": (b"kv_cache_utilization",)}),
 }
 _ALSO_CALLED = {

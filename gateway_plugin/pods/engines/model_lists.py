@@ -6,6 +6,7 @@ What is no list is an error; an entry of a list that is no model is left out, an
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import msgspec
 from msgspec import Raw, Struct
@@ -38,6 +39,10 @@ class _Card(Struct):
     max_model_len: object = None
 
 
+class _Owned(Struct):
+    owned_by: str
+
+
 class _Version(Struct):
     version: str
 
@@ -54,6 +59,16 @@ def read_model_list(page: bytes) -> tuple[ModelCard, ...]:
         if card is not None:
             cards.setdefault(card.id, card)
     return tuple(sorted(cards.values(), key=lambda card: card.id))
+
+
+def owners_of(page: bytes) -> frozenset[str]:
+    """Who the listed models belong to, as engines say it: their own name, in most cases."""
+    entries = msgspec.json.decode(page, type=_List).data[:MAX_CARDS]
+    owners = set()
+    for entry in entries:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            owners.add(_text(msgspec.json.decode(entry, type=_Owned).owned_by).lower())
+    return frozenset(owners)
 
 
 def read_version(page: bytes) -> str:

@@ -102,7 +102,8 @@ class Scraper:
     def _targets(self) -> dict[_Target, None]:
         targets: dict[_Target, None] = {}
         for row, pod in self._table.items():
-            if pod.ready:
+            # An engine without a metrics page is not asked for one.
+            if pod.ready and engine_named(pod.engine).columns:
                 url = f"http://{pod.metrics_address or pod.address}{engine_named(pod.engine).path}"
                 is_the_pod = pod.metrics_address in ("", pod.address)
                 targets[_Target(row, self._table.incarnation(row), pod.name, url, pod.engine, is_the_pod)] = None

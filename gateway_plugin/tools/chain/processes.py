@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STOP_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+# Looked up before the fork: between fork and exec nothing may be loaded.
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 _LOG_TAIL_LINES = 20
 
 
@@ -32,12 +36,32 @@ class Process:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, argv: list[str], directory: Path, env: Mapping[str, str]) -> Process:
-        """Runs `argv` in a session of its own; output goes to `<directory>/<name>.log`."""
+    async def start(
+        cls,
+        name: str,
+        argv: list[str],
+        directory: Path,
+        env: Mapping[str, str],
+        *,
+        keeps_log: bool = False,
+        dies_with_parent: bool = False,
+        is_told: bool = False,
+    ) -> Process:
+        """Runs `argv` in a session of its own; output goes to `<directory>/<name>.log`.
+
+        `dies_with_parent`: the kernel ends it when this process is gone, however that went (Linux only). `is_told`: it
+        reads what `tell` says from its standard input.
+        """
         log = directory / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("ab" if keeps_log else "wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *argv, stdout=output, stderr=output, env={**os.environ, **env}, start_new_session=True
+                *argv,
+                stdin=asyncio.subprocess.PIPE if is_told else asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **env},
+                start_new_session=True,
+                preexec_fn=_end_with_parent if dies_with_parent and _PRCTL is not None else None,
             )
         return cls(name, process, log)
 
@@ -50,6 +74,25 @@ class Process:
     def running(self) -> bool:
         """False once the program has ended."""
         return self._process.returncode is None
+
+    @property
+    def how_it_ended(self) -> str:
+        """For people; empty while it runs."""
+        code = self._process.returncode
+        if code is None:
+            return ""
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    async def tell(self, line: str) -> None:
+        """One line for its standard input, which ends with it; raises OSError when nobody reads."""
+        assert self._process.stdin is not None, "it was not started to be told"
+        self._process.stdin.write(line.encode() + b"\n")
+        await self._process.stdin.drain()
+        self._process.stdin.close()
+
+    async def wait(self) -> None:
+        """Until the program has ended."""
+        await self._process.wait()
 
     async def wait_ready(self, url: str, timeout_seconds: float = 20.0) -> None:
         """Waits until `url` answers 200; raises ProcessError when the program ends or time is up."""
@@ -83,6 +126,11 @@ class Process:
 def script(name: str) -> str:
     """A console script of this very environment."""
     return str(Path(sys.executable).parent / name)
+
+
+def _end_with_parent() -> None:
+    assert _PRCTL is not None
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

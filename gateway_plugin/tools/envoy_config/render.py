@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Clusters before routes: a route to a cluster that does not exist yet would answer 503. The bootstrap refers to both.
 FILES = ("clusters.yaml", "routes.yaml", "envoy.yaml")
+LISTENER_TLS_FILE = "listener_tls.yaml"
+"""Written where clients speak TLS."""
 
 _PACKAGE = Path(__file__).parent
 _CLONE = _PACKAGE.parents[2] / "deploy/envoy"
@@ -43,7 +45,8 @@ def render(config: EnvoyConfig, directory: Path | str) -> dict[str, str]:
         },
     }
     templates = _templates(config.templates or _asset("templates", _CLONE / "standalone/templates"))
-    return {name: templates.get_template(f"{name}.j2").render(values) for name in FILES}
+    files = (LISTENER_TLS_FILE, *FILES) if config.listener_tls is not None else FILES
+    return {name: templates.get_template(f"{name}.j2").render(values) for name in files}
 
 
 def write(config: EnvoyConfig, directory: Path) -> list[str]:

@@ -13,6 +13,7 @@ PATH = Path("/etc/endpoints.yaml")
 ADDRESS = 'a mapping with an address, or "host[:port]": IPv4, [v6]:port, bare v6 or host name, port 1 to 65535'
 FILE = "a mapping with the key models, a list of models"
 MODEL = "a mapping with a name (as clients send it) and endpoints (a list, [] for none)"
+KEYS = "address, name, engine, metrics_port, labels, draining"
 NAME = "the model's name, as clients send it"
 ENDPOINTS = 'a list of "host[:port]" or of mappings with an address, [] for none'
 ROLESETS = "endpoints instead (prefill/decode disaggregation is not supported yet)"
@@ -125,7 +126,7 @@ def test_default_names_are_made_of_plain_characters_and_bounded() -> None:
         (models(model("[{address: 'b:x'}]")), f"models[0].endpoints[0].address is 'b:x'; allowed: {ADDRESS}"),
         (
             models(model("[{address: b, port: 8000}]")),
-            "models[0].endpoints[0].port is an unknown key; allowed: the keys address, name, metrics_port, labels",
+            f"models[0].endpoints[0].port is an unknown key; allowed: the keys {KEYS}",
         ),
         (models(model("[{address: b, name: ''}]")), "models[0].endpoints[0].name is ''; allowed: the pod's name"),
         (

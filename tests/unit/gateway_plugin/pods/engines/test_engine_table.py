@@ -225,7 +225,9 @@ def test_the_table_in_the_docs_says_the_same(row: str) -> None:
 
 
 def test_every_engine_has_a_row() -> None:
-    assert {engine_named(engine) for engine, _, _ in ROWS.values()} == set(map(engine_named, KNOWN_ENGINES))
+    assert {engine_named(engine) for engine, _, _ in ROWS.values()} == {
+        engine_named(engine) for engine in KNOWN_ENGINES if engine_named(engine).columns
+    }
 
 
 @pytest.mark.parametrize("zeros_first", [False, True])

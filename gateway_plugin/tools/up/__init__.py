@@ -1,0 +1,1 @@
+"""One host: plugin processes, Envoy and Valkey behind one command, kept running until it is stopped."""
