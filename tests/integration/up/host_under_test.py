@@ -18,7 +18,7 @@ import httpx
 
 from gateway_plugin.tools.chain.ports import free_port
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 200.0
 """On a machine that does much else."""
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
 

@@ -20,7 +20,7 @@ from tests.integration.up.host_under_test import RunningHost, alive, command, en
 
 logger = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.envoy, pytest.mark.redis, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.envoy, pytest.mark.redis, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
