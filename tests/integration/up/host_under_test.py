@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def engines(program: str, *models: str) -> Iterator[list[int]]:
     ]
     try:
         for port in ports:
-            until(lambda port=port: httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).status_code == 200)
+            until(partial(_is_well, port))
         yield ports
     finally:
         for process in processes:
@@ -91,12 +92,17 @@ class RunningHost:
         return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
+def _is_well(port: int) -> bool:
+    return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).status_code == 200
+
+
 def _what(line: str, environment: str) -> str:
     if "--standby" in line:
         return f"standby-{line.rsplit(maxsplit=1)[-1]}"
     if "serve" in line:
         return environment.partition("POD_NAME=")[2].partition("\0")[0] or "worker"
-    return "envoy" if "envoy.yaml" in line else "valkey" if "valkey.conf" in line else line
+    # A server that writes its own title, in place of its command line.
+    return "envoy" if "envoy.yaml" in line else "valkey" if "valkey" in line.partition(" ")[0] else line
 
 
 @contextmanager
@@ -144,3 +150,8 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def is_gone(pid: int) -> bool:
+    """The opposite."""
+    return not alive(pid)

@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ import pytest
 import trustme
 
 from gateway_plugin.tools.chain.ports import free_port
-from tests.integration.up.host_under_test import RunningHost, alive, command, engines, host, until
+from tests.integration.up.host_under_test import RunningHost, alive, command, engines, host, is_gone, until
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def test_what_is_killed_comes_back(running: RunningHost):
         children = running.children()
         victim = children[name]
         os.kill(victim, signal.SIGKILL)
-        until(lambda victim=victim: not alive(victim))
+        until(partial(is_gone, victim))
         healed = until(lambda: running.answers() and len(running.children()) == 5)
         logger.warning("%s is healed after %.2f s", name, healed)
 
