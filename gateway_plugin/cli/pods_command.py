@@ -81,7 +81,7 @@ def list_pods(
 def _rows(directory: Path) -> list[dict[str, Any]]:
     from gateway_plugin.pods.pod_list import read_pod_list
 
-    told = _told(directory)
+    told, served = _told(directory), _served(directory)
     rows = []
     for pod in read_pod_list(directory / "pods.yaml").pods:
         seen = [by_address[str(pod.at)] for by_address in told if str(pod.at) in by_address]
@@ -91,13 +91,25 @@ def _rows(directory: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "url": pod.url,
-                "engine": one.get("engine") or pod.engine,
-                "models": list(one.get("models") or pod.models),
+                "engine": served.get(str(pod.at), {}).get("engine") or pod.engine,
+                "models": served.get(str(pod.at), {}).get("models") or list(pod.models),
                 "state": "draining" if pod.draining else _state(one, running=bool(told)),
                 "in_flight": in_flight,
             }
         )
     return rows
+
+
+def _served(directory: Path) -> dict[str, dict[str, Any]]:
+    """By address, engine and models as they were found."""
+    from gateway_plugin.pods.endpoints_file import read_endpoints
+    from gateway_plugin.pods.node import EndpointsError
+
+    try:
+        pods = read_endpoints(directory / "endpoints.yaml").pods
+    except EndpointsError:
+        return {}
+    return {str(pod.at): {"engine": pod.engine, "models": list(pod.models)} for pod in pods}
 
 
 def _state(one: dict[str, Any], *, running: bool) -> str:

@@ -99,7 +99,7 @@ def _is_well(port: int) -> bool:
 def _what(line: str, environment: str) -> str:
     if "--standby" in line:
         return f"standby-{line.rsplit(maxsplit=1)[-1]}"
-    if "serve" in line:
+    if " serve" in line:
         return environment.partition("POD_NAME=")[2].partition("\0")[0] or "worker"
     # A server that writes its own title, in place of its command line.
     return "envoy" if "envoy.yaml" in line else "valkey" if "valkey" in line.partition(" ")[0] else line
