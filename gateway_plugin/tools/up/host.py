@@ -26,7 +26,7 @@ from gateway_plugin.tools.up.host_plan import (
     worker_environment,
     write_state,
 )
-from gateway_plugin.tools.up.keeping import Child
+from gateway_plugin.tools.up.kept_process import Child
 from gateway_plugin.tools.up.spare import Spare
 
 if TYPE_CHECKING:

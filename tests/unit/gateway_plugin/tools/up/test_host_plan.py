@@ -15,7 +15,7 @@ from gateway_plugin.tools.up.host_plan import (
     gateway_url,
     worker_environment,
 )
-from gateway_plugin.tools.up.keeping import LONGEST_DELAY_SECONDS, delay_seconds
+from gateway_plugin.tools.up.kept_process import LONGEST_DELAY_SECONDS, delay_seconds
 from gateway_plugin.tools.up.systemd_unit import tell_ready, unit
 
 HERE = Path("/here")
