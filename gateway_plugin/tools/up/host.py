@@ -26,7 +26,7 @@ from gateway_plugin.tools.up.host_plan import (
     worker_environment,
     write_state,
 )
-from gateway_plugin.tools.up.kept_process import Child
+from gateway_plugin.tools.up.kept_process import KeptProcess
 from gateway_plugin.tools.up.spare import Spare
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Host:
         self.redis_url = options.redis_url
         self._envoy_config = envoy_config(options, self.ports, base)
         self._lock: TextIOWrapper | None = None
-        self.children: list[Child] = []
+        self.children: list[KeptProcess] = []
         self.spare = Spare(options.logs, shared_environment(options, os.environ))
 
     async def start(self) -> None:
@@ -94,7 +94,7 @@ class Host:
         """Puts Envoy's files in place, with what `config` adds, for a running Envoy, too. Returns what changed."""
         return write(config(self._envoy_config), self.options.envoy_directory.resolve())
 
-    def _add(self, child: Child) -> Child:
+    def _add(self, child: KeptProcess) -> KeptProcess:
         self.children.append(child)
         return child
 
@@ -116,7 +116,7 @@ class Host:
                 raise ProcessError(f"{problem}; choose another place with --listen HOST:PORT")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _valkey(self) -> Child:
+    def _valkey(self) -> KeptProcess:
         directory = self.options.directory / "valkey"
         directory.mkdir(exist_ok=True)
         password = secrets.token_urlsafe(24)
@@ -127,19 +127,19 @@ class Host:
         self.redis_url = f"redis://:{password}@{HOST}:{self.ports.redis}/0"
         argv = [valkey_binary(), str(config), "--port", str(self.ports.redis), "--bind", HOST, "--dir", str(directory)]
         argv += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
-        return Child("valkey", argv, self.options.logs, {}, _listens(self.ports.redis))
+        return KeptProcess("valkey", argv, self.options.logs, {}, _listens(self.ports.redis))
 
-    def _worker(self, number: int) -> Child:
+    def _worker(self, number: int) -> KeptProcess:
         environment = worker_environment(self.options, self.ports, number, self.redis_url, os.environ)
         ready = _answers(f"http://{HOST}:{self.ports.workers[number].ops}/healthz")
         argv = [script("gateway-plugin"), "serve"]
-        return Child(f"worker-{number}", argv, self.options.logs, environment, ready, self.spare)
+        return KeptProcess(f"worker-{number}", argv, self.options.logs, environment, ready, self.spare)
 
-    def _envoy(self) -> Child:
+    def _envoy(self) -> KeptProcess:
         threads = max(2, self.options.workers)
         argv = envoy_argv(self.options.envoy_directory.resolve(), threads)
         ready = _answers(f"http://{HOST}:{self.ports.envoy_admin}/ready")
-        return Child("envoy", argv, self.options.logs, {}, ready)
+        return KeptProcess("envoy", argv, self.options.logs, {}, ready)
 
     async def _keep_spare(self) -> None:
         while True:

@@ -32,7 +32,7 @@ def delay_seconds(short_lives: int) -> float:
     return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(short_lives, 16))
 
 
-class Child:
+class KeptProcess:
     """One program. `is_ready` returns once it serves, and raises ProcessError when it does not."""
 
     def __init__(
