@@ -54,7 +54,7 @@ class LineWriter:
     def listen(self, stories: Stories) -> None:
         """From now on."""
         stories.on_refused = self.refused
-        stories.on_finished = self.finished if self._which != "off" else _nothing
+        stories.on_finished = self.finished if self._which != "off" else None
 
     def finished(self, entry: FinishedExchange) -> None:
         """An exchange is over."""
@@ -77,10 +77,6 @@ class LineWriter:
         more = {"left_out_before": self._left_out} if self._left_out else {}
         self._left_out = 0
         refusals.info("refused", extra=fields(**refusal_fields(refused), **more))
-
-
-def _nothing(_: FinishedExchange) -> None:
-    """No line."""
 
 
 def access_fields(entry: FinishedExchange) -> dict[str, object]:

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway_plugin.accounting.cut_off import CutOffTokens
 from gateway_plugin.accounting.model_metrics import ModelMetrics
-from gateway_plugin.accounting.verdicts import failure_of, is_success, passed_over
+from gateway_plugin.accounting.verdicts import failure_of, passed_over
 from protos.access_log import UnreadableEntry
 from ratelimit import Settlement, Source, StoreUnavailable, check_subject
 from ratelimit.rare_log import RareLog
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway_plugin.accounting.limiting import Limiting
-    from gateway_plugin.metrics.families import Metrics
+    from gateway_plugin.metrics.families import Metrics, Spread
     from gateway_plugin.metrics.stories import Stories
     from gateway_plugin.models.catalogue.usage_windows import LatencyWindows
     from protos.access_log import FinishedExchange
@@ -76,7 +76,8 @@ class Accountant:
         An entry that cannot be booked is counted, told once a minute, and keeps no other from being booked.
         """
         charges: list[Settlement] = []
-        foreign = ours = unreadable = 0
+        booked: list[FinishedExchange] = []
+        foreign = unreadable = 0
         for entry in entries:
             if entry is None:
                 foreign += 1
@@ -84,23 +85,24 @@ class Accountant:
                 unreadable += 1
                 self._rare.error("unreadable", "an access log entry cannot be read: %s", entry.reason)
             else:
-                ours += 1
-                self._book(entry, charges)
-        for outcome, count in (("foreign", foreign), ("ours", ours), ("unreadable", unreadable)):
+                booked.append(self._book(entry, charges))
+        for outcome, count in (("foreign", foreign), ("ours", len(booked)), ("unreadable", unreadable)):
             self._metrics.log_entries.labels(outcome).inc(count)
+        self._tell(booked)
         if charges:
             await self._settle(charges)
 
-    def _book(self, entry: FinishedExchange, charges: list[Settlement]) -> None:
+    def _book(self, entry: FinishedExchange, charges: list[Settlement]) -> FinishedExchange:
         if entry.uncounted and entry.tokens:
             entry = msgspec.structs.replace(entry, tokens={})
         # What it costs is charged even if what it teaches cannot be learned.
-        for part in (self._charge, self._observe, self._tell):
+        for part in (self._charge, self._observe):
             try:
                 part(entry, charges)
             except Exception as error:  # noqa: BLE001 - one entry must not drop the charges of its batch
                 self._metrics.log_entries.labels("failed").inc()
                 self._rare.error("failed", "an access log entry could not be booked", error=error)
+        return entry
 
     def _charge(self, entry: FinishedExchange, charges: list[Settlement]) -> None:
         subject = Source(entry.source) if entry.source else entry.user
@@ -110,8 +112,18 @@ class Accountant:
             output = entry.tokens.get("completion_tokens", 0)
             charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model, output))
 
+    def _tell(self, booked: list[FinishedExchange]) -> None:
+        try:
+            if self._stories is not None:
+                self._stories.finish(booked)
+        except Exception as error:  # noqa: BLE001 - a line that cannot be written must not drop charges
+            self._rare.error("untold", "finished exchanges could not be told of", error=error)
+
     async def _settle(self, charges: list[Settlement]) -> None:
         """Together with what other batches charge within a moment: one call for each user, not for each exchange."""
+        if not self._gather_seconds:
+            await self._settle_now(charges)
+            return
         self._charges += charges
         if self._settling is None:
             self._settling = asyncio.get_running_loop().create_task(self._settle_together())
@@ -120,6 +132,9 @@ class Accountant:
     async def _settle_together(self) -> None:
         await asyncio.sleep(self._gather_seconds)
         charges, self._charges, self._settling = self._charges, [], None
+        await self._settle_now(charges)
+
+    async def _settle_now(self, charges: list[Settlement]) -> None:
         try:
             settled = await self._limiter.settle_many(charges)
         except StoreUnavailable as error:
@@ -134,17 +149,17 @@ class Accountant:
         is_served = self._pods.knows(entry.model)
         label = entry.model if is_served else _OTHER
         failure, tokens = failure_of(entry), entry.tokens
-        succeeded = failure is None and is_success(entry)
+        succeeded = failure is None and 0 < entry.status < 400 and not entry.client_aborted
         prompt, output = tokens.get("prompt_tokens", 0), tokens.get("completion_tokens", 0)
         cached = tokens.get("cached_tokens", 0)
-        self._count(entry, label, succeeded=succeeded)
         model = self._models.get(label) or self._new_model(label)
+        self._count(entry, label, model, succeeded=succeeded)
         model.duration.observe(entry.duration_seconds)
         model.input_tokens.inc(prompt)
         model.output_tokens.inc(output)
         model.cached_tokens.inc(cached)
         if succeeded:
-            self._observe_latency(entry, label, prompt, output, is_served=is_served)
+            self._observe_latency(entry, model, prompt, output, is_served=is_served)
             self._cut_off.learn(entry)
         self._observe_health(entry, failure, succeeded=succeeded)
         self._router.settle(
@@ -158,14 +173,12 @@ class Accountant:
             ttft_seconds=entry.ttft_seconds,
         )
 
-    def _tell(self, entry: FinishedExchange, _: object) -> None:
-        if self._stories is not None:
-            self._stories.finish(entry)
-
-    def _count(self, entry: FinishedExchange, label: str, *, succeeded: bool) -> None:
-        status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
-        outcome = self._metrics.successes if succeeded else self._metrics.failures
-        outcome.labels(label, str(status)).inc()
+    def _count(self, entry: FinishedExchange, label: str, model: ModelMetrics, *, succeeded: bool) -> None:
+        if succeeded:
+            model.success(entry.status).inc()
+        else:
+            status = _CLIENT_CLOSED_REQUEST if entry.client_aborted else entry.status
+            self._metrics.failures.labels(label, str(status)).inc()
         if entry.attempts > 1:
             self._metrics.retries.labels(label).inc(entry.attempts - 1)
 
@@ -187,8 +200,11 @@ class Accountant:
         self, entry: FinishedExchange, address: str, failure: Failure | None, *, succeeded: bool = False
     ) -> None:
         row, health = self._pods.row_of(address), self._pods.health
+        # Good news of a pod that never failed are none.
+        if row is None or (failure is None and health.circuit(row) is None):
+            return
         # An exchange that began before the pod did is one of its predecessor's.
-        if row is None or not health.lived(row, entry.duration_seconds):
+        if not health.lived(row, entry.duration_seconds):
             return
         if failure is not None:
             health.failed(row, failure, entry.charge_id)
@@ -197,24 +213,25 @@ class Accountant:
         else:
             health.unclear(row, entry.charge_id)
 
-    def _strategy_label(self, strategy: str) -> str:
-        """The policy's own name: texts of combinations are the clients' to choose."""
+    def _strategy_ttft(self, strategy: str) -> Spread:
+        """Under the policy's own name: texts of combinations are the clients' to choose."""
         policy = self._router.policy(strategy) if strategy else None
-        return policy.name if policy is not None else "none"
+        return self._metrics.strategy_ttft.labels(policy.name if policy is not None else "none")
 
     def _observe_latency(
-        self, entry: FinishedExchange, label: str, prompt: int, output: int, *, is_served: bool
+        self, entry: FinishedExchange, model: ModelMetrics, prompt: int, output: int, *, is_served: bool
     ) -> None:
-        ttft, tpot = entry.ttft_seconds, tpot_seconds(entry)
+        ttft, tpot = entry.ttft_seconds, None
         if ttft is not None:
-            self._metrics.ttft.labels(label).observe(ttft)
-            self._metrics.strategy_ttft.labels(self._strategy_label(entry.strategy)).observe(ttft)
-        if tpot is not None:
-            self._metrics.tpot.labels(label).observe(tpot)
-        self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
+            model.ttft.observe(ttft)
+            self._strategy_ttft(entry.strategy).observe(ttft)
+            tpot = tpot_seconds(entry)
+            if tpot is not None:
+                model.tpot.observe(tpot)
+            self._pods.observe(entry.pod_address, ttft_seconds=ttft, tpot_seconds=tpot)
         if is_served and self._windows is not None:
             self._windows.observe(
-                label, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, output_tokens=output
+                entry.model, ttft_seconds=ttft, tpot_seconds=tpot, prompt_tokens=prompt, output_tokens=output
             )
 
 

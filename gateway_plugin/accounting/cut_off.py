@@ -51,7 +51,9 @@ class CutOffTokens:
         if tokens < _MIN_TOKENS or not entry.response_bytes:
             return
         key = entry.model, entry.streamed
-        teachers = self._taught.setdefault(key, OrderedDict())
+        teachers = self._taught.get(key)
+        if teachers is None:
+            teachers = self._taught[key] = OrderedDict()
         old_bytes, old_tokens = teachers.get(entry.user, _NOTHING)
         teachers[entry.user] = old_bytes * _KEPT + entry.response_bytes, old_tokens * _KEPT + tokens
         teachers.move_to_end(entry.user)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from protos.access_log import FinishedExchange
     from ratelimit import Decision
@@ -93,9 +93,10 @@ class Stories:
         self.refused: deque[Refused] = deque(maxlen=size)
         self.finished: deque[Finished] = deque(maxlen=size)
         self.on_refused: Callable[[Refused], None] = lambda refused: None
-        self.on_finished: Callable[[FinishedExchange], None] = lambda entry: None
-        self.on_traced: Callable[[FinishedExchange], None] = lambda entry: None
-        """Of exchanges whose decision was traced."""
+        self.on_finished: Callable[[FinishedExchange], None] | None = None
+        """None: nobody writes lines of them."""
+        self.on_traced: Callable[[FinishedExchange], None] | None = None
+        """Of exchanges whose decision was traced; None: none is."""
         self._clock = clock
         self._next = itertools.count(1).__next__
 
@@ -151,12 +152,17 @@ class Stories:
         self.refused.append(refused)
         self.on_refused(refused)
 
-    def finish(self, entry: FinishedExchange) -> None:
-        """Envoy says that it is over; this replica's request, or another's."""
-        self.finished.append(Finished(self._next(), self._clock(), entry))
-        self.on_finished(entry)
-        if entry.trace:
-            self.on_traced(entry)
+    def finish(self, entries: Sequence[FinishedExchange]) -> None:
+        """Envoy says that they are over; this replica's requests, or another's."""
+        now_seconds, number = self._clock(), self._next
+        self.finished.extend([Finished(number(), now_seconds, entry) for entry in entries])
+        if self.on_finished is not None:
+            for entry in entries:
+                self.on_finished(entry)
+        if self.on_traced is not None:
+            for entry in entries:
+                if entry.trace:
+                    self.on_traced(entry)
 
     def of(self, request_id: str) -> Story:
         """What is still known of the request, by its id or by its charge id."""

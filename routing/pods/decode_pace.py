@@ -53,6 +53,8 @@ class StepLine(msgspec.Struct, gc=False):
     xx: float = 0.0
     y: float = 0.0
     xy: float = 0.0
+    fitted: tuple[float, float] | None = None
+    """What `fit` said since the last lesson."""
 
     def add(self, tokens: float, sequences: float, seconds: float) -> None:
         """A step of so many sequences took so long, in the mean of so many tokens."""
@@ -61,9 +63,15 @@ class StepLine(msgspec.Struct, gc=False):
         self.xx = self.xx * _KEPT + tokens * sequences * sequences
         self.y = self.y * _KEPT + tokens * seconds
         self.xy = self.xy * _KEPT + tokens * sequences * seconds
+        self.fitted = None
 
     def fit(self) -> tuple[float, float]:
         """Base and slope; neither is below zero, whatever noise says."""
+        if self.fitted is None:
+            self.fitted = self._fit()
+        return self.fitted
+
+    def _fit(self) -> tuple[float, float]:
         level = self.y / (self.w + DEFAULT_SHARE * self.x) if self.w else DEFAULT_BASE_SECONDS
         prior, middle = _PRIOR_TOKENS, _PRIOR_SEQUENCES
         w = self.w + prior
@@ -125,7 +133,9 @@ class DecodePace:
 
     def show(self, row: int) -> None:
         """Writes the row's columns."""
-        self._show([row], *self._line(row).fit())
+        base, slope = self._line(row).fit()
+        cells, times = self._books.cells, self._slowness.get(row, 1.0) / self._speeds.of(row)
+        cells.decode_base_seconds[row], cells.decode_request_seconds[row] = base * times, slope * times
 
     def show_model(self, row: int) -> None:
         """Those of all pods of its model: one of which an older line is shown would look cheap for a second."""

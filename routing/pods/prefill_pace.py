@@ -136,14 +136,11 @@ class PrefillPace:
         columns.prefill_tokens_per_second[rows] = rates(squares, products, told) * speeds
 
     def _learn_of_few(self, rows: Sequence[int]) -> None:
-        cells = self._books.cells
-        squares, products = cells.pace_tokens_squared, cells.pace_token_seconds
-        told = cells.engine_prefill_tokens_per_second
-        learned = rates_of_few(
-            [squares[row] for row in rows], [products[row] for row in rows], [told[row] for row in rows]
-        )
+        cells, speed_of = self._books.cells, self._speeds.of
+        told, shown = cells.engine_prefill_tokens_per_second, cells.prefill_tokens_per_second
+        learned = rates_of_few(rows, cells.pace_tokens_squared, cells.pace_token_seconds, told)
         for row, rate in zip(rows, learned, strict=True):
-            cells.prefill_tokens_per_second[row] = rate * self._speeds.of(row)
+            shown[row] = rate * speed_of(row)
 
     def rows_of_model(self, row: int) -> IntColumn:
         """All rows of the model of this one."""
@@ -165,14 +162,19 @@ def rates(squares: FloatColumn, products: FloatColumn, told: FloatColumn) -> Flo
     return learned
 
 
-def rates_of_few(squares: Sequence[float], products: Sequence[float], told: Sequence[float]) -> list[float]:
-    """`rates` without numpy, which takes as long for one pod as for a hundred."""
-    known = [rate for rate in told if rate == rate]
-    prior_rate = sum(known) / len(known) if known else DEFAULT_PREFILL_TOKENS_PER_SECOND
-    prior_seconds = _PRIOR_TOKENS_SQUARED / prior_rate
-    pool_rate = (_PRIOR_TOKENS_SQUARED + sum(squares)) / (prior_seconds + sum(products))
+def rates_of_few(
+    rows: Sequence[int], squares: Sequence[float], products: Sequence[float], told: Sequence[float]
+) -> list[float]:
+    """`rates` of these rows of columns, without numpy, which takes as long for one pod as for a hundred."""
+    square_sum = product_sum = told_sum = 0.0
+    telling = 0
+    for row in rows:
+        square_sum += squares[row]
+        product_sum += products[row]
+        if (rate := told[row]) == rate:
+            told_sum += rate
+            telling += 1
+    prior_rate = told_sum / telling if telling else DEFAULT_PREFILL_TOKENS_PER_SECOND
+    pool_rate = (_PRIOR_TOKENS_SQUARED + square_sum) / (_PRIOR_TOKENS_SQUARED / prior_rate + product_sum)
     pool_seconds = _POOL_TOKENS_SQUARED / pool_rate
-    return [
-        (_POOL_TOKENS_SQUARED + square) / (pool_seconds + product)
-        for square, product in zip(squares, products, strict=True)
-    ]
+    return [(_POOL_TOKENS_SQUARED + squares[row]) / (pool_seconds + products[row]) for row in rows]

@@ -14,8 +14,7 @@
 local NAMESPACE = "gateway_plugin"
 local HEAD_BYTES = 2048 -- Anthropic's message_start, which holds the prompt's tokens
 local TAIL_BYTES = 4096 -- the last documents of a stream, or the end of a JSON body
-local MOST_BYTES = 16384 -- held at a time, beside the newest chunk's last TAIL_BYTES
-local MOST_PIECES = 64
+local MOST_BYTES = 16384 -- of a chunk that is kept whole
 
 -- Every chunk of a stream leaves an object behind. Collecting them less often saves a fifth of Lua's time, and may hold
 -- four times the memory of the responses under way, which is some KiB each, instead of twice.
@@ -358,22 +357,14 @@ local function has_output(piece)
 end
 
 -- Head and tail of the body, and whether the tail lacks the body's beginning. Yields to Envoy at every chunk, so little is
--- done for each: pieces are kept as they come, and joined when there are many. Bytes amid a long chunk are not even
--- copied, unless something is to be taken out (`remove`). `started` is called at the first output.
+-- done for each: pieces are kept as they come, in two lists of TAIL_BYTES or more, of which the older one is dropped when
+-- the newer one is full; they are joined once, at the end. Bytes amid a long chunk are not even copied, unless something is
+-- to be taken out (`remove`). `started` is called at the first output.
 local function head_and_tail(handle, started, remove)
   local pieces, count, bytes = {}, 0, 0
+  local older, older_count = {}, 0
   local head, cut = nil, false
   local last, gone, held -- the newest chunk, what of it goes on, and what is kept back
-
-  local function join()
-    local text = table.concat(pieces, "", 1, count)
-    if #text > TAIL_BYTES then
-      head, cut = head or text:sub(1, HEAD_BYTES), true
-      text = text:sub(-TAIL_BYTES)
-    end
-    pieces[1], count, bytes = text, 1, #text
-    return text
-  end
 
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
@@ -383,10 +374,20 @@ local function head_and_tail(handle, started, remove)
       if gone ~= whole then chunk:setBytes(gone) end
     end
     if length > 0 then
+      if bytes >= TAIL_BYTES then
+        if older_count > 0 then
+          head, cut = head or table.concat(older, "", 1, older_count):sub(1, HEAD_BYTES), true
+        end
+        older, pieces = pieces, older
+        older_count, count, bytes = count, 0, 0
+      end
       local skipped = 0
       if length > MOST_BYTES then
-        head = head or (join() .. (whole or chunk:getBytes(0, HEAD_BYTES))):sub(1, HEAD_BYTES)
-        cut, skipped = true, length - TAIL_BYTES
+        if not cut then
+          local before = table.concat(older, "", 1, older_count) .. table.concat(pieces, "", 1, count)
+          head = (before .. (whole or chunk:getBytes(0, HEAD_BYTES))):sub(1, HEAD_BYTES)
+        end
+        cut, skipped, older_count, count, bytes = true, length - TAIL_BYTES, 0, 0, 0
       end
       local piece = whole and whole:sub(skipped + 1) or chunk:getBytes(skipped, length - skipped)
       count, bytes = count + 1, bytes + length - skipped
@@ -395,15 +396,15 @@ local function head_and_tail(handle, started, remove)
         started()
         started = nil
       end
-      if count >= MOST_PIECES or bytes > MOST_BYTES then join() end
     end
   end
   if held and held ~= "" then
     -- The stream ended amid an event. Its last chunk can still be changed, unless trailers came after it.
     pcall(last.setBytes, last, gone .. held)
   end
-  local tail = join()
-  return head or tail:sub(1, HEAD_BYTES), tail, cut
+  local text = table.concat(older, "", 1, older_count) .. table.concat(pieces, "", 1, count)
+  head = head or text:sub(1, HEAD_BYTES)
+  return head, text:sub(-TAIL_BYTES), cut or #text > TAIL_BYTES
 end
 
 -- The whole body of a response that says it is short, in one piece and with one wait; nil for all others. Nothing of it

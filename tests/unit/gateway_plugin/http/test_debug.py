@@ -72,7 +72,7 @@ async def site() -> AsyncIterator[Site]:
 
 async def test_a_request_tells_its_whole_story(site: Site):
     address = site.send_on("req-1", "c1")
-    site.stories.finish(ended("c1", address))
+    site.stories.finish([ended("c1", address)])
     story = await site.get("/debug/requests/req-1")
     (decision,) = story["decisions"]
     first, second = decision["weighed"]
@@ -111,10 +111,10 @@ async def test_decisions_may_be_asked_for_by_pod(site: Site):
 
 async def test_the_prefix_index_is_compared_with_what_engines_say(site: Site):
     first = site.send_on("a", "c1", "prefix-cache")
-    site.stories.finish(ended("c1", first))
+    site.stories.finish([ended("c1", first)])
     again = site.send_on("b", "c2", "prefix-cache")
     assert again == first
-    site.stories.finish(ended("c2", again))
+    site.stories.finish([ended("c2", again)])
     report = await site.get("/debug/prefix", model="m")
     assert report["compared_requests"] == 2
     assert (report["predicted_cached_tokens"], report["reported_cached_tokens"]) == (128, 128)

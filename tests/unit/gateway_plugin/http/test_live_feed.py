@@ -75,7 +75,7 @@ class Site:
     def end(self, request_id: str, *, ttft: float = 0.2, status: int = 200) -> None:
         tokens = {"prompt_tokens": 10, "completion_tokens": 4}
         entry = FinishedExchange(request_id, "kim", "m", status, "10.0.0.0:8000", 1.0, ttft, 1, False, tokens=tokens)
-        self.stories.finish(entry)
+        self.stories.finish([entry])
 
 
 def test_a_snapshot_shows_models_pods_decisions_and_users():

@@ -39,7 +39,7 @@ def test_a_request_is_found_by_its_id_and_by_its_charge():
     send_on(kept, "one", "c1")
     send_on(kept, "two", "c2")
     refuse(kept, "one")
-    kept.finish(end(charge_id="c1"))
+    kept.finish([end(charge_id="c1")])
     for asked in ("one", "c1"):
         story = kept.of(asked)
         assert [one.charge_id for one in story.routed] == ["c1"]
@@ -50,7 +50,7 @@ def test_a_request_is_found_by_its_id_and_by_its_charge():
 
 def test_another_replicas_request_is_found_by_its_end():
     kept = stories()
-    kept.finish(end(charge_id="elsewhere", request_id="far"))
+    kept.finish([end(charge_id="elsewhere", request_id="far")])
     story = kept.of("far")
     assert story
     assert (story.routed, len(story.finished)) == ([], 1)
@@ -61,7 +61,7 @@ def test_each_ring_is_bounded_and_texts_are_cut():
     for number in range(10):
         send_on(kept, str(number))
         refuse(kept, str(number), model="x" * 5000, path="/" + "y" * 5000, message="z" * 5000)
-        kept.finish(end())
+        kept.finish([end()])
     assert [one.request_id for one in kept.routed] == ["7", "8", "9"]
     assert len(kept.refused) == len(kept.finished) == 3
     longest = max(len(text) for one in kept.refused for text in (one.model, one.path, one.message))
@@ -141,14 +141,14 @@ def test_access_lines_are_written_as_far_as_they_are_asked_for(lines: Lines):
         lines.said.clear()
         LineWriter(which, 0.1, lambda draw=draw: draw).listen(kept)  # type: ignore[arg-type,misc]
         for entry in (went_well, failed, left):
-            kept.finish(entry)
+            kept.finish([entry])
         assert [line.partition("status=")[2][:3] for line in lines.said] == expected, which
 
 
 def test_an_access_line_says_who_what_where_and_how_long(lines: Lines):
     kept = stories()
     LineWriter("all").listen(kept)
-    kept.finish(end(attempts=2))
+    kept.finish([end(attempts=2)])
     (line,) = lines.said
     assert line == (
         "request request_id=one user=u model=m strategy=random pod=10.0.0.1:8000 attempts=2 status=200"
