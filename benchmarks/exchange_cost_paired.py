@@ -1,8 +1,8 @@
-"""`python -m benchmarks.exchange_cost_paired REF [--limits memory] [--stream]`: the price of an exchange, beside another commit's.
+"""`python -m benchmarks.exchange_cost_paired REF [--limits memory] [--stream]`: an exchange's cost beside another's.
 
-Both trees run `benchmarks.exchange_cost` as it stands in each, in a process of their own, and take turns: a slice of some
-50 ms of CPU each, then the other's. Whatever else the machine does meets both, so that the median of the slices' ratios
-says 2 % where the times themselves swing by a half. The other commit is checked out into a directory that goes again.
+Both trees run `benchmarks.exchange_cost` as it stands in each, in a process of their own, and take turns: a slice of
+some 50 ms of CPU each, then the other's. Whatever else the machine does meets both, so that the median of the slices'
+ratios says 2 % where the times themselves swing by a half. The other commit is checked out for as long as that takes.
 """
 
 from __future__ import annotations
