@@ -44,6 +44,8 @@ class Variant:
     target_header: str = ""
     """Where another processor than the plugin names the pod."""
     lua: bool = True
+    lua_text: str = ""
+    """In place of our script."""
     accounting: Accounting = "access_log"
     limits: Limits = "none"
     """Where the limits of users are kept; none: requests name no user."""
@@ -69,6 +71,8 @@ def adapted(bootstrap: dict[str, Any], variant: Variant) -> dict[str, Any]:
     for one in filters:
         if one["name"] == _EXT_PROC:
             one["typed_config"]["processing_mode"].update(variant.processing_mode)
+        if one["name"] == _LUA and variant.lua_text:
+            one["typed_config"]["default_source_code"] = {"inline_string": variant.lua_text}
     if variant.lua and variant.processor == "none":
         filters.insert(0, _METADATA_FILTER)
     manager["http_filters"] = filters

@@ -5,6 +5,8 @@
     --peer-command name=command,port    a proxy to start (see `benchmarks.overhead.peers`)
     --peer-ext-proc name=command,port[,mode[,target-header]]        a processor to start behind our Envoy
     --peer-ext-proc-limits ...          the same with a Valkey and users with limits, as REDIS_HOST and REDIS_PORT
+    --floors                            and what stands between Envoy alone and ours, part by part
+    --rounds 0 --idle-seconds 20        idle processes alone; --pods 100 for more engines than four
 
 A command finds the pods' addresses in {pods} and $PODS, one in {upstream} and $UPSTREAM. CPU is that of whole
 processes, from the kernel, less what they use while idle. Compare within one run, ratios of minima.
@@ -24,8 +26,8 @@ from typing import TYPE_CHECKING
 from benchmarks.load import LoadProcess
 from benchmarks.overhead.peers import PeerChain, PeerError, read_peer, read_processor
 from benchmarks.peers import page
-from benchmarks.peers.gateways import OWN, RigGateway, RunningGateway, StartedGateway
-from benchmarks.peers.rounds import LOADS, measure
+from benchmarks.peers.gateways import FLOORS, OWN, RigGateway, RunningGateway, StartedGateway
+from benchmarks.peers.rounds import IDLE_SECONDS, LOADS, Turns, measure
 from benchmarks.procfs import raise_open_files
 from benchmarks.running import progress
 from benchmarks.upstream import Upstream
@@ -46,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--engine-ports", default="", help="where the four engines listen: a,b,c,d; else any free ports"
     )
     parser.add_argument("--only", default="", help="of ours: names, semicolons between them")
+    parser.add_argument("--floors", action="store_true")
+    parser.add_argument("--loads", default="", help="of the loads: names, semicolons between them; else all")
+    parser.add_argument("--idle-seconds", type=float, default=IDLE_SECONDS)
+    parser.add_argument("--pods", type=int, default=4, help="engines, all on this machine")
     for option in ("--peer", "--peer-pid", "--peer-command", "--peer-ext-proc", "--peer-ext-proc-limits"):
         parser.add_argument(option, action="append", default=[])
     arguments = parser.parse_args(argv)
@@ -63,20 +69,23 @@ async def run(arguments: argparse.Namespace, directory: Path) -> dict[str, Figur
     """Starts everything, and goes round."""
     ports = [int(port) for port in arguments.engine_ports.split(",") if port]
     async with contextlib.AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(Upstream(directory / "engines", ports=ports))
+        upstream = await stack.enter_async_context(Upstream(directory / "engines", arguments.pods, ports=ports))
         gateways = all_gateways(arguments, directory, upstream)
         for gateway in gateways:
             await stack.enter_async_context(gateway)
         sender = await stack.enter_async_context(LoadProcess())
         bar = stack.enter_context(progress())
-        task = bar.add_task("peers", total=len(gateways) * (1 + arguments.rounds * len(LOADS)))
-        return await measure(gateways, sender, arguments.rounds, arguments.share, lambda: bar.advance(task))
+        wanted = [name.strip() for name in arguments.loads.split(";") if name.strip()]
+        loads = {name: load for name, load in LOADS.items() if not wanted or name in wanted}
+        turns = Turns(loads, arguments.rounds, arguments.share, arguments.idle_seconds)
+        task = bar.add_task("peers", total=len(gateways) * (1 + arguments.rounds * len(loads)))
+        return await measure(gateways, sender, turns, lambda: bar.advance(task))
 
 
 def all_gateways(arguments: argparse.Namespace, directory: Path, upstream: Upstream) -> list[Gateway]:
     """Ours first. Raises PeerError."""
     wanted = [name.strip() for name in arguments.only.split(";") if name.strip()]
-    variants = [one for one in OWN if not wanted or one.name in wanted]
+    variants = [one for one in (*OWN, *(FLOORS if arguments.floors else ())) if not wanted or one.name in wanted]
     variants += [read_processor(text) for text in arguments.peer_ext_proc]
     variants += [replace(read_processor(text), limits="valkey") for text in arguments.peer_ext_proc_limits]
     gateways: list[Gateway] = [RigGateway(one, directory / str(at), upstream) for at, one in enumerate(variants)]

@@ -26,6 +26,16 @@ OWN = (
     Variant(OURS),
     Variant(LIMITED, limits="valkey"),
 )
+_NO_LUA = "function envoy_on_response(handle) end"
+_TAKES_CHUNKS = "function envoy_on_response(handle) for chunk in handle:bodyChunks() do end end"
+FLOORS = (
+    Variant("floor: Lua that does nothing", "none", lua_text=_NO_LUA),
+    Variant("floor: Lua that takes chunks, and keeps none", "none", lua_text=_TAKES_CHUNKS),
+    Variant("Envoy with our Lua, nobody asked", "none"),
+    Variant("ours, without Lua", lua=False),
+    Variant("ours, with Lua that takes chunks", lua_text=_TAKES_CHUNKS),
+)
+"""Of what stands between Envoy alone and ours, a part each."""
 
 
 class Cpu(NamedTuple):

@@ -13,7 +13,7 @@ from benchmarks.load import Load
 from benchmarks.peers.gateways import Cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.load import LoadProcess
     from benchmarks.peers.gateways import Gateway
@@ -29,6 +29,16 @@ STEADY = "200/s"
 IDLE_SECONDS = 4.0
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What is sent, how often and how much of it, and how long idle processes are watched."""
+
+    loads: Mapping[str, Load]
+    rounds: int
+    share: float
+    idle_seconds: float
+
+
 @dataclass(slots=True)
 class Figures:
     """Of one gateway: by load the CPU microseconds per request of each round, and times to first byte."""
@@ -42,24 +52,24 @@ class Figures:
 
 
 async def measure(
-    gateways: Sequence[Gateway], sender: LoadProcess, rounds: int, share: float, done: Callable[[], None]
+    gateways: Sequence[Gateway], sender: LoadProcess, turns: Turns, done: Callable[[], None]
 ) -> dict[str, Figures]:
     """Warms all up, measures them while idle, then goes round."""
     figures = {gateway.name: Figures() for gateway in gateways}
     for gateway in gateways:
-        for load in LOADS.values():
-            await _once(gateway, sender, load, max(0.1, share / 4), Figures())
+        for load in turns.loads.values():
+            await _once(gateway, sender, load, max(0.1, turns.share / 4), Figures())
         done()
     await asyncio.sleep(max(gateway.lag_seconds for gateway in gateways) + 1.0)
     before = [gateway.cpu() for gateway in gateways]
-    await asyncio.sleep(IDLE_SECONDS)
+    await asyncio.sleep(turns.idle_seconds)
     for gateway, was in zip(gateways, before, strict=True):
-        figures[gateway.name].idle_ms = (sum(gateway.cpu()) - sum(was)) / IDLE_SECONDS * 1e3
+        figures[gateway.name].idle_ms = (sum(gateway.cpu()) - sum(was)) / turns.idle_seconds * 1e3
         figures[gateway.name].pss_bytes = gateway.pss_bytes()
-    for number in range(rounds):
-        for name, load in LOADS.items():
+    for number in range(turns.rounds):
+        for name, load in turns.loads.items():
             for gateway in gateways if number % 2 else reversed(gateways):
-                await _once(gateway, sender, load, share, figures[gateway.name], name)
+                await _once(gateway, sender, load, turns.share, figures[gateway.name], name)
                 done()
     return figures
 
