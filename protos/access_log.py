@@ -8,6 +8,7 @@ flags, statuses, names and counts are kept by the bytes they were read from, whi
 from __future__ import annotations
 
 from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,6 +45,8 @@ _SHORT_TEXTS = {2 + length: tag(Value.DESCRIPTOR, "string_value") + bytes((lengt
 _SHORT_STRUCTS = {2 + length: tag(Value.DESCRIPTOR, "struct_value") + bytes((length,)) for length in range(128)}
 """What a Value of that many bytes begins with."""
 _NUMBER_BYTES = len(Value(number_value=1).SerializeToString())
+_NUMBER_TAG = Value(number_value=1).SerializeToString()[0]
+_DOUBLE = Struct("<d")
 _BEFORE_COUNTS = {struct({name: 1.0})[:-_NUMBER_BYTES]: name for name in _COUNT_FIELDS}
 """Counts by what stands before them in a Struct's bytes."""
 _CLIENT_LEFT = ("downstream_connection_termination", "downstream_remote_reset")
@@ -232,10 +235,18 @@ def _duration_seconds(common: Common) -> float:
 
 def _first_output_seconds(common: Common, usage: Mapping[str, bytes]) -> float:
     start, headers_seconds = common.start_time, _seconds(common.time_to_first_upstream_rx_byte)
-    first_body_ms = Value.FromString(usage[_FIRST_BODY]).number_value
+    first_body_ms = _number(usage[_FIRST_BODY])
     elapsed = first_body_ms / 1e3 - start.seconds - start.nanos / 1e9
     # Whole milliseconds, and a clock that may be set meanwhile: what monotonic times exclude cannot be.
     return min(max(elapsed, headers_seconds), _seconds(common.time_to_last_downstream_tx_byte) or elapsed)
+
+
+def _number(value: bytes) -> float:
+    """Of a Value; 0 for one that is no number."""
+    if len(value) == _NUMBER_BYTES and value[0] == _NUMBER_TAG:
+        number: float = _DOUBLE.unpack_from(value, 1)[0]
+        return number
+    return Value.FromString(value).number_value
 
 
 def _seconds(time: Time) -> float:

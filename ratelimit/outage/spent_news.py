@@ -87,7 +87,12 @@ class SpentNews:
     async def run(self) -> None:
         """Until it is cancelled. A store that is away is left to others to complain about."""
         while True:
-            await asyncio.sleep(TURN_SECONDS if self._others() else ALONE_TURN_SECONDS)
+            if self._others():
+                await asyncio.sleep(TURN_SECONDS)
+            else:
+                # At full seconds, when whatever else is done once a second is done: each wake-up costs cold caches.
+                now_seconds = asyncio.get_running_loop().time()
+                await asyncio.sleep(ALONE_TURN_SECONDS - now_seconds % ALONE_TURN_SECONDS)
             await self.turn()
 
     async def turn(self) -> None:

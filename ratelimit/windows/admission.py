@@ -279,13 +279,12 @@ class _Remembered(Generic[T]):
         return entry[1] if entry and now_seconds - entry[0] < self._seconds else None
 
     def put(self, key: ChargeKey, value: T, now_seconds: float) -> None:
-        self._entries.pop(key, None)
-        while self._entries and self._is_over(next(iter(self._entries.values())), now_seconds):
-            self._entries.popitem(last=False)
-        self._entries[key] = (now_seconds, value)
+        entries = self._entries
+        entries.pop(key, None)
+        due_seconds = now_seconds - self._seconds
+        while entries and (next(iter(entries.values()))[0] <= due_seconds or len(entries) >= self._max_entries):
+            entries.popitem(last=False)
+        entries[key] = (now_seconds, value)
 
     def drop(self, key: ChargeKey) -> None:
         self._entries.pop(key, None)
-
-    def _is_over(self, oldest: tuple[float, T], now_seconds: float) -> bool:
-        return len(self._entries) >= self._max_entries or now_seconds - oldest[0] >= self._seconds

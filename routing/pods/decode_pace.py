@@ -107,6 +107,9 @@ class DecodePace:
 
     def lesson(self, row: int, tokens: float, sequences: float, step_seconds: float) -> None:
         """The pod took so long for a step of so many, in the mean of so many tokens."""
+        self._learned(row, tokens, sequences, step_seconds)
+
+    def _learned(self, row: int, tokens: float, sequences: float, step_seconds: float) -> StepLine:
         line = self._line(row)
         base, slope = line.fit()
         seen = min(max(step_seconds / (base + slope * sequences), _LEAST_SLOWNESS), _MOST_SLOWNESS)
@@ -115,14 +118,15 @@ class DecodePace:
         known = self._slowness.get(row, 1.0)
         self._slowness[row] = known = known + max(_WEIGHT, 1.0 / (lessons + 1)) * (seen - known)
         line.add(tokens, sequences, step_seconds / known)
+        return line
 
     def logged(self, row: int, tpot_seconds: float) -> None:
         """Envoy saw a stream of a pod whose page does not tell times between tokens."""
-        cells = self._books.cells
-        if tpot_seconds > 0.0 and cells.decoded_tokens[row] != cells.decoded_tokens[row]:
+        decoded = self._books.cells.decoded_tokens[row]
+        if tpot_seconds > 0.0 and decoded != decoded:
             sequences = max(1.0, self._books.requests_of(row))
-            self.lesson(row, _LOGGED_TOKENS, sequences, tpot_seconds * self._speeds.of(row))
-            self.show(row)
+            speed = self._speeds.of(row)
+            self._shown(row, self._learned(row, _LOGGED_TOKENS, sequences, tpot_seconds * speed), speed)
 
     def changed(self, row: int, stays: float) -> None:
         """The row's speed has changed, and so much of it is not to pass."""
@@ -133,8 +137,11 @@ class DecodePace:
 
     def show(self, row: int) -> None:
         """Writes the row's columns."""
-        base, slope = self._line(row).fit()
-        cells, times = self._books.cells, self._slowness.get(row, 1.0) / self._speeds.of(row)
+        self._shown(row, self._line(row), self._speeds.of(row))
+
+    def _shown(self, row: int, line: StepLine, speed: float) -> None:
+        base, slope = line.fit()
+        cells, times = self._books.cells, self._slowness.get(row, 1.0) / speed
         cells.decode_base_seconds[row], cells.decode_request_seconds[row] = base * times, slope * times
 
     def show_model(self, row: int) -> None:

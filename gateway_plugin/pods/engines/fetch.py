@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
-import aiohttp
-
-# Asks for the plain text format: the OpenMetrics one has exemplars behind its values.
-_HEADERS = {"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "identity"}
+from gateway_plugin.pods.engines.page_connections import PageConnections, PageTooLarge
 
 # A URL, and where an engine wants one its key, to a page; raises ScrapeError.
 Fetch = Callable[..., Awaitable[bytes]]
@@ -37,33 +35,25 @@ class ScrapeError(Exception):
 
 @asynccontextmanager
 async def http_fetch(timeout_seconds: float, connections: int, max_page_bytes: int) -> AsyncIterator[Fetch]:
-    """A fetch over one HTTP session, which is closed at the end."""
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers=_HEADERS,
-    ) as session:
+    """A fetch over kept connections, at most so many pages at once; they are closed at the end."""
+    pages, at_once = PageConnections(max_page_bytes), asyncio.Semaphore(connections)
 
-        async def fetch(url: str, key: str = "") -> bytes:
-            try:
-                return await _get(session, url, max_page_bytes, {"Authorization": f"Bearer {key}"} if key else {})
-            except TimeoutError:
-                raise ScrapeError(FetchOutcome.TIMEOUT, f"no page within {timeout_seconds:g} s") from None
-            # ValueError: an address that is no part of a URL.
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise ScrapeError(FetchOutcome.REFUSED, str(error) or type(error).__name__) from error
+    async def fetch(url: str, key: str = "") -> bytes:
+        try:
+            async with asyncio.timeout(timeout_seconds), at_once:
+                status, body = await pages.get(url, key)
+        except TimeoutError:
+            raise ScrapeError(FetchOutcome.TIMEOUT, f"no page within {timeout_seconds:g} s") from None
+        except PageTooLarge:
+            raise ScrapeError(FetchOutcome.TOO_LARGE, f"more than {max_page_bytes} bytes", 200) from None
+        # ValueError: an address that is no part of a URL.
+        except (OSError, ValueError) as error:
+            raise ScrapeError(FetchOutcome.REFUSED, str(error) or type(error).__name__) from error
+        if status != 200:
+            raise ScrapeError(FetchOutcome.BAD_STATUS, f"status {status}", status)
+        return body
 
+    try:
         yield fetch
-
-
-async def _get(session: aiohttp.ClientSession, url: str, max_page_bytes: int, headers: dict[str, str]) -> bytes:
-    page = bytearray()
-    async with session.get(url, headers=headers, allow_redirects=False) as response:
-        if response.status != 200:
-            raise ScrapeError(FetchOutcome.BAD_STATUS, f"status {response.status}", response.status)
-        async for chunk in response.content.iter_any():
-            page += chunk
-            if len(page) > max_page_bytes:
-                raise ScrapeError(FetchOutcome.TOO_LARGE, f"more than {max_page_bytes} bytes", response.status)
-    return bytes(page)
+    finally:
+        pages.close()

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Delays begin at half a second; looking at a few circuits costs microseconds.
 LOOK_SECONDS = 0.25
+CALM_LOOK_SECONDS = 0.5
+"""While all are well: no delay is shorter."""
 TIMEOUT_SECONDS = 1.0
 """For /health, which engines answer from memory."""
 # Pods that hang hold the others up for a second per so many of them.
@@ -55,7 +57,7 @@ class HealthChecks:
             while True:
                 due = self._table.health.due()[:AT_ONCE]
                 await asyncio.gather(*(self._check(row, circuit, fetch) for row, circuit in due))
-                await next_moment(LOOK_SECONDS)
+                await next_moment(LOOK_SECONDS if self._table.health.sick else CALM_LOOK_SECONDS)
 
     async def _check(self, row: int, circuit: Circuit, fetch: Fetch) -> None:
         pod = self._table.spec(row)

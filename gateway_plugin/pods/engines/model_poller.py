@@ -20,7 +20,7 @@ from gateway_plugin.pods.engines.known_models import EngineReport
 from gateway_plugin.pods.engines.metric_names import engine_named
 from gateway_plugin.pods.engines.model_lists import BadModelList, read_model_list, read_version
 from gateway_plugin.settings.engine_keys import NO_ENGINE_KEYS, EngineKeys
-from gateway_plugin.settings.pacing import next_moment
+from gateway_plugin.settings.pacing import next_moment, seconds_to_moment
 
 if TYPE_CHECKING:
     import random
@@ -37,6 +37,8 @@ MAX_DELAY_SECONDS = 60.0
 """Between two tries at an engine that does not answer."""
 _LOOK_SECONDS = 0.25
 """Between two looks for who is due."""
+_CALM_LOOK_SECONDS = 0.5
+"""Once everybody has been heard."""
 _JITTER_RATIO = 0.1
 _MAX_DOUBLINGS = 10
 """So that the exponent stays small."""
@@ -105,7 +107,7 @@ class ModelPoller:
                         tasks[target] = group.create_task(self._follow(target, fetch))
                 self._known.flush()
                 self.settled = self.settled or (bool(tasks) and self._asked >= tasks.keys())
-                await next_moment(_LOOK_SECONDS)
+                await next_moment(_CALM_LOOK_SECONDS if self.settled else _LOOK_SECONDS)
 
     def _targets(self) -> set[_Target]:
         return {
@@ -134,7 +136,12 @@ class ModelPoller:
                     self._compare(target, cards)
                     metrics_seen = metrics_seen or await self._look_at_metrics(target, fetch)
             self._asked.add(target)
-            await asyncio.sleep(self._delay_seconds(failures))
+            await self._moment_after(self._delay_seconds(failures))
+
+    async def _moment_after(self, seconds: float) -> None:
+        """Sleeps so long, and until the process wakes anyway."""
+        at_seconds = asyncio.get_running_loop().time() + seconds
+        await asyncio.sleep(seconds + seconds_to_moment(at_seconds, _CALM_LOOK_SECONDS))
 
     def _compare(self, target: _Target, cards: Collection[ModelCard]) -> None:
         pod = self._pod(target)
