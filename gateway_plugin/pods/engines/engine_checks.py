@@ -33,7 +33,7 @@ _MARKS = (
 )
 """How the names on each engine's metrics page begin."""
 _SAME_PAGE = frozenset({("triton", "trtllm"), ("trtllm", "triton"), ("dynamo", "vllm"), ("dynamo", "sglang")})
-_TLS_HANDSHAKE = ("server disconnected", "connection reset", "bad status line", "https port")
+_TLS_HANDSHAKE = ("connection was closed", "connection reset", "not http", "https port")
 
 
 class EngineFinding(NamedTuple):
