@@ -29,14 +29,14 @@ _BLOCK_TOKENS = 128
 OWN = "gateway"
 CLAIRVOYANT = "clairvoyant"
 KNOBS: dict[str, Sequence[float]] = {
-    "HPA": (0.4, 0.55, 0.7, 0.85),
-    "KPA": (6, 9, 12, 15, 18),
-    "KPA (AIBrix)": (0.2, 0.4),
-    "APA": (0.3, 0.45, 0.6),
-    "KEDA": (1, 4),
-    "KEDA (all)": (7, 10, 14, 18),
-    OWN: (0, 1, 2, 3, 4),
-    CLAIRVOYANT: (0.9, 1.1, 1.3),
+    "HPA": (0.55, 0.7),
+    "KPA": (9, 12, 15),
+    "KPA (AIBrix)": (0.2,),
+    "APA": (0.45,),
+    "KEDA": (1,),
+    "KEDA (all)": (10, 14),
+    OWN: (1, 2, 3),
+    CLAIRVOYANT: (1.1,),
 }
 """By autoscaler its targets: usage, requests of a pod, or the place in `LADDER`."""
 LADDER = (

@@ -65,7 +65,7 @@ def _operators_api(parts: Assembly) -> FastAPI:
             parts.refused_configuration,
         )
     )
-    api.include_router(load_router(parts.metrics, parts.processor.waiting_lengths))
+    api.include_router(load_router(parts.metrics, parts.processor.waiting_lengths, parts.pods))
     for router in parts.models.operators_routers():
         api.include_router(router)
     api.include_router(explain_router(parts.router, parts.rules, parts.models.live.names))

@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from gateway_plugin.controller.answer_bytes import read_at_most
+from gateway_plugin.controller.served_totals import ServedTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,12 +44,25 @@ class ModelLoad(msgspec.Struct, frozen=True):
     in_flight: int = 0
     held: int = 0
     requests_total: int = 0
+    first_token_counts: list[int] = []
+    first_token_seconds_total: float = 0.0
+    ended_total: int = 0
+    ended_seconds_total: float = 0.0
+
+
+class PodLoad(msgspec.Struct, frozen=True):
+    """One address at one replica."""
+
+    in_flight: int = 0
+    kv_usage: float | None = None
 
 
 class ReplicaLoad(msgspec.Struct, frozen=True):
     """The answer of one replica."""
 
     models: dict[str, ModelLoad] = {}
+    pods: dict[str, PodLoad] = {}
+    first_token_bounds: list[float] = []
 
 
 @dataclass(slots=True)
@@ -77,10 +91,16 @@ class GatewayDemand:
     _models: dict[str, dict[str, _Model]] = field(default_factory=dict)
     _heard_at: dict[str, float] = field(default_factory=dict)
     _urls: tuple[str, ...] = ()
+    _pods: dict[str, dict[str, PodLoad]] = field(default_factory=dict)
+    _totals: dict[str, ServedTotals] = field(default_factory=dict)
 
     def took(self, url: str, load: ReplicaLoad) -> None:
         """What a replica told now; models that it does not name any more are forgotten."""
         now, known = self.clock(), self._models.get(url, {})
+        for name, one in load.models.items():
+            before = known[name].load if name in known else one
+            self._totals.setdefault(name, ServedTotals()).add(before, one, load.first_token_bounds)
+        self._pods[url] = load.pods
         self._models[url] = {
             name: known[name].then(one, now) if name in known else _Model(one, now, now)
             for name, one in load.models.items()
@@ -92,6 +112,9 @@ class GatewayDemand:
         self._urls = tuple(urls)
         self._models = {url: one for url, one in self._models.items() if url in self._urls}
         self._heard_at = {url: at for url, at in self._heard_at.items() if url in self._urls}
+        self._pods = {url: one for url, one in self._pods.items() if url in self._urls}
+        named = {name for models in self._models.values() for name in models}
+        self._totals = {name: totals for name, totals in self._totals.items() if name in named}
 
     def complete(self) -> bool:
         """Whether every replica has told something that is not old."""
@@ -114,6 +137,16 @@ class GatewayDemand:
     def in_flight(self, model: str) -> int | None:
         """None while it is not known."""
         return sum(one.load.in_flight for one in self._of(model)) if self.complete() else None
+
+    def served(self, model: str) -> ServedTotals:
+        """Since this controller began to look; all replicas together."""
+        return self._totals.get(model, ServedTotals())
+
+    def pod(self, address: str) -> PodLoad:
+        """Over all replicas; of the KV cache the highest that one of them was told."""
+        own = [pods[address] for pods in self._pods.values() if address in pods]
+        known = [one.kv_usage for one in own if one.kv_usage is not None]
+        return PodLoad(sum(one.in_flight for one in own), max(known, default=None))
 
     def requests_per_second(self, model: str) -> float:
         return sum(one.per_second for one in self._of(model))

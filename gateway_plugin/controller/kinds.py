@@ -74,6 +74,7 @@ BACKEND_TRAFFIC_POLICY = ObjectKind(
 EVENT = ObjectKind("Event", "", "v1", "events")
 ENDPOINT_SLICE = ObjectKind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 LEASE = ObjectKind("Lease", "coordination.k8s.io", "v1", "leases")
+POD_METRICS = ObjectKind("PodMetrics", "metrics.k8s.io", "v1beta1", "pods")
 POD_AUTOSCALER = ObjectKind("PodAutoscaler", "autoscaling.aibrix.ai", "v1alpha1", "podautoscalers")
 RAY_CLUSTER_REPLICA_SET = ObjectKind(
     "RayClusterReplicaSet", "orchestration.aibrix.ai", "v1alpha1", "rayclusterreplicasets"

@@ -30,6 +30,8 @@ _SECONDS = (
     *(0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30),
     *(60, 120, 300),
 )
+FIRST_TOKEN_SECONDS = _SECONDS
+"""Bounds of `Metrics.ttft`."""
 _DECISION_SECONDS = (
     *(0.00005, 0.000075, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5),
 )
@@ -99,6 +101,15 @@ class Spread:
         self._counts = [0] * len(self._bounds)
         self._sum = 0.0
         self._created_seconds = time.time()
+
+    @property
+    def counts(self) -> list[int]:
+        """One for each bound, and those above all."""
+        return list(self._counts)
+
+    @property
+    def sum(self) -> float:
+        return self._sum
 
     def observe(self, value: float) -> None:
         self._counts[bisect_left(self._bounds, value)] += 1

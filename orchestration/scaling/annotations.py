@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestration.scaling.apa import ApaOptions
+from orchestration.scaling.gateway_policy import TARGET_SECONDS, GatewayOptions
 from orchestration.scaling.go_durations import seconds_of
 from orchestration.scaling.kpa import KpaOptions
 from orchestration.scaling.target_value import UNITS
@@ -49,6 +50,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "scale_to_zero": (_ANY + "scale-to-zero",),
     "target_unit": (_ANY + "target-unit",),
     "policy": (_ANY + "policy",),
+    "first_token_target": (_ANY + "first-token-target",),
+    "utilisation": (_ANY + "target-utilization",),
+    "ready_for": (_ANY + "ready-for",),
 }
 _ELSEWHERE = (_ANY + "storm-service-mode",)
 _KNOWN = {key for keys in SPELLINGS.values() for key in keys} | set(_ELSEWHERE)
@@ -103,6 +107,19 @@ def apa_options(wanted: Asked) -> ApaOptions:
         max_down_rate=read.number("max_down_rate", default.max_down_rate),
         window_seconds=read.seconds("window", default.window_seconds),
     )
+
+
+def gateway_options(wanted: Asked) -> GatewayOptions:
+    default, read = GatewayOptions(), _Reading(wanted)
+    return GatewayOptions(
+        utilisation=read.number("utilisation", default.utilisation),
+        ready_for=read.number("ready_for", default.ready_for),
+    )
+
+
+def first_token_target(wanted: Asked) -> float:
+    """Seconds."""
+    return _Reading(wanted).seconds("first_token_target", TARGET_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +187,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "scale_to_zero": _one_of("true", "false"),
     "target_unit": _one_of(*UNITS),
     "policy": _one_of("gateway"),
+    "first_token_target": _duration(600, 0.01),
+    "utilisation": _number(0.1, 1.5),
+    "ready_for": _number(0.0, 0.999),
 }

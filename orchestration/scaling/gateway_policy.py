@@ -22,6 +22,8 @@ from orchestration.scaling.shortfall import Shortfall
 from orchestration.scaling.sliding_window import SlidingWindow
 from orchestration.scaling.sustained import SustainedConcurrency
 
+TARGET_SECONDS = 3.0
+"""A first token that takes longer is late, where nobody says otherwise."""
 _SHORTEST_HOLD_SECONDS = 30.0
 _CALM_SECONDS = 300.0
 """After its start nothing shrinks: what is needed was not seen yet. As long as Kubernetes' HPA remembers."""

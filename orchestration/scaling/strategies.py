@@ -14,7 +14,7 @@ from orchestration.scaling.kpa import Kpa
 if TYPE_CHECKING:
     from orchestration.scaling.samples import Observation, Recommendation
 
-StrategyName = Literal["HPA", "KPA", "APA"]
+StrategyName = Literal["HPA", "KPA", "APA", "GATEWAY"]
 
 
 class Strategy(Protocol):
@@ -49,6 +49,8 @@ def behavior_of(name: StrategyName, wanted: Asked) -> Behavior:
     """
     if name == "HPA":
         return Behavior()
+    if name == "GATEWAY":
+        return _UNBOUNDED  # the policy holds sizes itself, for as long as pods need to start
     up, down = (wanted.values.get(key) for key in ("up_delay", "down_delay"))
     if name == "KPA":
         return Behavior(Direction(seconds_of(up)), _UNBOUNDED.down) if up else _UNBOUNDED

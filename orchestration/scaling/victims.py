@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+DRAINING = "model.aibrix.ai/draining"
+"""An annotation of a pod; `"true"`: it gets no new requests."""
 
 
 @dataclass(frozen=True, slots=True)

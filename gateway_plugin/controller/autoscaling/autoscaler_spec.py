@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from gateway_plugin.controller.autoscaling.resource_usage import RESOURCES
 from orchestration.scaling.behavior import Behavior, Direction, RatePolicy
 from orchestration.scaling.schedules import DAYS, Schedule, SizeBounds, Timetable
+from orchestration.scaling.strategies import StrategyName  # noqa: TC001 - pydantic reads it at run time
 
 _DEFAULT_MINIMUM = 1
 _MOST_ERRORS = 3
@@ -106,7 +108,7 @@ class AutoscalerSpec(_Part):
     min_replicas: int | None = Field(None, ge=0)
     max_replicas: int = Field(ge=1)
     metrics_sources: tuple[MetricSource, ...] = Field(min_length=1, max_length=16)
-    scaling_strategy: Literal["HPA", "KPA", "APA"]
+    scaling_strategy: StrategyName
     observe_window_seconds: int | None = Field(None, ge=1, le=3600)
     panic_window_seconds: int | None = Field(None, ge=1, le=3600)
     schedules: tuple[_Schedule, ...] = ()
@@ -153,6 +155,9 @@ def read_autoscaler(raw_spec: object) -> AutoscalerSpec:
 def _check_source(source: MetricSource) -> None:
     if source.metric_source_type == "pod" and not source.port.isdecimal():
         raise AutoscalerError("MetricsConfigError", f"{source.target_metric}: a source of pods needs their port")
+    if source.metric_source_type == "resource" and source.target_metric not in RESOURCES:
+        message = f"{source.target_metric}: a source of type resource is one of {', '.join(RESOURCES)}"
+        raise AutoscalerError("MetricsConfigError", message)
     if source.metric_source_type == "domain" and not source.endpoint:
         raise AutoscalerError(
             "MetricsConfigError", f"{source.target_metric}: a source of type domain needs an endpoint"

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway_plugin.controller.autoscaling.autoscaler_spec import AutoscalerError
 from gateway_plugin.controller.autoscaling.autoscaler_status import Rescale, conditions_of, history, refused
-from gateway_plugin.controller.autoscaling.followed_autoscaler import Followed, followed
+from gateway_plugin.controller.autoscaling.followed_autoscaler import Followed, followed, resource_page
 from gateway_plugin.controller.autoscaling.pod_facts import PodFacts, model_of, pod_facts
-from gateway_plugin.controller.autoscaling.scale_targets import losers
+from gateway_plugin.controller.autoscaling.resource_usage import values_of
+from gateway_plugin.controller.autoscaling.scale_targets import ScaleTargetError, losers
 from gateway_plugin.controller.failing_objects import FailingObjects
 from gateway_plugin.controller.route_client import KubeError
 from gateway_plugin.controller.status_conditions import StatusCondition, api_time, merged
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from gateway_plugin.controller.autoscaling.gateway_scaling import Demand
     from gateway_plugin.controller.autoscaling.pod_scraping import Page, PodScraper
     from gateway_plugin.controller.workloads import Raw
 
@@ -39,16 +41,11 @@ class ScalingApi(Protocol):
     async def autoscalers(self) -> Sequence[Raw]: ...
     async def scale(self, path: str) -> Raw: ...
     async def pods(self, namespace: str, selector: str) -> Sequence[Raw]: ...
-    async def resize(self, path: str, replicas: int) -> None: ...
+    async def resize(self, path: str, body: Mapping[str, Any]) -> None: ...
+    async def usages(self, namespace: str, selector: str) -> Sequence[Raw]: ...
+    async def mark(self, namespace: str, pod: str, cost: int | None) -> None: ...
     async def write_status(self, raw: Raw, status: Mapping[str, Any]) -> None: ...
     async def tell(self, raw: Raw, reason: str, message: str, *, warning: bool = False) -> None: ...
-
-
-class Demand(Protocol):
-    """What the gateway knows of a model."""
-
-    def idle_seconds(self, model: str) -> float: ...
-    def waiting(self, model: str) -> int: ...
 
 
 @dataclass(slots=True)
@@ -97,7 +94,7 @@ class AutoscalingRound:
         else:
             try:
                 await self._follow(raw, one)
-            except KubeError as error:
+            except (KubeError, ScaleTargetError) as error:
                 await self._say(raw, refused("FailedGetScale", str(error), "AbleToScale"))
         self.failing.succeeded(key)
 
@@ -121,17 +118,35 @@ class AutoscalingRound:
 
     async def _follow(self, raw: Raw, one: Followed) -> None:
         scale = await self._api.scale(one.target.path)
-        replicas = int((scale.get("spec") or {}).get("replicas") or 0)
         selector = one.target.selector(scale)
         raws = await self._api.pods(one.target.namespace, selector)
         pods = [facts for pod in raws if (facts := pod_facts(pod)) is not None]
         one.model = model_of(selector, pods) or one.model
         pages = await self._scraper.pages(one.urls(pods))
-        await self._decide(raw, one, replicas, pods, pages)
+        pages = {**pages, **await self._resources(one, selector, raws)}
+        await self._decide(raw, one, scale, pods, pages)
+
+    async def _resources(self, one: Followed, selector: str, pods: Sequence[Raw]) -> Mapping[str, Page]:
+        """CPU and memory as if each pod had a page of them."""
+        resources = one.resources
+        if not resources:
+            return {}
+        usages = await self._api.usages(one.target.namespace, selector)
+        found = {resource: values_of(resource, pods, usages) for resource in resources}
+        names = {name for values in found.values() for name in values}
+        return {
+            resource_page(name): {
+                resource: [found[resource][name]] for resource in resources if name in found[resource]
+            }
+            for name in names
+        }
 
     async def _decide(
-        self, raw: Raw, one: Followed, replicas: int, pods: Sequence[PodFacts], pages: Mapping[str, Page]
+        self, raw: Raw, one: Followed, scale: Raw, pods: Sequence[PodFacts], pages: Mapping[str, Page]
     ) -> None:
+        replicas = one.target.replicas(scale)
+        if one.gateway is not None:
+            one.gateway.see(self._clock(), one.model, replicas, pods, self._demand)
         clock, now = self._clock(), self._now()
         decision = one.autoscaler.decide(
             one.observations(clock, replicas, pods, pages),
@@ -140,18 +155,29 @@ class AutoscalingRound:
             waiting=self._demand.waiting(one.model),
         )
         conditions = conditions_of(decision, one.unread(pods, pages))
-        if decision.replicas == replicas:
+        size = await self._drained(one, replicas, decision.replicas, pods)
+        if size == replicas:
             await self._say(raw, conditions, {"actualScale": len(pods), "desiredScale": decision.replicas})
             return
-        change = Rescale(now, replicas, decision.replicas, decision.why)
+        change = Rescale(now, replicas, size, decision.why)
         try:
-            await self._api.resize(one.target.path, decision.replicas)
+            await self._api.resize(one.target.path, one.target.resized(scale, size))
         except KubeError as error:
             change = replace(change, error=str(error))
             conditions += [StatusCondition("AbleToScale", "False", "FailedRescale", str(error))]
         else:
-            one.autoscaler.changed(clock, replicas, decision.replicas)
+            one.autoscaler.changed(clock, replicas, size)
         await self._tell_change(raw, one, change, conditions, len(pods))
+
+    async def _drained(self, one: Followed, replicas: int, wanted: int, pods: Sequence[PodFacts]) -> int:
+        """The size to ask for now: pods that are to go are told first, and end what they have."""
+        if one.gateway is None:
+            return wanted
+        leave = one.gateway.leave(self._clock(), replicas, wanted, pods, self._demand)
+        for pod in pods:
+            if pod.mark != leave.marks.get(pod.name):
+                await self._api.mark(one.target.namespace, pod.name, leave.marks.get(pod.name))
+        return leave.replicas
 
     async def _tell_change(
         self, raw: Raw, one: Followed, change: Rescale, conditions: Sequence[StatusCondition], actual: int

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestration.scaling.victims import DELETION_COST, DRAINING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway_plugin.controller.workloads import Raw
 
@@ -26,6 +29,12 @@ class PodFacts:
     ready: bool
     engine: str
     model: str
+    uid: str = ""
+    created_at_seconds: float = 0.0
+    start_seconds: float | None = None
+    """From its creation until it was ready; None while it is not, and where a container started anew in between."""
+    mark: int | None = None
+    """The deletion cost that it was given when it was chosen to go."""
 
     def url(self, protocol: str, port: str, path: str) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -40,7 +49,34 @@ def pod_facts(raw: Raw) -> PodFacts | None:
     ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or ())
     labels = metadata.get("labels") or {}
     engine, model = str(labels.get(_ENGINE_LABEL) or _DEFAULT_ENGINE), str(labels.get(_MODEL_LABEL) or "")
-    return PodFacts(str(metadata.get("name", "")), str(status.get("podIP") or ""), ready, engine, model)
+    created = _seconds(metadata.get("creationTimestamp"))
+    name, address = str(metadata.get("name", "")), str(status.get("podIP") or "")
+    uid, mark = str(metadata.get("uid", "")), _mark(metadata.get("annotations") or {})
+    return PodFacts(name, address, ready, engine, model, uid, created or 0.0, _start(created, status), mark)
+
+
+def _mark(annotations: Mapping[str, str]) -> int | None:
+    """Only where it is ours: others may have a deletion cost of their own."""
+    try:
+        return int(annotations[DELETION_COST]) if DRAINING in annotations else None
+    except (KeyError, ValueError):
+        return 0
+
+
+def _start(created: float | None, status: Mapping[str, Any]) -> float | None:
+    if created is None or any(one.get("restartCount") for one in status.get("containerStatuses") or ()):
+        return None
+    conditions = status.get("conditions") or ()
+    ready: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Ready"), {})
+    since = _seconds(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
+    return None if since is None else max(0.0, since - created)
+
+
+def _seconds(text: object) -> float | None:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
 
 
 def model_of(selector: str, pods: Sequence[PodFacts]) -> str:

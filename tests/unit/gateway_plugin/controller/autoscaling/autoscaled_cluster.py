@@ -110,7 +110,8 @@ class AutoscaledCluster:
             "status": {"podIP": f"10.0.0.{number}", "phase": "Running", "conditions": conditions},
         }
 
-    async def resize(self, path: str, replicas: int) -> None:
+    async def resize(self, path: str, body: Mapping[str, Any]) -> None:
+        replicas = body["spec"]["replicas"]
         if self.refuse_resizing:
             raise KubeError(403, "forbidden")
         self.writes.append(f"scale {replicas}")
