@@ -47,3 +47,9 @@ class WantedAdapter:
     policy: str = "default"
     requests_per_second: float = 0.0
     deleted: bool = False
+    first_use: bool = False
+    """To be loaded when somebody asks for it, and not before."""
+    waiting: int = 0
+    """Requests that the gateway holds for it."""
+    in_use: bool = False
+    """It has requests now, or nobody can say."""

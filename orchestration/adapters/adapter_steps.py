@@ -101,13 +101,3 @@ def _unloads(
             pair = (pod.name, adapter.name)
             if adapter.name in pod.loaded and pod.name not in wanted and pair in drained and pair not in busy:
                 yield UnloadAdapter(*pair)
-
-
-def too_many(pod: AdapterPod, usage: Mapping[str, float]) -> list[str]:
-    """Adapters to let go, the least used first, until the rest fit into the pod's memory; none with requests now.
-
-    `usage`: requests a second, by adapter of ours. vLLM drops the least recently used from memory by itself, and
-    reads it again from disk at the next request: letting it go says so beforehand, and routing goes elsewhere.
-    """
-    idle = sorted((name for name in pod.loaded if name in usage and name not in pod.running), key=usage.__getitem__)
-    return idle[: max(0, -pod.room)]

@@ -17,6 +17,7 @@ from gateway_plugin.controller.adapters.adapter_spec import (
     FINALIZER,
     AdapterError,
     ModelAdapterSpec,
+    loads_at_first_use,
     read_adapter_spec,
     served_name,
 )
@@ -30,7 +31,7 @@ from gateway_plugin.controller.status_conditions import merged
 from orchestration.adapters.adapter_pods import AdapterPod, WantedAdapter
 from orchestration.adapters.adapter_steps import steps
 from orchestration.adapters.draining import Draining
-from orchestration.adapters.placement import placed
+from orchestration.adapters.first_use import places_of
 
 if TYPE_CHECKING:
     import random
@@ -65,6 +66,7 @@ class AdapterUse(Protocol):
     """What the gateway knows of requests."""
 
     def in_flight(self, adapter: str) -> int | None: ...
+    def waiting(self, adapter: str) -> int: ...
     def requests_per_second(self, adapter: str) -> float: ...
 
 
@@ -110,7 +112,7 @@ class AdapterRound:
         wanted = [self._wanted(one) for one in seen if one.spec is not None]
         artifacts = {one.name: one.spec.artifact for one in seen if one.spec is not None}
         states = [self._pod_state(pod, held[key], artifacts) for key, pod in pods.items() if key in held]
-        places = {one.name: placed(one, states, self._rng) for one in wanted if not one.deleted}
+        places = places_of(wanted, states, self._rng)
         going = _going(wanted, states, places)
         told = {one.name for one in seen if await self._is_published(one, states, places, going)}
         # Only now, and only of those of which the gateway has been told that they leave.
@@ -169,6 +171,9 @@ class AdapterRound:
             one.spec.scheduler_name,
             self._use.requests_per_second(one.name),
             one.deleted,
+            loads_at_first_use(one.raw),
+            self._use.waiting(one.name),
+            self._use.in_flight(one.name) != 0,
         )
 
     def _pod_state(self, pod: HoldingPod, held: Mapping[str, str | None], artifacts: Artifacts) -> AdapterPod:
@@ -180,7 +185,7 @@ class AdapterRound:
             name: self.runner.identity(pod, name, path, artifacts[name]) if name in artifacts else None
             for name, path in paths.items()
         }
-        return AdapterPod(pod.key, ready_for, loaded)
+        return AdapterPod(pod.key, ready_for, loaded, max_held=pod.max_held)
 
     def _in_flight(self, going: set[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
         """An adapter's requests on all its pods: those of one are not known. Where nobody can say, some may run."""
@@ -227,6 +232,8 @@ class AdapterRound:
             instances=tuple(sorted(one.pods[key].name for key in holders)),
             failures=self.runner.failures(one.name),
             error=one.error,
+            first_use=loads_at_first_use(one.raw),
+            was_loaded=(one.raw.get("status") or {}).get("phase") in ("Running", "Evicted"),
         )
         await self._say(one.raw, state)
         if one.spec is not None:

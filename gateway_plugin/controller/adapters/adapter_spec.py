@@ -17,6 +17,9 @@ FINALIZER = "adapter.model.aibrix.ai/finalizer"
 """AIBrix's own, so that either controller can finish what the other began."""
 SERVED_NAME = "model.aibrix.ai/served-name"
 """An annotation: the name that clients use, where an object's name cannot be it (`org/adapter`)."""
+LOAD = "model.aibrix.ai/load"
+"""An annotation; `first-use`: the adapter is loaded when somebody asks for it, and let go when a pod has too many."""
+FIRST_USE = "first-use"
 _MOST_ERRORS = 3
 """Of one object: a condition is read by a person."""
 
@@ -99,6 +102,10 @@ def read_adapter_spec(raw: Raw) -> ModelAdapterSpec:
         raise AdapterError("InvalidSpec", message)
     spec.pod_selector.text()
     return spec
+
+
+def loads_at_first_use(raw: Raw) -> bool:
+    return ((raw.get("metadata") or {}).get("annotations") or {}).get(LOAD) == FIRST_USE
 
 
 def served_name(raw: Raw) -> str:

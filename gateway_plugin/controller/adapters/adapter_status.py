@@ -24,6 +24,9 @@ class AdapterState:
     """By pod: reason and words of what went wrong last."""
     error: tuple[str, str] | None = None
     """Its own: it cannot be loaded anywhere."""
+    first_use: bool = False
+    was_loaded: bool = False
+    """When it was looked at before."""
 
     @property
     def phase(self) -> str:
@@ -31,7 +34,9 @@ class AdapterState:
             return "Failed"
         if self.instances:
             return "Running"
-        return "Scheduled" if self.desired else "Pending"
+        if self.desired:
+            return "Scheduled"
+        return "Evicted" if self.first_use and self.was_loaded and self.candidates else "Pending"
 
 
 def adapter_status(state: AdapterState) -> dict[str, Any]:
@@ -74,6 +79,10 @@ def _worst(state: AdapterState) -> tuple[str, str]:
         return state.error
     if not state.candidates:
         return "NoPods", "no ready pod matches podSelector"
+    if state.phase == "Evicted":
+        return "Evicted", "others were used more; the next request loads it again"
+    if state.first_use and not state.desired and not state.failures:
+        return "NotUsedYet", "the first request loads it"
     if state.failures:
         pod, (reason, words) = min(state.failures.items())
         return reason, f"{pod}: {words}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from gateway_plugin.controller.adapters.engine_calls import LoaderKind
@@ -35,6 +36,8 @@ class HoldingPod:
     ready_since: datetime | None
     life: str
     """Changes when any of its containers starts anew: what an engine had loaded is gone then."""
+    max_held: int | None = None
+    """Adapters that its engine keeps in host memory, as its command line says."""
 
     @property
     def key(self) -> str:
@@ -59,7 +62,19 @@ def holding_pod(raw: Raw, engine_key: str = "") -> HoldingPod | None:
         _loader(raw, address, port, str(labels.get(_ENGINE_LABEL) or ""), engine_key),
         _ready_since(status),
         _life(metadata, status),
+        _max_held(raw),
     )
+
+
+def _max_held(raw: Raw) -> int | None:
+    """vLLM's `--max-cpu-loras`, else SGLang's `--max-loaded-loras`; None where neither is given."""
+    for container in (raw.get("spec") or {}).get("containers") or ():
+        words = [part for word in (*(container.get("command") or ()), *(container.get("args") or ()))
+                 for part in str(word).replace("=", " ").split()]  # fmt: skip
+        for option, value in pairwise(words):
+            if option in ("--max-cpu-loras", "--max-loaded-loras") and value.isdecimal():
+                return int(value)
+    return None
 
 
 def _loader(raw: Raw, address: str, port: int, engine: str, key: str) -> Loader:

@@ -18,7 +18,6 @@ from orchestration.adapters.adapter_steps import (
     UnloadAdapter,
     delay_seconds,
     steps,
-    too_many,
 )
 from orchestration.adapters.draining import DRAIN_SECONDS, GIVE_UP_SECONDS, Draining
 from orchestration.adapters.placement import POLICIES, placed
@@ -103,12 +102,6 @@ def test_popular_adapters_come_first():
     adapters = [adapter("cold", requests_per_second=1), adapter("hot", requests_per_second=9)]
     found = steps(adapters, [pod("p0")], {"hot": ["p0"], "cold": ["p0"]}, busy={("p0", "x")})
     assert found == [LoadAdapter("p0", "hot")]
-
-
-def test_the_least_used_goes_when_there_are_too_many():
-    full = pod("p0", "a", "b", "c", "theirs", max_held=2, running=frozenset({"a"}))
-    assert too_many(full, {"a": 0.0, "b": 5.0, "c": 1.0}) == ["c", "b"]
-    assert too_many(pod("p0", "a", "b"), {"a": 0, "b": 0}) == []
 
 
 def test_delays_double_to_a_bound():

@@ -40,6 +40,9 @@ class AdaptedCluster:
         self.told: list[str] = []
         self.writes = 0
         self.using: int | None = 0
+        self.held_for: dict[str, int] = {}
+        self.rates: dict[str, float] = {}
+        self.arguments: list[str] = []
         self.lists = True
         self.seconds = 60.0
         self.round = self.restarted()
@@ -91,6 +94,7 @@ class AdaptedCluster:
         labels = {"model.aibrix.ai/name": "llama", "model.aibrix.ai/engine": self.engine}
         return {
             "metadata": {"name": name, "namespace": "default", "uid": name, "labels": labels},
+            "spec": {"containers": [{"name": "engine", "args": self.arguments}]},
             "status": {
                 "podIP": f"10.0.0.{name[1:]}",
                 "phase": "Running",
@@ -147,5 +151,8 @@ class AdaptedCluster:
     def in_flight(self, adapter: str) -> int | None:
         return self.using
 
+    def waiting(self, adapter: str) -> int:
+        return self.held_for.get(adapter, 0)
+
     def requests_per_second(self, adapter: str) -> float:
-        return 0.0
+        return self.rates.get(adapter, 0.0)
