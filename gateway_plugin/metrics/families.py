@@ -204,18 +204,28 @@ class Metrics:
         self.forgotten: list[Callable[[str], object]] = []
         """Told of each model whose series are removed: who keeps some of them must look them up anew."""
         self._families: list[Family[Count] | Family[Level] | Family[Spread]] = []
+        self._sent: dict[tuple[str, str, str | None], tuple[Count, Count | None, Level]] = {}
+        """What counts a request that is sent on, by model, strategy and branch: as many as there are children."""
         self._requests()
         self._outcomes()
         self._accounting()
 
     def sent_on(self, model: str, strategy: str, branch: str | None, matched_tokens: float = 0.0) -> None:
         """A request has gone to a pod, which is believed to have so much of it cached; no branch: Envoy chose it."""
-        self.requests.labels(model, strategy).inc()
-        if branch is not None:
-            self.decisions.labels(model, strategy, branch).inc()
+        children = self._sent.get((model, strategy, branch))
+        if children is None:
+            children = self._sent[model, strategy, branch] = self._new_sent(model, strategy, branch)
+        requests, decisions, in_flight = children
+        requests.value += 1.0
+        if decisions is not None:
+            decisions.value += 1.0
         if matched_tokens:
             self.predicted_cached_tokens.labels(model).inc(matched_tokens)
-        self.model_in_flight.labels(model).inc()
+        in_flight.value += 1.0
+
+    def _new_sent(self, model: str, strategy: str, branch: str | None) -> tuple[Count, Count | None, Level]:
+        decisions = self.decisions.labels(model, strategy, branch) if branch is not None else None
+        return self.requests.labels(model, strategy), decisions, self.model_in_flight.labels(model)
 
     def ended(self, model: str) -> None:
         """The exchange of a request that was sent on is over."""
@@ -231,6 +241,8 @@ class Metrics:
             return
         for family in self._families:
             family.forget("model", model)
+        for key in [key for key in self._sent if key[0] == model]:
+            del self._sent[key]
         for told in self.forgotten:
             told(model)
 

@@ -60,10 +60,10 @@ LONGEST_DEBT_WINDOWS = 24 * 60
 class Window:
     """What one scope spent of one kind, by bucket."""
 
-    __slots__ = ("_bucket", "_counts", "_limit", "_pruned_at", "debt", "used")
+    __slots__ = ("_bucket", "_counts", "_limit", "_newest", "_pruned_at", "debt", "used")
 
     def __init__(self) -> None:
-        self._bucket = self._pruned_at = 0
+        self._bucket = self._pruned_at = self._newest = 0
         self._counts: dict[int, int] = {}
         self._limit = NO_LIMIT
         self.debt = 0
@@ -120,8 +120,8 @@ class Window:
         """How long until nothing is used any more when nothing else is spent."""
         if not self.used:
             return 0.0
-        newest = max(self._counts, default=self._bucket)
-        if not counts_at(newest, self._bucket):
+        newest = self._newest
+        if newest not in self._counts or not counts_at(newest, self._bucket):
             newest = max(self._counting(), default=self._bucket)
         minutes = -(-self.debt // max(self._limit, 1))
         return float((newest + BUCKETS * (1 + minutes)) * BUCKET_SECONDS) - now_seconds
@@ -135,6 +135,8 @@ class Window:
         self.used += count
         if after:
             self._counts[bucket] = after
+            if bucket > self._newest:
+                self._newest = bucket
         else:
             self._counts.pop(bucket, None)
 
@@ -167,6 +169,7 @@ class Window:
                 self.debt -= moved
                 used += moved
         self._counts = {held: count for held, count in self._counts.items() if counts_at(held, bucket)}
+        self._newest = max(self._counts, default=0)
 
     def _forgive(self, limit: int) -> None:
         """What was owed under a larger limit, too."""

@@ -11,6 +11,7 @@ Engines that do not tell are known by Envoy's times per output token.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,6 +44,8 @@ _MAX_MODELS = 4096
 _LEAST_SLOWNESS, _MOST_SLOWNESS = 0.02, 50.0
 # What one line of Envoy's log counts as.
 _LOGGED_TOKENS = 64.0
+LOGGED_SECONDS = 0.1
+"""Lines that come within it teach together, as what a page tells does: a log brings many at once."""
 
 
 class StepLine(msgspec.Struct, gc=False):
@@ -83,6 +86,15 @@ class StepLine(msgspec.Struct, gc=False):
         return mean_y - slope * mean_x, slope
 
 
+class _Heard(msgspec.Struct, gc=False):
+    """Lines of one row that have not taught yet, and when the next one does."""
+
+    lines: int = 0
+    seconds: float = 0.0
+    sequences: float = 0.0
+    next_at_seconds: float = -math.inf
+
+
 class DecodePace:
     """What is known of the rows of some books."""
 
@@ -94,11 +106,13 @@ class DecodePace:
         self._lines: dict[int, StepLine] = {}
         self._slowness: dict[int, float] = {}
         self._lessons: dict[int, int] = {}
+        self._heard: dict[int, _Heard] = {}
 
     def reset(self, row: int) -> None:
         """Gives the row to a new pod."""
         self._lessons.pop(row, None)
         self._slowness.pop(row, None)
+        self._heard.pop(row, None)
 
     def step_seconds(self, row: int, sequences: float) -> float:
         """Of a step that decodes so many, on this pod as it was learned."""
@@ -124,9 +138,23 @@ class DecodePace:
         """Envoy saw a stream of a pod whose page does not tell times between tokens."""
         decoded = self._books.cells.decoded_tokens[row]
         if tpot_seconds > 0.0 and decoded != decoded:
-            sequences = max(1.0, self._books.requests_of(row))
-            speed = self._speeds.of(row)
-            self._shown(row, self._learned(row, _LOGGED_TOKENS, sequences, tpot_seconds * speed), speed)
+            heard = self._heard.get(row)
+            if heard is None:
+                heard = self._heard[row] = _Heard()
+            heard.lines += 1
+            heard.seconds += tpot_seconds
+            heard.sequences += max(1.0, self._books.requests_of(row))
+            now = self._books.clock()
+            if now >= heard.next_at_seconds:
+                self._learn_of(row, heard)
+                heard.next_at_seconds = now + LOGGED_SECONDS
+
+    def _learn_of(self, row: int, heard: _Heard) -> None:
+        lines, speed = heard.lines, self._speeds.of(row)
+        step_seconds = heard.seconds / lines * speed
+        line = self._learned(row, _LOGGED_TOKENS * lines, heard.sequences / lines, step_seconds)
+        self._shown(row, line, speed)
+        heard.lines, heard.seconds, heard.sequences = 0, 0.0, 0.0
 
     def changed(self, row: int, stays: float) -> None:
         """The row's speed has changed, and so much of it is not to pass."""

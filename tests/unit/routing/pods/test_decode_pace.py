@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.pods.decode_pace import _PRIOR_SEQUENCES, DEFAULT_SHARE, StepLine
+from routing.pods.decode_pace import _PRIOR_SEQUENCES, DEFAULT_SHARE, LOGGED_SECONDS, StepLine
 from routing.pods.pod_table import PodTable
 from routing.spec import ClusterState, PodSpec
 
 
-def table_of(count: int) -> PodTable:
-    table = PodTable(lambda: 0.0)
+def table_of(count: int, clock: Callable[[], float] = lambda: 0.0) -> PodTable:
+    table = PodTable(clock)
     specs = tuple(PodSpec(f"pod-{i}", f"10.0.0.{i}:8000", ("m",)) for i in range(count))
     table.apply(ClusterState(specs, frozenset()))
     return table
@@ -34,12 +37,30 @@ def test_base_and_slope_are_found():
 
 
 def test_engines_that_do_not_tell_are_known_by_the_log():
-    table = table_of(2)
+    seconds = itertools.count().__next__
+    table = table_of(2, lambda: float(seconds()))
     for _ in range(100):
         table.observe("10.0.0.0:8000", ttft_seconds=None, tpot_seconds=0.01)
         table.observe("10.0.0.1:8000", ttft_seconds=None, tpot_seconds=0.03)
     each = [table.books.cells.decode_request_seconds[row] for row in (0, 1)]
     assert each[1] / each[0] == pytest.approx(3.0, rel=0.1)
+
+
+def test_lines_of_one_moment_teach_together_by_their_mean():
+    now = [100.0]
+    tables = [table_of(1, lambda: now[0]) for _ in range(2)]
+    together, alone = (table.books.decode for table in tables)
+    for decode in (together, alone):
+        decode.logged(0, 0.02)
+    before = together.step_seconds(0, 1.0)
+    for tpot in (0.01, 0.05):
+        together.logged(0, tpot)
+        assert together.step_seconds(0, 1.0) == before, "within the moment"
+    now[0] += LOGGED_SECONDS
+    together.logged(0, 0.03)
+    alone.lesson(0, 3 * 64.0, 1.0, 0.03)
+    assert together.step_seconds(0, 1.0) == pytest.approx(alone.step_seconds(0, 1.0), rel=1e-9)
+    assert together.step_seconds(0, 1.0) != before
 
 
 def test_the_log_is_not_heard_where_pages_tell():
