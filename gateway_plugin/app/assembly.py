@@ -45,7 +45,7 @@ from gateway_plugin.pods.engines.engine_metrics import EngineCollector
 from gateway_plugin.pods.engines.health_checks import HealthChecks
 from gateway_plugin.pods.engines.health_collector import HealthCollector
 from gateway_plugin.pods.engines.scraper import Scraper
-from gateway_plugin.pods.reload_metrics import ReloadCollector
+from gateway_plugin.pods.reload_metrics import ReloadCollector, Reloads
 from gateway_plugin.pods.source import new_discovery
 from gateway_plugin.settings.pacing import seconds_to_moment
 from gateway_plugin.settings.start_error import StartError
@@ -145,6 +145,9 @@ class Assembly:
         self.draining = False
         self.discovery = self._new_discovery()
         self.followed = ReloadCollector(self.discovery.followed())
+        keys = self.engine_keys
+        if keys.follows_a_file:
+            self.followed.follow("engine_keys", lambda: Reloads(keys.reloads, keys.loaded_at_seconds, keys.refused))
         self.metrics.registry.register(self.followed)
         for collector in self.discovery.collectors():
             self.metrics.registry.register(collector)
@@ -181,7 +184,7 @@ class Assembly:
     def refused_configuration(self) -> str:
         """Why a changed configuration is not in effect."""
         settings = self.reloading.refused if self.reloading is not None else ""
-        return "; ".join(filter(None, (settings, self.discovery.refused)))
+        return "; ".join(filter(None, (settings, self.discovery.refused, self.engine_keys.refused)))
 
     def _open_exchanges(self) -> list[Exchanges]:
         processor, overload = self.processor, self.settings.overload

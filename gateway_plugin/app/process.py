@@ -8,13 +8,14 @@ import logging
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from gateway_plugin.app.announcing import announce
 from gateway_plugin.app.assembly import Assembly
-from gateway_plugin.app.changeable import changeable, check_strategy
+from gateway_plugin.app.changeable import changeable, check_strategy, check_whole
 from gateway_plugin.app.reloading import Reloading
 from gateway_plugin.app.served import listen
 from gateway_plugin.app.tracing_parts import stop_tracing
@@ -140,7 +141,7 @@ def serve(
             asyncio.get_running_loop().add_signal_handler(number, stop)
         parts = assemble(loaded.settings, loaded.origins)
         app = App(parts)
-        app.follow_settings(Reloading(loaded, load, file, changeable(parts)))
+        app.follow_settings(Reloading(loaded, load, file, changeable(parts), partial(check_whole, parts.router)))
         await app.run(stopping, hurrying)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,7 +1,8 @@
 """Settings that change while the process runs: the configuration file is followed, and SIGHUP reads it at once.
 
-What may change is applied and logged, setting by setting. What may not is told, and waits for a restart. A file that is
-wrong anywhere changes nothing: the last good one stays, and the log, `/readyz` and the metrics say so.
+A change is read when two looks in a row have seen it, and checked whole before anything of it holds: a file that is
+wrong anywhere, or that looks like a part of one, changes nothing. Then the last good one stays, and the log, `/readyz`
+and the metrics say so. What may change is applied and logged, setting by setting; what may not waits for a restart.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gateway_plugin.settings.log_lines import fields
 from gateway_plugin.settings.pacing import seconds_to_moment
 from gateway_plugin.settings.shown_settings import shown_settings
 from gateway_plugin.settings.start_error import StartError
+from gateway_plugin.settings.watched_file import WatchedFile, looks_cut_off, shape_of, without_comments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 
     from gateway_plugin.settings.loading import Loaded
     from gateway_plugin.settings.settings import Settings
+    from gateway_plugin.settings.watched_file import Shape
 
 logger = logging.getLogger(__name__)
 
 Changeable: TypeAlias = "Mapping[tuple[str, ...], Callable[[Settings], None]]"
-"""By the names of settings, what takes them over; what may be wrong comes first, and raises."""
+"""By the names of settings, what takes them over. It may not fail: what can be wrong was found by a check."""
 
 LOOK_SECONDS = 1.0
 """Between two looks at the file: one stat."""
@@ -42,7 +45,9 @@ class Reloading:
         load: Callable[[], Loaded],
         file: Path | None,
         apply: Changeable,
+        check: Callable[[Settings], None] = lambda settings: None,
     ) -> None:
+        """`check` raises StartError or ValueError for settings that a start would refuse, too."""
         self.settings = loaded.settings
         self.origins = loaded.origins
         self.refused = ""
@@ -52,10 +57,12 @@ class Reloading:
         self._load = load
         self._file = file
         self._apply = apply
+        self._check = check
         self._outcomes = {"ok": 0, "refused": 0}
         self._loaded_at_seconds = time.time()
         self._asked = asyncio.Event()
-        self._version = _version_of(file)
+        self._watched = WatchedFile(file)
+        self._shape = _shape_of(file)
 
     def ask(self) -> None:
         """Read it now, as SIGHUP wants."""
@@ -73,30 +80,58 @@ class Reloading:
 
     async def _next_reason(self) -> None:
         clock = asyncio.get_running_loop().time
-        while not self._asked.is_set() and _version_of(self._file) == self._version:
+        while not self._asked.is_set() and not self._watched.has_changed():
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds_to_moment(clock(), LOOK_SECONDS)):
                     await self._asked.wait()
-        self._asked.clear()
-        self._version = _version_of(self._file)
+        if self._asked.is_set():
+            self._asked.clear()
+            self._watched.was_read()
 
     def reload(self) -> None:
         """Takes over what has changed; or nothing, and says why."""
         try:
+            shape = self._whole()
             loaded = self._load()
-            changed = self._changed(loaded)
-            for names, apply in self._apply.items():
-                if changed.keys() & set(names):
-                    apply(loaded.settings)
+            self._check(loaded.settings)
         except (SettingsError, StartError, ValueError) as error:
-            self._outcomes["refused"] += 1
-            self.refused = str(error)
-            logger.error("settings not reloaded, the last good ones stay: %s", self.refused)
+            self._refuse(str(error))
             return
+        changed = self._changed(loaded)
+        try:
+            self._take_over(changed, loaded.settings)
+        except Exception as error:
+            logger.exception("settings could not be taken over")
+            self._refuse(f"a mistake of the plugin's: {error}")
+            return
+        self._shape = shape
         self._outcomes["ok"] += 1
         self.refused, self._loaded_at_seconds = "", time.time()
         self._tell(changed)
         self.settings, self.origins = loaded.settings, loaded.origins
+
+    def _take_over(self, changed: Mapping[str, tuple[str, str]], settings: Settings) -> None:
+        """All of it or, if one fails by a mistake of ours, nothing."""
+        wanted = [apply for names, apply in self._apply.items() if changed.keys() & set(names)]
+        for count, apply in enumerate(wanted):
+            try:
+                apply(settings)
+            except Exception:
+                for taken in wanted[:count]:
+                    taken(self.settings)
+                raise
+
+    def _refuse(self, reason: str) -> None:
+        self._outcomes["refused"] += 1
+        self.refused = reason
+        logger.error("settings not reloaded, the last good ones stay: %s", reason)
+
+    def _whole(self) -> Shape | None:
+        """What the file is like; raises SettingsError where it seems to be a part of what somebody meant to write."""
+        now = _shape_of(self._file)
+        if self._shape is not None and now is not None and (reason := looks_cut_off(self._shape, now)):
+            raise SettingsError(f"config file {self._file}: half written: {reason}; if it is meant so, restart")
+        return now
 
     def _changed(self, loaded: Loaded) -> dict[str, tuple[str, str]]:
         before, now = shown_settings(self.settings, {}), shown_settings(loaded.settings, {})
@@ -117,11 +152,9 @@ class Reloading:
             logger.info("settings read again; nothing has changed")
 
 
-def _version_of(file: Path | None) -> tuple[int, int, int]:
-    if file is None:
-        return (0, 0, 0)
+def _shape_of(file: Path | None) -> Shape | None:
+    """None where there is no file, or it cannot be read, of which others tell."""
     try:
-        status = file.stat()
+        return shape_of(without_comments(file.read_bytes())) if file is not None else None
     except OSError:
-        return (-1, -1, -1)
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return None

@@ -29,6 +29,7 @@ from gateway_plugin.pods.engines.metric_names import ENGINE_NAMES
 from gateway_plugin.pods.node import EndpointsError, Node
 from gateway_plugin.settings import plain_yaml
 from gateway_plugin.settings.nearest import did_you_mean
+from gateway_plugin.settings.watched_file import Shape, looks_cut_off, shape_of
 from routing.profiles import ModelConfig, ProfileError
 from routing.spec import AdapterSpec
 
@@ -103,13 +104,25 @@ class _Draft:
 
 def read_endpoints(path: Path) -> EndpointsFile:
     """Reads and checks the file; raises EndpointsError."""
+    return reread_endpoints(path, None)[0]
+
+
+def reread_endpoints(path: Path, before: Shape | None) -> tuple[EndpointsFile, Shape]:
+    """The same of a file that was good `before`; what looks like a part of it is an EndpointsError, too."""
+    data = _content(path)
+    now = shape_of(data)
+    if before is not None and (reason := looks_cut_off(before, now)):
+        raise EndpointsError(path, "the file", f"half written ({reason})", _FILE)
+    return parse_endpoints(data, path), now
+
+
+def _content(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise EndpointsError(path, "the file", "missing", _FILE) from None
     except OSError as error:
         raise EndpointsError(path, "the file", f"not readable ({error.strerror})", _FILE) from error
-    return parse_endpoints(data, path)
 
 
 def parse_endpoints(data: bytes, path: Path) -> EndpointsFile:

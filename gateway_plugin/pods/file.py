@@ -1,8 +1,7 @@
 """Discovery by file: watches the endpoints file and tells what it says.
 
-Watching is one stat per interval (modification time, size, inode, through symbolic links), which notices edits,
-renames and the symlink swap of a Kubernetes ConfigMap, on any file system. A bad file keeps the last good state. Host
-names are looked up again at every reload and every 30 seconds.
+A change is read when two looks in a row have seen it. A bad file, and one that looks like a part of what was there,
+keeps the last good state. Host names are looked up again at every reload and every 30 seconds.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway_plugin.pods.addresses import join_host_port
-from gateway_plugin.pods.endpoints_file import ConfiguredPod, EndpointsFile, read_endpoints
+from gateway_plugin.pods.endpoints_file import ConfiguredPod, EndpointsFile, reread_endpoints
 from gateway_plugin.pods.node import EndpointsError
 from gateway_plugin.pods.reload_metrics import Reloads
 from gateway_plugin.pods.resolver import HostBook, Resolve, system_addresses
 from gateway_plugin.settings.pacing import next_moment
+from gateway_plugin.settings.watched_file import WatchedFile
 from routing.spec import ClusterState, PodSpec
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from gateway_plugin.settings.watched_file import Shape
+
 logger = logging.getLogger(__name__)
 
 RESOLVE_INTERVAL_SECONDS = 30.0
 """Between two look-ups of host names."""
-
-_Version = tuple[int, int, int]
-_NEVER_READ: _Version = (-1, -1, -1)
-_MISSING: _Version = (0, 0, 0)
 
 
 class FileDiscovery:
@@ -60,14 +58,15 @@ class FileDiscovery:
         self._on_state = on_state
         self._interval_seconds = interval_seconds
         self._hosts = HostBook(resolve, resolve_timeout_seconds)
-        self._version = _NEVER_READ
+        self._file = WatchedFile(self._path, is_read=False)
+        self._shape: Shape | None = None
         self._state = ClusterState((), frozenset())
         self._resolve_at_seconds = 0.0
 
     async def load(self) -> ClusterState:
         """Reads the file for the first time; raises EndpointsError. Returns the state without calling `on_state`."""
-        self._version = _version(self._path)
-        self.endpoints = read_endpoints(self._path)
+        self._file.was_read()
+        self.endpoints, self._shape = reread_endpoints(self._path, None)
         self.loaded_at_seconds = time.time()
         return await self._resolved()
 
@@ -95,10 +94,7 @@ class FileDiscovery:
 
     async def _look(self) -> None:
         before = self._state
-        version = _version(self._path)
-        if version != self._version:
-            # Noted before reading: a write that happens meanwhile is seen at the next look.
-            self._version = version
+        if self._file.has_changed():
             if await self._reload():
                 self._on_state(await self._resolved())
         elif asyncio.get_running_loop().time() >= self._resolve_at_seconds and await self._resolved() != before:
@@ -107,7 +103,7 @@ class FileDiscovery:
     async def _reload(self) -> bool:
         try:
             # A large file takes seconds, and requests go on meanwhile.
-            self.endpoints = await asyncio.to_thread(read_endpoints, self._path)
+            self.endpoints, self._shape = await asyncio.to_thread(reread_endpoints, self._path, self._shape)
         except EndpointsError as error:
             self.reloads["refused"] += 1
             self.refused = str(error)
@@ -151,11 +147,3 @@ def _pod(pod: ConfiguredPod, hosts: HostBook) -> PodSpec:
 def _merged(first: PodSpec, second: PodSpec) -> PodSpec:
     models = tuple(dict.fromkeys(first.models + second.models))
     return replace(first, models=models, ready=first.ready or second.ready)
-
-
-def _version(path: Path) -> _Version:
-    try:
-        status = path.stat()
-    except OSError:
-        return _MISSING
-    return status.st_mtime_ns, status.st_size, status.st_ino

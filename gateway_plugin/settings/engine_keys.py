@@ -10,19 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from typing import TYPE_CHECKING
 
 from gateway_plugin.settings import plain_yaml
+from gateway_plugin.settings.watched_file import WatchedFile, looks_cut_off, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from gateway_plugin.settings.watched_file import Shape
+
 # What a header may hold.
 _KEY = re.compile(r"[!-~]{1,4096}")
 _LOOK_SECONDS = 1.0
 """Between two looks at the file's date."""
-_NEVER_SEEN = (-1, -1, -1)
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +43,14 @@ class EngineKeys:
     ) -> None:
         self._default = default
         self._by_model = dict(by_model or {})
+        self.refused = ""
+        """Why the file as it is now is not taken over; empty when it is."""
+        self.reloads = {"ok": 0, "refused": 0}
+        """Since the start."""
+        self.loaded_at_seconds = time.time()
+        """When what holds was read, since 1970."""
         self._file = file
-        self._version = _NEVER_SEEN
+        self._shape: Shape | None = None
 
     def __bool__(self) -> bool:
         return bool(self._default or self._by_model or self._file)
@@ -49,25 +58,38 @@ class EngineKeys:
     def __repr__(self) -> str:
         return f"EngineKeys({len(self._by_model)} models, {'a' if self._default else 'no'} default)"
 
+    def expect(self, shape: Shape) -> None:
+        """What the file was like when it was good."""
+        self._shape = shape
+
     def of(self, model: str) -> str:
         """The key of a model's engines."""
         return self._by_model.get(model, self._default)
 
     async def run(self) -> None:
         """Follows the file until cancelled; a bad one is logged, and the last good keys stay."""
+        watched = WatchedFile(self._file)
         while self._file is not None:
             await asyncio.sleep(_LOOK_SECONDS)
-            version = _version(self._file)
-            if version == self._version:
-                continue
-            # Noted before reading: a write that happens meanwhile is seen at the next look.
-            self._version = version
-            try:
-                self._by_model = _read(self._file)
-            except EngineKeysError as error:
-                logger.error("engine keys not reloaded, the last good ones stay: %s", error)
-            else:
-                logger.info("%s: keys of %d models", self._file, len(self._by_model))
+            if watched.has_changed():
+                self._reload(self._file)
+
+    def _reload(self, file: Path) -> None:
+        try:
+            self._by_model, self._shape = _read(file, self._shape)
+        except EngineKeysError as error:
+            self.reloads["refused"] += 1
+            self.refused = str(error)
+            logger.error("engine keys not reloaded, the last good ones stay: %s", error)
+        else:
+            self.reloads["ok"] += 1
+            self.refused, self.loaded_at_seconds = "", time.time()
+            logger.info("%s: keys of %d models", file, len(self._by_model))
+
+    @property
+    def follows_a_file(self) -> bool:
+        """Whether there is a file that may be refused."""
+        return self._file is not None
 
 
 def read_engine_keys(default: str, file: Path | None) -> EngineKeys:
@@ -76,14 +98,22 @@ def read_engine_keys(default: str, file: Path | None) -> EngineKeys:
         raise EngineKeysError("engines.api_key: must be printable ASCII without spaces")
     if file is None:
         return EngineKeys(default)
-    return EngineKeys(default, _read(file), file=file)
+    by_model, shape = _read(file, None)
+    keys = EngineKeys(default, by_model, file=file)
+    keys.expect(shape)
+    return keys
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read(file: Path, before: Shape | None) -> tuple[dict[str, str], Shape]:
     try:
-        content = plain_yaml.load(file.read_text(encoding="utf-8"))
+        data = file.read_bytes()
     except OSError as error:
         raise EngineKeysError(f"engines.api_keys_file {file}: {error.strerror}") from None
+    now = shape_of(data)
+    if before is not None and (reason := looks_cut_off(before, now)):
+        raise EngineKeysError(f"engines.api_keys_file {file}: half written: {reason}")
+    try:
+        content = plain_yaml.load(data)
     except ValueError:
         raise EngineKeysError(f"engines.api_keys_file {file}: not YAML") from None
     if not isinstance(content, dict):
@@ -91,16 +121,7 @@ def _read(file: Path) -> dict[str, str]:
     for model, key in content.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise EngineKeysError(f"engines.api_keys_file {file}: the key of {model} must be text without spaces")
-    return {str(model): key for model, key in content.items()}
-
-
-def _version(file: Path) -> tuple[int, int, int]:
-    """Differs when the file was written or replaced."""
-    try:
-        status = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return {str(model): key for model, key in content.items()}, now
 
 
 NO_ENGINE_KEYS = EngineKeys()

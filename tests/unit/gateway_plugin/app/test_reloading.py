@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway_plugin.app.assembly import Assembly
-from gateway_plugin.app.changeable import changeable
+from gateway_plugin.app.changeable import changeable, check_whole
 from gateway_plugin.app.process import App
 from gateway_plugin.app.reloading import Reloading
 from gateway_plugin.metrics.metrics_page import page
@@ -31,7 +32,9 @@ class Site:
         self.file = file
         self.write()
         self.app = Assembly(load(file, {}).settings)
-        self.reloading = Reloading(load(file, {}), lambda: load(file, {}), file, changeable(self.app))
+        self.reloading = Reloading(
+            load(file, {}), lambda: load(file, {}), file, changeable(self.app), partial(check_whole, self.app.router)
+        )
 
     def write(self, level: str = "info", rpm: int = 100, strategy: str = "random", more: str = "") -> None:
         self.file.write_text(GOOD.format(level=level, rpm=rpm, strategy=strategy) + more)
@@ -111,13 +114,67 @@ async def test_the_file_is_followed_and_a_signal_looks_at_once(site: Site):
     await asyncio.sleep(5)
     assert site.reloading.reloads().outcomes["ok"] == 0, "nothing has changed"
     site.write(rpm=9)
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(2.1)
     assert site.app.limiter.defaults.requests_per_minute == 9
     site.reloading.ask()
     await asyncio.sleep(0.001)
     assert site.reloading.reloads().outcomes["ok"] == 2
     site.file.unlink()
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(2.1)
     assert "No such file" in site.reloading.refused
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_a_file_that_is_being_written_is_waited_for(site: Site):
+    task = asyncio.create_task(site.reloading.run())
+    await asyncio.sleep(0.5)
+    whole = GOOD.format(level="info", rpm=8, strategy="random")
+    for length in range(0, len(whole), 40):  # one piece between any two looks
+        site.file.write_text(whole[:length])
+        await asyncio.sleep(1)
+        assert site.reloading.reloads().outcomes == {"ok": 0, "refused": 0}
+    site.file.write_text(whole)
+    await asyncio.sleep(2.1)
+    assert site.reloading.reloads().outcomes == {"ok": 1, "refused": 0}
+    assert site.app.limiter.defaults.requests_per_minute == 8
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# all gone\n", "---\n", "logs: {level: debug}", "pods:", "logs"])
+async def test_a_part_of_a_file_changes_nothing(site: Site, content: str):
+    site.file.write_text(content)
+    site.reloading.reload()
+    assert site.reloading.reloads().outcomes == {"ok": 0, "refused": 1}
+    assert "half written" in site.reloading.refused
+    assert (site.strategy, site.app.limiter.defaults.requests_per_minute) == ("random", 100)
+
+
+async def test_a_shorter_file_that_is_whole_is_taken(site: Site):
+    site.file.write_text("pods: {endpoints_file: endpoints.yaml}\n")
+    site.reloading.reload()
+    assert (site.reloading.refused, site.strategy) == ("", "")
+
+
+async def test_what_a_start_would_refuse_is_refused_though_it_waits_for_one(site: Site):
+    site.write(rpm=5, more="engines: {api_keys_file: /no/such/file}\n")
+    site.reloading.reload()
+    assert "/no/such/file" in site.reloading.refused
+    assert site.app.limiter.defaults.requests_per_minute == 100
+
+
+async def test_half_of_a_configuration_never_holds(site: Site, monkeypatch: pytest.MonkeyPatch):
+    changes = dict(changeable(site.app))
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    last = list(changes)[-1]
+    changes[last] = broken
+    monkeypatch.setattr(site.reloading, "_apply", changes)
+    site.write(rpm=5, strategy="least-request")
+    site.reloading.reload()
+    assert "a bug" in site.reloading.refused
+    assert (site.strategy, site.reloading.reloads().outcomes) == ("random", {"ok": 0, "refused": 1})

@@ -108,10 +108,12 @@ async def test_nothing_is_told_while_nothing_changes(world: World) -> None:
         assert world.states == []
 
 
-async def test_a_rename_is_seen_within_an_interval(world: World) -> None:
+async def test_a_rename_is_read_when_two_looks_have_seen_it(world: World) -> None:
     async with running(world):
         await asyncio.sleep(10.5)
         world.write("10.0.0.2", "10.0.0.3")
+        await asyncio.sleep(1.0)
+        assert world.told() == []
         await asyncio.sleep(1.0)
         assert world.told() == [["10.0.0.2:8000", "10.0.0.3:8000"]]
         assert world.discovery.endpoints.models == {"m": ("10.0.0.2:8000", "10.0.0.3:8000")}
@@ -130,7 +132,7 @@ async def test_the_symlink_swap_of_a_config_map(world: World, tmp_path: Path) ->
     await asyncio.sleep(5)
     (tmp_path / "..new").symlink_to("2")
     (tmp_path / "..new").rename(tmp_path / "..data")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.5)
     task.cancel()
     assert world.told() == [["10.0.0.2:8000"]]
 
@@ -203,6 +205,34 @@ async def test_a_lost_name_takes_its_pod_out_and_brings_it_back(world: World, ca
 async def test_run_without_load_reads_the_file(world: World) -> None:
     world.write("10.0.0.1")
     task = asyncio.create_task(world.discovery.run())
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.5)
     task.cancel()
     assert world.told() == [["10.0.0.1:8000"]]
+
+
+WHOLE = "models:\n  - name: m\n    endpoints: ['10.0.0.1:8000', '10.0.0.2:8000', '10.0.0.3:8000']\n"
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "models: [{name: m}]", "models: []", WHOLE[:40]])
+async def test_a_part_of_a_file_takes_no_pods_away(world: World, content: str) -> None:
+    async with running(world):
+        world.path.write_text(WHOLE)
+        await asyncio.sleep(5)
+        before = world.discovery.endpoints
+        assert len(before.pods) == 3
+        world.path.write_text(content)
+        await asyncio.sleep(5)
+        assert world.discovery.endpoints == before
+        assert world.discovery.refused
+        assert world.discovery.reloads == {"ok": 1, "refused": 1}
+
+
+async def test_a_file_that_is_being_written_is_waited_for(world: World) -> None:
+    async with running(world):
+        await asyncio.sleep(10.5)
+        for count in range(1, 5):
+            world.write(*(f"10.0.0.{number}" for number in range(count)))
+            await asyncio.sleep(1.0)
+        assert (world.states, world.discovery.reloads) == ([], {"ok": 0, "refused": 0})
+        await asyncio.sleep(1.0)
+        assert world.discovery.reloads == {"ok": 1, "refused": 0}
