@@ -65,6 +65,7 @@ class Envoy:
     """The end of a call that Envoy would hold."""
 
     traceparent = ""
+    fingerprint = b""
 
     def __init__(self) -> None:
         self.replies: list[bytes] = []

@@ -16,6 +16,7 @@ from gateway_plugin.app.live_wiring import (
     TroubleWatch,
     discovery_troubles,
     engine_troubles,
+    envoy_troubles,
     limiter_state,
     new_live_feed,
     register_process,
@@ -34,6 +35,7 @@ from gateway_plugin.metrics.collectors import (
     LimiterCollector,
     PrefixIndexCollector,
     WaitingCollector,
+    WarningsCollector,
 )
 from gateway_plugin.metrics.families import Metrics
 from gateway_plugin.metrics.process_metrics import LAG_EVERY_SECONDS, LoopLag
@@ -151,6 +153,7 @@ class Assembly:
         self.metrics.registry.register(self.followed)
         for collector in self.discovery.collectors():
             self.metrics.registry.register(collector)
+        self.metrics.registry.register(WarningsCollector(lambda: [one.code for one in self._troubles()]))
         self.health = GrpcHealth(_HEALTH_NAMES)
 
     def parts(self) -> list[BackgroundPart]:
@@ -177,8 +180,9 @@ class Assembly:
         ]
 
     def _accounting_troubles(self) -> list[Trouble]:
-        if self.settings.usage.accounting != "access_log":
-            return []
+        differing = envoy_troubles(self.processor.envoy_fingerprint, self.settings)
+        if self.settings.usage.accounting != "access_log" or differing:
+            return differing
         return unheard_log_troubles(self.stories, self.access_log.batches_heard)
 
     def refused_configuration(self) -> str:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector
 
+from gateway_plugin.endpoints.endpoint_table import EndpointTable
+from gateway_plugin.endpoints.extra_paths import parse_extra_paths
+from gateway_plugin.endpoints.fingerprint import differences
 from gateway_plugin.exchange.intent.rejections import refusal_kinds
 from gateway_plugin.http.event_listeners import Listeners
 from gateway_plugin.http.live_feed import LiveFeed
@@ -74,6 +77,15 @@ def unheard_log_troubles(stories: Stories, batches_heard: int, clock: Callable[[
     fix = "write Envoy's configuration anew with the plugin's GATEWAY_ACCOUNTING, or let it reach the gRPC port"
     message = f"{overdue} requests went to pods, and Envoy's access log has not told of any: nothing is charged"
     return [Trouble("NoAccessLog", "envoy", message, fix)]
+
+
+def envoy_troubles(said: bytes, settings: Settings) -> list[Trouble]:
+    """Of an Envoy whose configuration was made with other settings than this process has."""
+    paths = EndpointTable(parse_extra_paths(settings.endpoints.extra_paths)).patterns()
+    found = differences(
+        said.decode("latin-1"), settings.usage.accounting, settings.listeners.grpc_max_message_bytes, paths
+    )
+    return [Trouble("EnvoyDiffers", "envoy", one.message, one.fix) for one in found]
 
 
 class TroubleWatch:

@@ -91,6 +91,8 @@ class ExternalProcessor:
         self._max_exchanges = bounds.max_exchanges or math.inf
         self.refuses_calls = False
         """True before the models are known, and when the process is about to stop: Envoy asks another replica."""
+        self.envoy_fingerprint = b""
+        """What the Envoy that called last was configured for, as it says."""
         self.last_end_seconds = -math.inf
         self._complained_seconds = -math.inf
         self.idle = asyncio.Event()
@@ -133,6 +135,7 @@ class ExternalProcessor:
         self._open_calls += 1
         self._unheard_calls += 1
         services = self.services
+        self.envoy_fingerprint = call.fingerprint
         if services.tracing is None:
             return ProcessCall(call, self, Exchange(services))
         return ProcessCall(call, self, TracedExchange(services, services.tracing, call.traceparent))

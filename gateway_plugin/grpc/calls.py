@@ -30,6 +30,10 @@ class Call(Protocol):
     def traceparent(self) -> str:
         """The span that the client says the call is part of, as W3C's Trace Context writes it; empty: none."""
 
+    @property
+    def fingerprint(self) -> bytes:
+        """What the client's configuration was made for, as it says; empty: it does not."""
+
     def send(self, message: bytes) -> None:
         """Queues one message; it leaves with all others of this turn of the event loop."""
 

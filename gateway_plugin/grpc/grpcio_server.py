@@ -39,10 +39,11 @@ class GrpcioMethods(grpc.GenericRpcHandler):
 class _GrpcioCall:
     """Keeps what is to be sent until the task of the call sends it."""
 
-    __slots__ = ("_changed", "_outbox", "_reading", "finished", "status", "text", "traceparent")
+    __slots__ = ("_changed", "_outbox", "_reading", "fingerprint", "finished", "status", "text", "traceparent")
 
-    def __init__(self, traceparent: str = "") -> None:
+    def __init__(self, traceparent: str = "", fingerprint: str = "") -> None:
         self.traceparent = traceparent
+        self.fingerprint = fingerprint.encode()
         self._outbox: list[bytes] = []
         self._changed = asyncio.Event()
         self._reading: asyncio.Task[bytes | None] | None = None
@@ -109,7 +110,7 @@ def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfigur
 
 
 async def _serve(method: Method, _: object, context: Context) -> None:
-    call = _GrpcioCall(_traceparent_of(context))
+    call = _GrpcioCall(_said(context, "traceparent"), _said(context, "x-gateway-fingerprint"))
     handler = method(call)
     try:
         while not call.finished and (message := await call.read(context)) is not None:
@@ -127,9 +128,9 @@ async def _serve(method: Method, _: object, context: Context) -> None:
         handler.ended()
 
 
-def _traceparent_of(context: Context) -> str:
+def _said(context: Context, name: str) -> str:
     for key, value in context.invocation_metadata() or ():
-        if key == "traceparent" and isinstance(value, str):
+        if key == name and isinstance(value, str):
             return value
     return ""
 

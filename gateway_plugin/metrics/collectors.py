@@ -43,6 +43,23 @@ class ExchangesCollector(Collector):
             yield gauge
 
 
+class WarningsCollector(Collector):
+    """What the live page warns of, by code."""
+
+    def __init__(self, codes: Callable[[], Iterable[str]]) -> None:
+        self._codes = codes
+
+    def collect(self) -> Iterator[Metric]:
+        """As of now."""
+        counts = dict.fromkeys(("EnvoyDiffers", "NoAccessLog", "ConfigurationRefused", "Discovery"), 0)
+        for code in self._codes():
+            counts[code] = counts.get(code, 0) + 1
+        gauge = GaugeMetricFamily("gateway_warnings", "Warnings of the live page, by code.", labels=["code"])
+        for code, count in counts.items():
+            gauge.add_metric([code], count)
+        yield gauge
+
+
 class PrefixIndexCollector(Collector):
     """What the prefix index holds, read when somebody asks."""
 

@@ -65,6 +65,7 @@ class _Envoy:
     """The other end of the call; it listens."""
 
     traceparent = ""
+    fingerprint = b""
 
     def send(self, message: bytes) -> None:
         """As `Call`."""

@@ -36,6 +36,8 @@ class StreamHead:
     """-1 when the client does not say."""
     traceparent: bytes = b""
     """As W3C's Trace Context writes the span that the call is part of; read by whoever traces."""
+    fingerprint: bytes = b""
+    """What the client's configuration was made for."""
 
 
 def read_head(fields: tuple[Field, ...]) -> StreamHead:
@@ -58,6 +60,7 @@ def read_head(fields: tuple[Field, ...]) -> StreamHead:
         found.get(b"grpc-timeout", b""),
         _content_length(regular),
         found.get(b"traceparent", b""),
+        found.get(b"x-gateway-fingerprint", b""),
     )
 
 

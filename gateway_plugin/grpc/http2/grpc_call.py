@@ -82,6 +82,11 @@ class GrpcCall(MessageStream):
         """See `Call`."""
         return self._head.traceparent.decode("latin-1") if self._head is not None else ""
 
+    @property
+    def fingerprint(self) -> bytes:
+        """See `Call`."""
+        return self._head.fingerprint if self._head is not None else b""
+
     def send(self, message: bytes) -> None:
         """Queues one message; see `Call`."""
         if self.over:

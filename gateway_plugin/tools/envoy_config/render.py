@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from gateway_plugin.endpoints.endpoint_table import OPEN_PATHS, EndpointTable
+from gateway_plugin.endpoints.fingerprint import FINGERPRINT_HEADER, fingerprint
 from gateway_plugin.tools.envoy_config.local_replies import local_replies
 from gateway_plugin.tools.envoy_config.model import Address, Replica
 
@@ -32,11 +33,16 @@ _CLONE = _PACKAGE.parents[2] / "deploy/envoy"
 def render(config: EnvoyConfig, directory: Path | str) -> dict[str, str]:
     """File name -> text, in the order to write them; `directory` is where Envoy will find them."""
     plugins = (Replica(config.plugin_host, config.ports.grpc, config.ports.users_http), *config.replicas)
+    patterns = EndpointTable(config.extra_paths).patterns()
     values = {
         "config": config,
         "directory": str(directory),
         "local_replies": local_replies(config.body_limit_bytes),
-        "paths": "|".join(EndpointTable(config.extra_paths).patterns()),
+        "paths": "|".join(patterns),
+        "fingerprint": {
+            "key": FINGERPRINT_HEADER,
+            "value": fingerprint(config.accounting, config.body_limit_bytes, patterns),
+        },
         "open_paths": sorted(OPEN_PATHS),
         "lua": "" if config.lua_path else lua_file().read_text(encoding="utf-8"),
         "plugin": {

@@ -23,6 +23,7 @@ from tests.unit.gateway_plugin.exchange.bench import ADMITTED, Bench, body, head
 
 class FakeCall:
     traceparent = ""
+    fingerprint = b""
 
     def __init__(self) -> None:
         self.sent: list[ProcessingResponse] = []
