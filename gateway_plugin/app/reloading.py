@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.settings.loading import Loaded
     from gateway_plugin.settings.settings import Settings
-    from gateway_plugin.settings.watched_file import Shape
+    from gateway_plugin.settings.watched_file import ContentShape
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Reloading:
         self.refused = reason
         logger.error("settings not reloaded, the last good ones stay: %s", reason)
 
-    def _whole(self) -> Shape | None:
+    def _whole(self) -> ContentShape | None:
         """What the file is like; raises SettingsError where it seems to be a part of what somebody meant to write."""
         now = _shape_of(self._file)
         if self._shape is not None and now is not None and (reason := looks_cut_off(self._shape, now)):
@@ -152,7 +152,7 @@ class Reloading:
             logger.info("settings read again; nothing has changed")
 
 
-def _shape_of(file: Path | None) -> Shape | None:
+def _shape_of(file: Path | None) -> ContentShape | None:
     """None where there is no file, or it cannot be read, of which others tell."""
     try:
         return shape_of(without_comments(file.read_bytes())) if file is not None else None

@@ -29,7 +29,7 @@ from gateway_plugin.pods.engines.metric_names import ENGINE_NAMES
 from gateway_plugin.pods.node import EndpointsError, Node
 from gateway_plugin.settings import plain_yaml
 from gateway_plugin.settings.nearest import did_you_mean
-from gateway_plugin.settings.watched_file import Shape, looks_cut_off, shape_of
+from gateway_plugin.settings.watched_file import ContentShape, looks_cut_off, shape_of
 from routing.profiles import ModelConfig, ProfileError
 from routing.spec import AdapterSpec
 
@@ -107,7 +107,7 @@ def read_endpoints(path: Path) -> EndpointsFile:
     return reread_endpoints(path, None)[0]
 
 
-def reread_endpoints(path: Path, before: Shape | None) -> tuple[EndpointsFile, Shape]:
+def reread_endpoints(path: Path, before: ContentShape | None) -> tuple[EndpointsFile, ContentShape]:
     """The same of a file that was good `before`; what looks like a part of it is an EndpointsError, too."""
     data = _content(path)
     now = shape_of(data)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
-    from gateway_plugin.settings.watched_file import Shape
+    from gateway_plugin.settings.watched_file import ContentShape
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class FileDiscovery:
         self._interval_seconds = interval_seconds
         self._hosts = HostBook(resolve, resolve_timeout_seconds)
         self._file = WatchedFile(self._path, is_read=False)
-        self._shape: Shape | None = None
+        self._shape: ContentShape | None = None
         self._state = ClusterState((), frozenset())
         self._resolve_at_seconds = 0.0
 

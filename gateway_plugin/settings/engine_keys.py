@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gateway_plugin.settings.watched_file import Shape
+    from gateway_plugin.settings.watched_file import ContentShape
 
 # What a header may hold.
 _KEY = re.compile(r"[!-~]{1,4096}")
@@ -50,7 +50,7 @@ class EngineKeys:
         self.loaded_at_seconds = time.time()
         """When what holds was read, since 1970."""
         self._file = file
-        self._shape: Shape | None = None
+        self._shape: ContentShape | None = None
 
     def __bool__(self) -> bool:
         return bool(self._default or self._by_model or self._file)
@@ -58,7 +58,7 @@ class EngineKeys:
     def __repr__(self) -> str:
         return f"EngineKeys({len(self._by_model)} models, {'a' if self._default else 'no'} default)"
 
-    def expect(self, shape: Shape) -> None:
+    def expect(self, shape: ContentShape) -> None:
         """What the file was like when it was good."""
         self._shape = shape
 
@@ -104,7 +104,7 @@ def read_engine_keys(default: str, file: Path | None) -> EngineKeys:
     return keys
 
 
-def _read(file: Path, before: Shape | None) -> tuple[dict[str, str], Shape]:
+def _read(file: Path, before: ContentShape | None) -> tuple[dict[str, str], ContentShape]:
     try:
         data = file.read_bytes()
     except OSError as error:

@@ -58,7 +58,7 @@ def without_comments(content: bytes) -> bytes:
     return b"".join(lines)
 
 
-class Shape(NamedTuple):
+class ContentShape(NamedTuple):
     """What is remembered of a content that was good."""
 
     size_bytes: int
@@ -66,11 +66,11 @@ class Shape(NamedTuple):
     ends_line: bool
 
 
-def shape_of(content: bytes) -> Shape:
-    return Shape(len(content), not content.strip(), content.endswith(b"\n"))
+def shape_of(content: bytes) -> ContentShape:
+    return ContentShape(len(content), not content.strip(), content.endswith(b"\n"))
 
 
-def looks_cut_off(before: Shape, now: Shape) -> str:
+def looks_cut_off(before: ContentShape, now: ContentShape) -> str:
     """Why the content seems to be a part of what somebody meant to write; empty where it does not.
 
     Only against a content that was good: a file may end without a line break, or be empty, if it always was.
