@@ -140,7 +140,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     def first_token_after(self, seconds: float) -> None:
         """Teaches how long after the booking the pod came to this request's first token; any time later, and once."""
         if self.current and not self.moved:
-            self.books.pace.first_token(self.row, self.place, seconds)
+            self.books.pace.first_token(self.row, self.place, self.work.uncached_tokens, seconds)
             self.books.waiting_lines.computed(self.row, self.place.at_seconds)
 
     def __repr__(self) -> str:
@@ -266,7 +266,7 @@ class Books:
     def reset(self, row: int, incarnation: int) -> None:
         """Gives the row to a new pod."""
         self.columns.reset(row, incarnation)
-        for learned in (self.waiting_lines, self.polls, self.decode, self.speeds, self.adapters):
+        for learned in (self.waiting_lines, self.polls, self.pace, self.decode, self.speeds, self.adapters):
             learned.reset(row)
         for window in self._windows():
             window.reset(row)

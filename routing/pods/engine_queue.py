@@ -47,17 +47,33 @@ class WaitingLines:
         while line and line[0][0] <= booked_at_seconds:
             line.popleft()
 
-    def bounds(self, row: int, waiting: int, now: float, *, computing: bool, mean_tokens: float) -> tuple[float, float]:
-        """Least and most tokens that are left, when so many wait now; forgets what is computed."""
+    def bounds(
+        self,
+        row: int,
+        waiting: int,
+        now: float,
+        *,
+        computing: bool,
+        mean_tokens: float,
+        step_tokens: float = STEP_TOKENS,
+    ) -> tuple[float, float]:
+        """Least and most tokens that are left, when so many wait now; forgets what is computed.
+
+        In the step under way are so many tokens at most, or one prompt.
+        """
         line = self.lines[row]
         recent = _recent(line, now - HANDOVER_SECONDS)
-        while len(line) > waiting + recent + 1:
-            line.popleft()
         sizes = [tokens for _, tokens in line]
+        begun = len(line) - waiting - recent
+        under_way = sum(sizes[:begun]) if begun > 0 else 0.0
+        while begun > 1 and under_way - line[0][1] >= step_tokens - STEP_TOKENS:
+            under_way -= line.popleft()[1]
+            begun -= 1
+        sizes = sizes[len(sizes) - len(line) :]
         strangers = max(0, waiting - len(sizes))
         least = (sum(sizes[-waiting:]) if waiting else 0.0) + strangers * mean_tokens
         if computing or waiting:
-            return least, max(sum(sizes), least + STEP_TOKENS)
+            return least, max(sum(sizes), least + step_tokens)
         return least, sum(sizes[-recent:]) if recent else 0.0
 
 

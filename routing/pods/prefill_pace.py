@@ -10,15 +10,20 @@ token at time t says that the queue was done up to its request's position at t, 
 
     rate of a pod  = (W + sum of tokens^2) / (W / rate of its model's pods + sum of tokens * seconds),  W = 16,000 ^ 2
 
-least squares through the origin, over a hundred requests or so: much work says much, and what is not work (network, the
-step under way) little. What a pod has not shown itself it is believed to do as the others of its model: small, chance
-differences would otherwise keep traffic, and with it better evidence, from pods that are as good as any.
+least squares through the origin, over a hundred requests or so: much work says much, and what is not work little; of
+requests that met no other, what they waited for beside prompts is taken off first (`routing.pods.handover`). What a pod
+has not shown itself it is believed to do as the others of its model: small, chance differences would otherwise keep
+traffic, and with it better evidence, from pods that are as good as any. W shrinks with how unlike the pods turn out:
+
+    W = 16,000 ^ 2 * 0.08 ^ 2 / (0.08 ^ 2 + beyond),  beyond = max(0, mean(ln(own / mean rate) ^ 2 - chance) - 0.5 ^ 2)
+
 An engine's own rate counts until the first lesson. It measures requests, and of requests that are computed together
 each counts the whole time, so that it depends on the load as much as on the pod.
 """
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +31,7 @@ import numpy as np
 
 from routing.pods.columns import DEFAULT_PREFILL_TOKENS_PER_SECOND
 from routing.pods.engine_queue import STEP_TOKENS
+from routing.pods.handover import Handovers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +44,15 @@ if TYPE_CHECKING:
 # say, of one pod what the others have shown.
 _PRIOR_TOKENS_SQUARED = 4000.0**2
 _POOL_TOKENS_SQUARED = 16_000.0**2
+# That suits pods which differ by 8 %, as equal cards do. Of cards of several generations, whose logarithms spread ten
+# times as far, each is soon believed by its own lessons: the weight goes with the spread's square.
+_LIKE_VARIANCE = 0.08**2
+# Wrong guesses of what is cached let equal pods seem to differ by half.
+_SEEMING_VARIANCE = 0.5**2
+# A lesson of 2,500 tokens is wrong by half; of pods with less than two such lessons nobody knows how unlike they are.
+_CHANCE_TOKENS_SQUARED = 0.25 * 2500.0**2
+_TAUGHT_TOKENS_SQUARED = 2.0 * 2500.0**2
+_FEWEST_UNLIKE = 2
 
 # What one lesson may weigh: a chain of prompts that were told of late is one measurement, not as many as its prompts.
 _MOST_TOKENS = 16_000.0
@@ -45,6 +60,10 @@ _MOST_TOKENS = 16_000.0
 _FEW_PODS = 16
 # The last hundred requests make up 63 % of what is known.
 _KEPT = 0.99
+
+
+# A first token that comes so many times as early as expected tells that the rate was unknown.
+_FASTER = 1.5
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -66,20 +85,27 @@ class PrefillPace:
     def __init__(self, books: Queues, speeds: Speeds) -> None:
         self._books = books
         self._speeds = speeds
+        self.handovers = Handovers()
         self._rows_by_model: dict[int, IntColumn] = {}
+
+    def reset(self, row: int) -> None:
+        """Gives the row to a new pod."""
+        self.handovers.reset(row)
 
     def regrouped(self) -> None:
         """Which rows are of one model may have changed."""
         self._rows_by_model.clear()
 
     def told(self, row: int) -> None:
-        """The engine said how fast it is; believed while nothing better is known."""
-        columns = self._books.columns
-        if not columns.pace_tokens_squared[row]:
-            columns.prefill_tokens_per_second[row] = columns.engine_prefill_tokens_per_second[row]
+        """The engine said how fast it is; believed while nothing better is known, and of all pods of its model.
 
-    def first_token(self, row: int, place: Place, ttft_seconds: float) -> None:
-        """The request at that place had its first token so long after it was booked."""
+        Shown to one pod alone, the first word of any would draw a second's requests to it.
+        """
+        if not self._books.cells.pace_tokens_squared[row]:
+            self._show(row)
+
+    def first_token(self, row: int, place: Place, own_tokens: float, ttft_seconds: float) -> None:
+        """The request at that place, with so many tokens to compute, had its first one so long after it was booked."""
         cells, at_seconds = self._books.cells, place.at_seconds + ttft_seconds
         done_tokens, done_at_seconds = cells.prefill_done_tokens[row], cells.prefill_done_at_seconds[row]
         if place.position_tokens <= done_tokens:
@@ -90,7 +116,8 @@ class PrefillPace:
         if place.at_seconds <= done_at_seconds:
             self._learn(row, tokens, (at_seconds - done_at_seconds) * self._speeds.of(row), tokens)
         else:
-            self._alone(row, min(tokens, place.backlog_tokens), ttft_seconds)
+            seconds = self.handovers.computing(row, ttft_seconds)
+            self._alone(row, _computed_tokens(place, tokens, own_tokens, seconds), ttft_seconds)
 
     def lesson(self, row: int, tokens: float, seconds: float) -> None:
         """Two pages say that the pod, which had work all the while, began so many tokens in so long, at speed 1.
@@ -100,20 +127,22 @@ class PrefillPace:
         expected = self._books.rate_of(row) / self._speeds.of(row) * seconds
         self._learn(row, tokens, seconds, expected)
 
-    def _alone(self, row: int, tokens: float, seconds: float) -> None:
+    def _alone(self, row: int, tokens: float, ttft_seconds: float) -> None:
         """A prompt that met no other took so long; it may have waited for a step under way."""
         books = self._books
         rate = books.rate_of(row) / self._speeds.of(row)
+        seconds = self.handovers.computing(row, ttft_seconds)
+        self.handovers.lesson(row, tokens, ttft_seconds, books.rate_of(row))
         self._speeds.seen(row, tokens / rate, seconds, STEP_TOKENS / rate)
         self._learn(row, tokens, seconds * self._speeds.of(row), tokens)
 
     def _correct(self, row: int, place: Place, ttft_seconds: float) -> None:
         books, cells, now = self._books, self._books.cells, self._books.clock()
-        rate = books.rate_of(row)
+        rate, computing_seconds = books.rate_of(row), self.handovers.computing(row, ttft_seconds)
         backlog = books.backlog_of(row, now, rate)
         most = max(0.0, cells.prefill_queued_tokens[row] - place.position_tokens)
         least = max(0.0, most - rate * (now - place.at_seconds - ttft_seconds))
-        error = place.backlog_tokens - rate * ttft_seconds
+        error = place.backlog_tokens - rate * computing_seconds
         since = cells.prefill_corrected_tokens[row] - place.corrected_tokens
         left = min(max(backlog - error - since, least), most)
         cells.prefill_corrected_tokens[row] += left - backlog
@@ -122,10 +151,15 @@ class PrefillPace:
     def _learn(self, row: int, tokens: float, seconds: float, weight: float) -> None:
         if seconds <= 0.0:
             return
-        columns, cells = self._books.columns, self._books.cells
+        cells = self._books.cells
         weight = min(weight, _MOST_TOKENS)
         cells.pace_tokens_squared[row] = cells.pace_tokens_squared[row] * _KEPT + weight * tokens
         cells.pace_token_seconds[row] = cells.pace_token_seconds[row] * _KEPT + weight * seconds
+        self._show(row)
+
+    def _show(self, row: int) -> None:
+        """Writes the rates of all pods of the row's model."""
+        columns = self._books.columns
         rows = self.rows_of_model(row)
         if len(rows) <= _FEW_PODS:
             self._learn_of_few(rows.tolist())
@@ -152,13 +186,27 @@ class PrefillPace:
         return rows
 
 
+def _computed_tokens(place: Place, most_tokens: float, own_tokens: float, ttft_seconds: float) -> float:
+    """What a pod computed before a first token, whose request was booked when the pod had perhaps nothing to do.
+
+    The queue at the booking was estimated at the rate that was believed then. One that went much faster was shorter:
+    what was before the request may have been computed long ago, and only its own work is sure.
+    """
+    queued = min(most_tokens, place.backlog_tokens)
+    expected_seconds = (place.done_at_seconds - place.at_seconds) * queued / max(place.backlog_tokens, 1.0)
+    return queued if ttft_seconds * _FASTER > expected_seconds else own_tokens
+
+
 def rates(squares: FloatColumn, products: FloatColumn, told: FloatColumn) -> FloatColumn:
     """Of pods of one model, by the sums of each one's lessons; `told` by the engines, NaN where they do not tell."""
     known = told[~np.isnan(told)]
     prior_rate = float(known.mean()) if len(known) else DEFAULT_PREFILL_TOKENS_PER_SECOND
     prior_seconds = _PRIOR_TOKENS_SQUARED / prior_rate
     pool_rate = (_PRIOR_TOKENS_SQUARED + squares.sum()) / (prior_seconds + products.sum())
-    learned: FloatColumn = (_POOL_TOKENS_SQUARED + squares) / (_POOL_TOKENS_SQUARED / pool_rate + products)
+    taught = (squares >= _TAUGHT_TOKENS_SQUARED) & (products > 0.0)
+    own = squares[taught]
+    pool = _pool_weight((np.log(own) - np.log(products[taught]) - log(pool_rate)) ** 2 - _CHANCE_TOKENS_SQUARED / own)
+    learned: FloatColumn = (pool + squares) / (pool / pool_rate + products)
     return learned
 
 
@@ -176,5 +224,21 @@ def rates_of_few(
             telling += 1
     prior_rate = told_sum / telling if telling else DEFAULT_PREFILL_TOKENS_PER_SECOND
     pool_rate = (_PRIOR_TOKENS_SQUARED + square_sum) / (_PRIOR_TOKENS_SQUARED / prior_rate + product_sum)
-    pool_seconds = _POOL_TOKENS_SQUARED / pool_rate
-    return [(_POOL_TOKENS_SQUARED + squares[row]) / (pool_seconds + products[row]) for row in rows]
+    pool_log = log(pool_rate)
+    pool = _pool_weight(
+        [
+            (log(square) - log(products[row]) - pool_log) ** 2 - _CHANCE_TOKENS_SQUARED / square
+            for row in rows
+            if (square := squares[row]) >= _TAUGHT_TOKENS_SQUARED and products[row] > 0.0
+        ]
+    )
+    pool_seconds = pool / pool_rate
+    return [(pool + squares[row]) / (pool_seconds + products[row]) for row in rows]
+
+
+def _pool_weight(variances: Sequence[float] | FloatColumn) -> float:
+    """What the others' word weighs, by how unlike the pods are beyond chance: of each, the logarithm's square."""
+    if len(variances) < _FEWEST_UNLIKE:
+        return _POOL_TOKENS_SQUARED
+    beyond = max(0.0, sum(variances) / len(variances) - _SEEMING_VARIANCE)
+    return _POOL_TOKENS_SQUARED * _LIKE_VARIANCE / (_LIKE_VARIANCE + beyond)

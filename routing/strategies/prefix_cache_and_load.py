@@ -2,7 +2,7 @@
 
     cost = (prefill backlog + price * (prompt - best match + (best match - own match) / holders)) / prefill rate
          + (output tokens * seconds that a request adds to a token + 5 % of the own prefill time) * requests in flight
-         + kvBarrierSeconds * uncached share * k / (1 - k),  k = KV usage
+         + kvBarrierSeconds * uncached share * k / (1 - k),  k = KV usage with the prompt in it
          + waiting for a slot of the LoRA adapter
          + 2 % of the own prefill time * rendezvous draw
     price = 1 + mean prefill backlog of the pods / max(prompt, 2048)
@@ -64,7 +64,7 @@ class PrefixCacheAndLoad(Policy):
         output_tokens, barrier = max(request.output_tokens, _MIN_OUTPUT_TOKENS), request.config["kvBarrierSeconds"]
         unknown_seconds = DEFAULT_TPOT_SECONDS * request.config["decodeShare"]
         terms: list[tuple[float, ...]] = []
-        for (rate, backlog, requests, each_seconds, kv_ratio), matched, adapter_seconds, preference in zip(
+        for (rate, backlog, requests, each_seconds, kv_ratio, capacity), matched, adapter_seconds, preference in zip(
             works,
             pods.matched_tokens,
             pods.adapter_seconds(request.model, output_tokens),
@@ -75,7 +75,9 @@ class PrefixCacheAndLoad(Policy):
             token_seconds = each_seconds if each_seconds == each_seconds else unknown_seconds
             pressure = 0.0
             if kv_ratio and matched < prompt_tokens:
-                used = kv_ratio if kv_ratio < _MAX_KV_RATIO else _MAX_KV_RATIO  # noqa: FURB136 - min() is slower
+                used = kv_ratio + (prompt_tokens - matched) / capacity
+                if used > _MAX_KV_RATIO:
+                    used = _MAX_KV_RATIO
                 pressure = barrier * (1.0 - matched / prompt_tokens) * used / (1.0 - used)
             terms.append(
                 (

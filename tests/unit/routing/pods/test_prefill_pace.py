@@ -184,3 +184,33 @@ def test_two_first_tokens_of_one_step_are_one_lesson():
         lease.first_token_after(2.0)
         squares = float(queues.table.columns.pace_tokens_squared[0])
     assert squares == 1000.0**2
+
+
+def test_the_first_word_of_an_engine_counts_for_all_pods_of_its_model():
+    # Shown to one pod alone, it would draw a second's requests there.
+    queues = Queues([8000.0, 8000.0])
+    queues.table.polled(
+        queues.rows[0], queues.table.incarnation(queues.rows[0]), {"engine_prefill_tokens_per_second": 3e4}
+    )
+    assert queues.learned(0) == queues.learned(1) == pytest.approx(3e4)
+
+
+def test_a_queue_that_only_a_wrong_rate_has_made_is_no_work_done():
+    # Four times as fast as is assumed: half of the work that seems to be queued has long been computed.
+    queues = Queues([32_000.0])
+    for number in range(40):
+        queues.send(0.2 * number, 0, 3000.0, overhead_seconds=0.02)
+        assert queues.learned(0) < 40_000.0 if number > 12 else True
+    queues.send(20.0, 0, 3000.0)
+    assert queues.learned(0) == pytest.approx(32_000.0, rel=0.25)
+
+
+def test_pods_that_are_very_unlike_are_soon_believed_by_themselves():
+    seconds = [np.array([1.0, 0.25]), np.array([1.0, 0.9])]
+    unlike, like = (8000.0 * each for each in seconds)
+    told = np.array([np.nan, np.nan])
+    squares = np.array([4e7, 4e7])
+    mixed = rates(squares, squares / unlike, told)
+    equal = rates(squares, squares / like, told)
+    assert mixed[0] / mixed[1] > 2.0
+    assert 1.0 <= equal[0] / equal[1] < 1.05

@@ -12,14 +12,16 @@ STRATEGY = "prefix-cache-and-load"
 
 def test_all_terms():
     # Backlog and own prompt over the rate, the own one at its price (a mean backlog of 2,000 tokens over a step's
-    # 2,048); 10 tokens of 10 ms, 3 % for each of 4 open requests, which the prompt holds up; half full: 0.15 s.
+    # 2,048); 10 tokens of 10 ms, 3 % for each of 4 open requests, which the prompt holds up; with it one is
+    # half full: 0.15 s.
     cluster = Cluster(
         2,
         prefill_backlog_tokens=[4000, 0],
         prefill_backlog_at_seconds=[NOW, NOW],
         prefill_tokens_per_second=[NAN, 4000],
         inflight_requests=[4, 0],
-        kv_usage_ratio=[0.0, 0.5],
+        kv_usage_ratio=[0.0, 0.25],
+        kv_capacity_tokens=[8000, 8000],
     )
     price = 1 + 2000 / 2048
     first, second = cluster.terms(STRATEGY, prompt_tokens=2000, output_tokens=10)
@@ -50,13 +52,21 @@ def test_a_slow_pod_decodes_slowly_beside_others():
 
 
 def test_the_barrier_counts_what_is_not_cached_and_ends_short_of_full():
-    cluster = Cluster(3, kv_usage_ratio=[0.8, 0.8, 1.5])
+    cluster = Cluster(3, kv_usage_ratio=[0.75, 0.75, 1.5], kv_capacity_tokens=[10_000] * 3)
     barrier = [terms[3] for terms in cluster.terms(STRATEGY, [500, 1000, 0], prompt_tokens=1000)]
     assert barrier == pytest.approx([0.15 * 0.5 * 4, 0.0, 0.15 * 99])
 
 
+def test_a_prompt_that_does_not_fit_waits_until_others_end():
+    small, large = Cluster(2, kv_usage_ratio=[0.5, 0.5], kv_capacity_tokens=[4000, 400_000]).terms(
+        STRATEGY, prompt_tokens=3000
+    )
+    assert small[3] == pytest.approx(0.15 * 99)
+    assert large[3] == pytest.approx(0.15 * 0.5075 / 0.4925)
+
+
 def test_a_profile_may_change_share_and_barrier():
-    cluster = Cluster(1, inflight_requests=[2], kv_usage_ratio=[0.5])
+    cluster = Cluster(1, inflight_requests=[2], kv_usage_ratio=[0.4], kv_capacity_tokens=[1000])
     (terms,) = cluster.terms(
         STRATEGY, prompt_tokens=100, output_tokens=100, options={"decodeShare": 1, "kvBarrierSeconds": 2}
     )
