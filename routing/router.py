@@ -18,6 +18,7 @@ from routing.pods.books import Work, booked
 from routing.pods.learned_figures import learned_figures
 from routing.prefix.prefix_blocks import PrefixKeys
 from routing.prefix.prefix_index import PrefixIndex
+from routing.prompt_estimates import PromptEstimates
 from routing.shortlist import MAX_PRICED, shortlist
 from routing.strategies.every import ALIASES, all_policies
 from routing.strategies.least_request import LeastRequest
@@ -65,6 +66,7 @@ class Router:
         """At most every `explain_every_seconds` a booking tells what its pods were weighed with: some microseconds."""
         clock = pods.books.clock
         self.outputs = OutputEstimates()
+        self.prompts = PromptEstimates()
         self.prefixes = PrefixIndex(clock)
         self._pods = pods
         self._clock = clock

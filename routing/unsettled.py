@@ -102,6 +102,9 @@ class Unsettled:
             pending.lease.move(row)
         if prompt or output:
             pending.lease.correct(prompt, output)
+        ratio = pending.request.token_ratio
+        if ratio is not None and prompt and settled.succeeded:
+            ratio.observe(pending.request.plain_tokens, prompt)
         if settled.succeeded and settled.ttft_seconds is not None and row == pending.lease.row:
             pending.lease.first_token_after(settled.ttft_seconds)
         self._settle_prefix(pending.prefix, row if settled.succeeded else None)

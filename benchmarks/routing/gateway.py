@@ -92,13 +92,17 @@ class OwnGateway:
         return booking.pods[0].address
 
     def request(self, arrival: Arrival) -> RoutingRequest:
-        """What the exchange would make of it: lengths are estimated from bytes."""
-        block_tokens = BLOCK_TOKENS * arrival.taken_for
+        """What the exchange would make of it: lengths are estimated from bytes, and set right by kind of text."""
+        ratio = self.router.prompts.of_kind(arrival.adapter or MODEL, arrival.text_kind)
+        block_tokens = BLOCK_TOKENS * arrival.taken_for * ratio.ratio
+        plain_tokens = arrival.prompt_tokens * arrival.taken_for
         return RoutingRequest(
             arrival.adapter or MODEL,
             user=arrival.user,
             session=arrival.session,
-            prompt_tokens=arrival.prompt_tokens * arrival.taken_for,
+            prompt_tokens=plain_tokens * ratio.ratio,
+            plain_tokens=plain_tokens,
+            token_ratio=ratio,
             output_tokens=self.router.outputs.expected(arrival.adapter or MODEL, arrival.max_tokens),
             prefix=arrival.prefix,
             prefix_tokens=tuple(block_tokens * (i + 1) for i in range(len(arrival.prefix))),

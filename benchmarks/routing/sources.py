@@ -7,7 +7,7 @@ and the mean of answers, of Mooncake's the share that goes on from an earlier pr
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count
+from itertools import count, cycle
 from math import cos, pi
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,11 @@ import numpy as np
 from benchmarks.routing.workloads import BLOCK_TOKENS, Arrival, chained, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _LONGEST_ANSWER = 8000
+# Of the logarithm of bytes a token, among texts of one kind: prose and code differ by a fifth.
+_KIND_SPREAD = 0.1
 _SESSION_SECONDS = 210.0
 
 
@@ -76,13 +78,14 @@ def conversations(requests: int, per_second: float, seed: int, *, taken_for: Seq
     Answers have a median of 180 tokens. One of three system prompts of 4 blocks comes first.
     """
     rng, arrivals, session = np.random.default_rng(seed), list[Arrival](), count()
+    texts = _texts(taken_for, seed)
     # Sessions that began before the first request go on, so that the rate is what it will be from the beginning.
     at, end = -_SESSION_SECONDS, requests / per_second
     while at < end:
         at += float(rng.exponential(4.5 / per_second))
         number = next(session)
         own, turns = named(100 + number, 40), int(rng.integers(1, 9))
-        system, ratio = named(int(rng.integers(3)), 4), taken_for[number % len(taken_for)]
+        system, ratio = named(int(rng.integers(3)), 4), next(texts)
         asked_at, length = at, 0
         for _ in range(turns):
             length += int(rng.integers(1, 3))
@@ -182,7 +185,7 @@ def lengths_like_azure(
 ) -> list[Arrival]:
     """Nothing shared; prompts of 1,020 tokens in the median, 1 % above 4,142; answers of 211 in the mean; in bursts."""
     rng, fresh = np.random.default_rng(seed), count()
-    gaps = rng.gamma(0.5, 2.0 / per_second, requests)
+    gaps, texts = rng.gamma(0.5, 2.0 / per_second, requests), _texts(taken_for, seed)
     arrivals = []
     for at in np.cumsum(gaps).tolist():
         tokens, text = lognormal(rng, 1020, 0.75, 16, 8000), next(fresh)
@@ -193,10 +196,17 @@ def lengths_like_azure(
                 output_tokens=lognormal(rng, 165, 0.7, 1, 1000),
                 prefix=chained(named(text, tokens // BLOCK_TOKENS)),
                 user=f"user-{text % 40}",
-                taken_for=taken_for[text % len(taken_for)],
+                taken_for=next(texts),
             )
         )
     return arrivals
+
+
+def _texts(taken_for: Sequence[float], seed: int) -> Iterator[float]:
+    """What the lengths of texts are taken for, in turn; those of one kind differ by a tenth, where there are several."""
+    rng, spread = np.random.default_rng(seed + 1_000_000), _KIND_SPREAD if len(taken_for) > 1 else 0.0
+    for ratio in cycle(taken_for):
+        yield ratio * float(rng.lognormal(0.0, spread))
 
 
 def thinking(requests: int, per_second: float, seed: int) -> list[Arrival]:

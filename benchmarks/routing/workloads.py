@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from routing.prompt_estimates import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 BLOCK_TOKENS = 512
 SYSTEM_BLOCKS = 8  # 4,096 tokens
 AGENT_KINDS = 4
+# Beyond these a length is one of `works._WRONG`, whose two kinds of text can be told apart.
+_HALF, _DOUBLE = 0.7, 1.4
+_THREE_BYTES, _ESCAPED = KINDS.index("three bytes"), KINDS.index("escaped")
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -41,6 +46,11 @@ class Arrival:
     """What the gateway takes the prompt's length for, over what it is: bytes are no tokens."""
     followed_by: tuple[Arrival, ...] = ()
     """Asked when the answer has come: their `at_seconds` count from then."""
+
+    @property
+    def text_kind(self) -> int:
+        """What the gateway sees of the text: plain, of three bytes a character, or escaped (`prompt_estimates`)."""
+        return _ESCAPED if self.taken_for > _DOUBLE else _THREE_BYTES if self.taken_for < _HALF else 0
 
 
 def arrival(

@@ -163,7 +163,11 @@ class KnownRequest:
         """What the limiter is asked; the body may have to ask for its usage to be told."""
         self._ask_for_usage(forward)
         intent, prompt, target = self.intent, self._prompt, self.target
-        forward.prompt_tokens_estimate = certain = int(prompt.tokens) if prompt and intent.costs_tokens else 0
+        certain = 0
+        if prompt and intent.costs_tokens:
+            ratio = self._services.router.prompts.of(target.model, prompt.key).ratio
+            certain = int(prompt.tokens * ratio)
+        forward.prompt_tokens_estimate = certain
         names, rate = self._services.names.other_names(target), self.plan.resolved.requests_per_second
         if self._keeper is not None and not intent.makes_response:
             # It is its owner's, who asked for any of the pod's models, by any of their names.

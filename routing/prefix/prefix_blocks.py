@@ -51,7 +51,8 @@ _BLOCK_ENDS = tuple(accumulate(FIRST_BLOCK_BYTES << i // BLOCKS_PER_SIZE for i i
 MAX_KEY_BYTES = _BLOCK_ENDS[-1]
 """What lies behind is not named."""
 _BLOCKS = tuple(map(slice, (0, *_BLOCK_ENDS), _BLOCK_ENDS))
-_TOKENS = tuple(end / BYTES_PER_TOKEN for end in _BLOCK_ENDS)
+BLOCK_TOKENS = tuple(end / BYTES_PER_TOKEN for end in _BLOCK_ENDS)
+"""Of a prompt up to and including each of its blocks, by its bytes alone."""
 
 
 class PrefixKeys(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +67,7 @@ def keys_of(hashes: tuple[int, ...]) -> PrefixKeys:
     """The keys of a prompt whose hashes somebody else has computed; raises ValueError for what no prompt has."""
     if not 0 < len(hashes) <= MAX_BLOCKS or any(block >> 60 for block in hashes):
         raise ValueError("not the blocks of a prompt")
-    return PrefixKeys(hashes, _TOKENS[: len(hashes)])
+    return PrefixKeys(hashes, BLOCK_TOKENS[: len(hashes)])
 
 
 def prefix_seed(model: str, adapter: str = "", cache_salt: str = "") -> int:
@@ -75,14 +76,14 @@ def prefix_seed(model: str, adapter: str = "", cache_salt: str = "") -> int:
     return xxh3_64_intdigest(b"".join(len(part).to_bytes(8, "little") + part for part in parts))
 
 
-def prefix_keys(seed: int, key: bytes) -> PrefixKeys:
-    """The chain of a prompt; empty for prompts shorter than one block."""
+def prefix_keys(seed: int, key: bytes, block_tokens: Sequence[float] = BLOCK_TOKENS) -> PrefixKeys:
+    """The chain of a prompt, of so many tokens up to each block; empty for prompts shorter than one block."""
     count = bisect_right(_BLOCK_ENDS, len(key))
     hashes = []
     for block in _BLOCKS[:count]:
         seed = xxh3_64_intdigest(key[block], seed)
         hashes.append(seed >> 4)
-    return PrefixKeys(tuple(hashes), _TOKENS[:count])
+    return PrefixKeys(tuple(hashes), tuple(block_tokens[:count]))
 
 
 _SHARDS = 200

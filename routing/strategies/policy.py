@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from routing.candidates import Candidates
     from routing.pods.columns import FloatColumn
     from routing.pods.pod_view import PodView
+    from routing.prompt_estimates import TokenRatio
     from routing.spec import PodSpec
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
-    """What may be known of a request when its pod is chosen. Token counts are estimates: bytes / 4."""
+    """What may be known of a request when its pod is chosen. Token counts are estimates (`routing.prompt_estimates`)."""
 
     model: str
     user: str = ""
@@ -45,6 +46,10 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """Tokens of the prompt up to and including each block of `prefix`."""
     config: Mapping[str, float] = msgspec.field(default_factory=lambda: OPTIONS)
     """The options of strategies that hold for the request's profile (see `routing.strategies.options`)."""
+    plain_tokens: float = 0.0
+    """The prompt's by its bytes alone; 0 where nothing is to be learned of it."""
+    token_ratio: TokenRatio | None = None
+    """What learns from the real count, and said `prompt_tokens`."""
 
 
 class RequestOutcome(msgspec.Struct, frozen=True, gc=False):

@@ -294,13 +294,15 @@ def routing_request(
     intent: Intent, user: str, model: str, plan: Plan, router: Router, prompt: Prompt | None
 ) -> RoutingRequest:
     """What the policy is told; hashes the prompt only for a policy that asks for it."""
-    keys, tokens, output_tokens = _NO_KEYS, 0.0, 0.0
+    keys, tokens, output_tokens, plain_tokens, ratio = _NO_KEYS, 0.0, 0.0, 0.0, None
     if prompt is not None and plan.policy is not None:
-        tokens = prompt.tokens
+        plain_tokens, ratio = prompt.tokens, router.prompts.of(model, prompt.key)
+        tokens = plain_tokens * ratio.ratio
         output_tokens = router.outputs.expected(model, prompt.max_output_tokens)
         if plan.policy.needs_prefix:
             salt = prompt.cache_salt
-            keys = prefix_keys(prefix_seed(model, cache_salt=salt) if salt else plan.prefix_seed, prompt.key)
+            seed = prefix_seed(model, cache_salt=salt) if salt else plan.prefix_seed
+            keys = prefix_keys(seed, prompt.key, ratio.block_tokens)
     return RoutingRequest(
         model=model,
         user=user,
@@ -310,4 +312,6 @@ def routing_request(
         prefix=keys.hashes,
         prefix_tokens=keys.tokens,
         config=plan.resolved.config,
+        plain_tokens=plain_tokens,
+        token_ratio=ratio,
     )
