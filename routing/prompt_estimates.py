@@ -1,6 +1,6 @@
 """How many tokens a prompt will have, by its bytes: four a token, set right by what engines said of earlier ones.
 
-    tokens = bytes / 4 * ratio,    ratio = (P + sum of real tokens) / (P + sum of bytes / 4),  P = 4,000 tokens at ratio 1
+    tokens = bytes / 4 * ratio,    ratio = (P + sum of real tokens) / (P + sum of bytes / 4),    P = 4,000 tokens
 
 one ratio for each model and kind of text, over its last fifty prompts or so. English needs about what is assumed, but
 Chinese has three bytes a character and less than a token, or six bytes where the client escapes it: half and double.
@@ -28,6 +28,7 @@ LEAST_RATIO, MOST_RATIO = 0.2, 4.0
 """Escapes alone are 0.2 of what their bytes say; 4 is a token a byte."""
 # Two prompts of usual length say that bytes are right.
 _PRIOR_TOKENS = 4000.0
+# One long prompt must not speak louder than several usual ones.
 _MOST_TOKENS = 8000.0
 _KEPT = 0.98
 # What lies beyond has other parts than text.

@@ -203,7 +203,7 @@ def lengths_like_azure(
 
 
 def _texts(taken_for: Sequence[float], seed: int) -> Iterator[float]:
-    """What the lengths of texts are taken for, in turn; those of one kind differ by a tenth, where there are several."""
+    """What the lengths of texts are taken for, in turn; those of one kind differ by a tenth, if there are two."""
     rng, spread = np.random.default_rng(seed + 1_000_000), _KIND_SPREAD if len(taken_for) > 1 else 0.0
     for ratio in cycle(taken_for):
         yield ratio * float(rng.lognormal(0.0, spread))

@@ -37,6 +37,7 @@ _MOST_PREFILL_SHARE = 0.4
 _SHORT_STEP = 0.5
 # Pages of a second see a step or two of a large card: the last five make up 67 %.
 _STEP_WEIGHT = 0.2
+# Twice the budget of vLLM's largest default; a page that says more counts wrong.
 _MOST_STEP_TOKENS = 16_384.0
 # By how much steps of one kind differ, and a page that comes late.
 _JITTER_SECONDS = 0.1

@@ -14,6 +14,7 @@ import msgspec
 DEFAULT_SECONDS = 0.02
 # As many first tokens say the same, half of them of short prompts, half of prompts of so many tokens.
 _PRIOR_LESSONS = 4.0
+# A long turn of a conversation: far enough from none to give the line its slope.
 _PRIOR_TOKENS = 4000.0
 # The last fifty first tokens make up 63 %.
 _KEPT = 0.98

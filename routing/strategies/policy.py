@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
-    """What may be known of a request when its pod is chosen. Token counts are estimates (`routing.prompt_estimates`)."""
+    """What may be known of a request when its pod is chosen. Token counts are estimated (see `prompt_estimates`)."""
 
     model: str
     user: str = ""
