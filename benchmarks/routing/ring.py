@@ -3,6 +3,8 @@
     python -m benchmarks.routing.ring                                 short: one seed, 500 requests a run
     python -m benchmarks.routing.ring --seeds 10 --requests 2000      what a claim should rest on; hours
     python -m benchmarks.routing.ring --works chats,azure --loads .9 --settings 1
+    python -m benchmarks.routing.ring --into benchmarks/results/2026-11-27/ring.json --strategies prefix-cache-and-load
+                                                                      its conditions and seeds, these strategies anew
 
 Every workload x load (0.7, 0.9, 0.95 of its capacity) x replicas (1, 4 that share, 4 that do not). Prints a table of
 each, and who loses; writes `ring.json`, from which `benchmarks.routing.ring_page` makes docs/routing-contests.md. The
@@ -68,6 +70,9 @@ def measure(contests: Sequence[Contest], console: Console, processes: int) -> Ce
 def main(words: Sequence[str] | None = None) -> None:
     """Measures, prints, writes."""
     arguments = _arguments(words)
+    if arguments.into is not None:
+        _measure_into(arguments)
+        return
     contests = [
         Contest(work, load, setting, strategy, seed, arguments.requests)
         for work in arguments.works
@@ -78,11 +83,7 @@ def main(words: Sequence[str] | None = None) -> None:
     ]
     console = Console(width=150)
     cells = measure(contests, console, arguments.processes)
-    for where, strategies in cells.items():
-        console.print(_table(where, strategies))
-    for verdict in verdicts(cells):
-        if verdict.is_lost:
-            console.print(f"LOST {verdict}")
+    _tell(cells, console)
     written = {
         "machine": machine(),
         "seeds": list(range(arguments.first_seed, arguments.first_seed + arguments.seeds)),
@@ -96,6 +97,32 @@ def main(words: Sequence[str] | None = None) -> None:
     console.print(path)
 
 
+def _tell(cells: Cells, console: Console) -> None:
+    for where, strategies in cells.items():
+        console.print(_table(where, strategies))
+    for verdict in verdicts(cells):
+        if verdict.is_lost:
+            console.print(f"LOST {verdict}")
+
+
+def _measure_into(arguments: argparse.Namespace) -> None:
+    """Some strategies anew, on the conditions and seeds of a file; what it says of the others stays."""
+    console, written = Console(width=150), msgspec.json.decode(arguments.into.read_bytes())
+    contests = [
+        Contest(work, float(load), setting, strategy, seed, written["requests"])
+        for work, load, setting in (where.split("/") for where in written["cells"])
+        if work in arguments.works
+        for seed in written["seeds"]
+        for strategy in arguments.strategies
+    ]
+    for where, strategies in measure(contests, console, arguments.processes).items():
+        written["cells"][where] |= strategies
+    _tell(written["cells"], console)
+    written["titles"] |= {name: WORKS[name].title for name in written["titles"]}
+    arguments.into.write_bytes(msgspec.json.format(msgspec.json.encode(written), indent=0))
+    console.print(arguments.into)
+
+
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.routing.ring", description=__doc__)
     parser.add_argument("--works", default=",".join(WORKS), help="names with commas between them")
@@ -107,6 +134,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=today())
+    parser.add_argument("--into", type=Path, help="a file of the ring, in which --strategies are measured anew")
     arguments = parser.parse_args(words)
     for name, known in (("works", WORKS), ("settings", SETTINGS), ("strategies", dict.fromkeys((*STRATEGIES, *PEERS)))):
         chosen = [each.strip() for each in getattr(arguments, name).split(",")]

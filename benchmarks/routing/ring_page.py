@@ -31,7 +31,8 @@ written anew for the benchmark ([which, and how](benchmarking-peers.md#routing-s
 [simulated engines](simulator.md) and the same requests. Nothing of it ran on a GPU. Each number is a ratio: ours over
 the best of the others, in the mean over the seeds; below 1 ours is better. The best of many is partly luck, so that an
 equal would get a little more than 1. Brackets hold 95 % of what resampled seeds give. Seeds of development were 1 to 9,
-those of this page begin at 1,001.
+those of this page begin at 1,001. A change of ours is measured with `--into`: the others' numbers, whose code and whose
+engines are the same, stay.
 
 ```sh
 python -m benchmarks.routing.ring          # one seed, 500 requests a run; see --help for more
@@ -73,10 +74,12 @@ def _summary(found: Sequence[Verdict]) -> str:
     lost = [verdict for verdict in found if verdict.is_lost]
     sure = [verdict for verdict in lost if not verdict.is_by_chance]
     ahead = sum(verdict.ratio <= _AHEAD for verdict in found)
+    clearly = {verdict.where for verdict in found if verdict.ratio <= _AHEAD}
+    conditions = {verdict.where for verdict in found}
     return (
         f"Of {len(found)} numbers (mean and p99 of the time to first token, p99 of the whole time) **{len(lost)} are"
         f" lost** by more than 5 %, {len(sure)} of them by more than chance as far as seeds tell; {ahead} are ahead by"
-        " 20 % or more."
+        f" 20 % or more, under {len(clearly)} of {len(conditions)} conditions (workload, load and replicas)."
     )
 
 

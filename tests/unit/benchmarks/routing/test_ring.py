@@ -75,6 +75,13 @@ def test_the_command_line_measures_and_writes(tmp_path: Path, capsys: pytest.Cap
     assert list(measured.cells) == ["azure/0.7/4 not"]
     assert [len(kinds["TTFT p99"]) for kinds in measured.cells["azure/0.7/4 not"].values()] == [2, 2]
     assert "round-robin" in capsys.readouterr().out
+    before = (tmp_path / "ring.json").read_bytes()
+    cell = measured.cells["azure/0.7/4 not"]
+    cell[OURS] = {kind: [0.0] * 2 for kind in cell[OURS]}
+    (tmp_path / "ring.json").write_bytes(msgspec.json.encode(measured))
+    main(["--into", str(tmp_path / "ring.json"), "--strategies", OURS, "--processes", "1"])
+    again = msgspec.json.decode((tmp_path / "ring.json").read_bytes(), type=Measured)
+    assert again == msgspec.json.decode(before, type=Measured), "measured anew, the others kept"
 
 
 @pytest.mark.parametrize(
