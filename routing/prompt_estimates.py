@@ -37,9 +37,9 @@ _STEPS_PER_OCTAVE = 32
 _MAX_MODELS = 4096
 """Those that were asked for last are learned anew: more than any deployment serves."""
 
-# Of a prompt, its end tells the kind: there stands what was written last.
-_SAMPLE_BYTES = 8192
-_ESCAPE, _ESCAPE_BYTES = b"\\u", 6
+# Of a prompt, its end tells the kind: there stands what was written last. To look through that takes a microsecond.
+_SAMPLE_BYTES = 1024
+_BACKSLASH, _ESCAPE, _ESCAPE_BYTES = b"\\", b"\\u", 6
 _ESCAPED_SHARE = 0.25
 # Characters a byte: accents among ASCII, scripts of two bytes a letter with spaces between words, scripts of three.
 _FEW, _TWO_BYTES = 0.85, 0.48
@@ -50,6 +50,8 @@ def kind_of(text: bytes) -> int:
     """Which of `KINDS` a prompt is: what its tokens are likely to be over its bytes."""
     sample = text[-_SAMPLE_BYTES:]
     if sample.isascii():
+        if _BACKSLASH not in sample:  # a tenth of the time that it takes to count
+            return 0
         return 4 if sample.count(_ESCAPE) * _ESCAPE_BYTES > _ESCAPED_SHARE * len(sample) else 0
     density = len(sample.decode("utf-8", "ignore")) / len(sample)
     return 1 if density >= _FEW else 2 if density >= _TWO_BYTES else 3
