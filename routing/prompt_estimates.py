@@ -30,9 +30,11 @@ LEAST_RATIO, MOST_RATIO = 0.2, 4.0
 _PRIOR_TOKENS = 4000.0
 # One long prompt must not speak louder than several usual ones.
 _MOST_TOKENS = 8000.0
+# The last fifty prompts make up 63 % of what is known.
 _KEPT = 0.98
 # What lies beyond has other parts than text.
 _OUTLIER = 8.0
+# Steps of 2 %: finer than anybody can tell, and 140 tables in all.
 _STEPS_PER_OCTAVE = 32
 _MAX_MODELS = 4096
 """Those that were asked for last are learned anew: more than any deployment serves."""
