@@ -16,9 +16,8 @@ from routing.booking import Booking, Candidate, NoReadyPodError, SaturatedError,
 from routing.candidates import Candidates, first_unknown
 from routing.pods.books import Work, booked
 from routing.pods.learned_figures import learned_figures
-from routing.prefix.prefix_blocks import PrefixKeys
+from routing.prefix.prefix_blocks import PrefixKeys, PromptEstimates
 from routing.prefix.prefix_index import PrefixIndex
-from routing.prompt_estimates import PromptEstimates
 from routing.shortlist import MAX_PRICED, shortlist
 from routing.strategies.every import ALIASES, all_policies
 from routing.strategies.least_request import LeastRequest

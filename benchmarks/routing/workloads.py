@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from routing.prompt_estimates import KINDS
+from routing.prefix.prefix_blocks import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ class Arrival:
 
     @property
     def text_kind(self) -> int:
-        """What the gateway sees of the text: plain, of three bytes a character, or escaped (`prompt_estimates`)."""
+        """What the gateway sees of the text: plain, of three bytes a character, or escaped (`prefix_blocks`)."""
         return _ESCAPED if self.taken_for > _DOUBLE else _THREE_BYTES if self.taken_for < _HALF else 0
 
 

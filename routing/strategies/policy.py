@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from routing.candidates import Candidates
     from routing.pods.columns import FloatColumn
     from routing.pods.pod_view import PodView
-    from routing.prompt_estimates import TokenRatio
+    from routing.prefix.prefix_blocks import TokenRatio
     from routing.spec import PodSpec
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
-    """What may be known of a request when its pod is chosen. Token counts are estimated (see `prompt_estimates`)."""
+    """What may be known of a request when its pod is chosen. Token counts are estimated (see `prefix_blocks`)."""
 
     model: str
     user: str = ""

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.prefix.prefix_blocks import BLOCK_TOKENS
-from routing.prompt_estimates import KINDS, LEAST_RATIO, MOST_RATIO, PromptEstimates, kind_of
+from routing.prefix.prefix_blocks import BLOCK_TOKENS, KINDS, LEAST_RATIO, MOST_RATIO, PromptEstimates, kind_of
 
 CHINESE = "\u4f60\u597d\uff0c\u4e16\u754c" * 40
 
