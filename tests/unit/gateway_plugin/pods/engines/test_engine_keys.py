@@ -55,10 +55,10 @@ async def test_keys_follow_their_file_and_a_bad_one_leaves_the_last_good_ones(
     for target in ("first", "second", "bad", "first"):
         (tmp_path / "new").symlink_to(target)
         (tmp_path / "new").rename(file)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2.5)
         seen.append((keys.of("m"), keys.of("n")))
     file.unlink()
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.5)
     seen.append((keys.of("m"), keys.of("n")))
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
