@@ -8,10 +8,19 @@ is settled later, once per charge id (`admission`). `MemoryStore` and `RedisStor
 
 from __future__ import annotations
 
-from ratelimit.store.limit_store import BatchStore, ChangeFeed, KeyStore, LimitStore, StoreUnavailable, UserStore
+from ratelimit.store.limit_store import (
+    BatchStore,
+    ChangeFeed,
+    GroupStore,
+    KeyStore,
+    LimitStore,
+    StoreUnavailable,
+    UserStore,
+)
 from ratelimit.store.memory import MemoryStore
 from ratelimit.store.redis_store import RedisStore
 from ratelimit.users.api_keys import ApiKey, NewKey, NoSuchUser, TooManyKeys, secret_sha256
+from ratelimit.users.groups import GroupRecord
 from ratelimit.users.subjects import Source, Subject, check_subject
 from ratelimit.users.users import CorruptUserRecord, InvalidUserName, UserRecord, check_user_name
 from ratelimit.windows.decision import Admission, Decision, Outcome, Settlement, Usage
@@ -25,6 +34,8 @@ __all__ = [
     "ChangeFeed",
     "CorruptUserRecord",
     "Decision",
+    "GroupRecord",
+    "GroupStore",
     "InvalidUserName",
     "KeyStore",
     "LimitDefaults",

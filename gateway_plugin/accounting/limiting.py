@@ -32,6 +32,7 @@ from ratelimit import (
 )
 from ratelimit.outage.last_spent import LastSpent
 from ratelimit.outage.local_limits import LocalLimits, Part
+from ratelimit.outage.quota_book import QuotaBook
 from ratelimit.outage.replicas import Replicas
 from ratelimit.outage.resilience import ResilientLimits, StoreDown
 from ratelimit.outage.spent_news import SpentNews
@@ -45,6 +46,7 @@ from ratelimit.windows.decision import UNKNOWN_USER
 from ratelimit.windows.exhausted import ExhaustedUsers, scope_of
 from ratelimit.windows.leases import Leases
 from ratelimit.windows.limits import source_record
+from ratelimit.windows.periods import Calendar, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED)
+_SPENT = (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED, Outcome.QUOTA_EXCEEDED)
 
 
 class GiveBack(msgspec.Struct, frozen=True):
@@ -101,13 +103,19 @@ class Limiting:
         if settings.redis.effective_url:
             self._use_redis(settings)
         else:
-            self.store = self.limits = MemoryStore(time.monotonic, self.defaults, wall_clock=time.time)
+            calendar = Calendar(zone_of(settings.users.quota_time_zone))
+            self.store = self.limits = MemoryStore(
+                time.monotonic, self.defaults, wall_clock=time.time, calendar=calendar
+            )
             self.admit = self.limits.admit
             self.refusal = self.store.refusal
 
     def _use_redis(self, settings: Settings) -> None:
         store = RedisStore.from_url(
-            settings.redis.effective_url, self.defaults, timeout_seconds=settings.redis.timeout_seconds
+            settings.redis.effective_url,
+            self.defaults,
+            timeout_seconds=settings.redis.timeout_seconds,
+            calendar=Calendar(zone_of(settings.users.quota_time_zone)),
         )
         rng, known = random.Random(), self._known
         guard = StoreGuard(
@@ -115,8 +123,14 @@ class Limiting:
         )
         replicas = self._replicas = Replicas(store, f"{settings.process.replica}-{secrets.token_hex(4)}")
         last_spent = store.last_spent = LastSpent(time.monotonic)
+        quota_book = store.quota_book = QuotaBook(time.monotonic)
         local = self._local = LocalLimits(
-            time.monotonic, known, lambda: Part(replicas.seen, replicas.rank), self.defaults, last_spent=last_spent
+            time.monotonic,
+            known,
+            lambda: Part(replicas.seen, replicas.rank),
+            self.defaults,
+            last_spent=last_spent,
+            quota_book=quota_book,
         )
         leases = Leases(time.monotonic, replicas.name, lambda: replicas.seen)
         policy = StoreDown(settings.users.store_down)
@@ -138,7 +152,13 @@ class Limiting:
             store,
             time.monotonic,
             rng,
-            changed=[self.exhausted.invalidate, self._users.invalidate, self._owners.forget, resilient.forget_leases],
+            changed=[
+                self.exhausted.invalidate,
+                self._users.invalidate,
+                self._owners.forget,
+                resilient.forget_leases,
+                quota_book.forget,
+            ],
             missed=[
                 self.exhausted.clear,
                 self._users.invalidate_all,

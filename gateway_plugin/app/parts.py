@@ -111,4 +111,5 @@ def limiter_of(settings: Settings) -> Limiting:
     try:
         return Limiting(settings)
     except ValueError as error:
-        raise StartError(f"redis.url: {error}") from None
+        setting = "users.quota_time_zone" if "time zone" in str(error) else "redis.url"
+        raise StartError(f"{setting}: {error}") from None

@@ -12,6 +12,7 @@ from gateway_plugin.http.announced import AnnouncedStore
 from gateway_plugin.http.debug import debug_router
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.explain import explain_router
+from gateway_plugin.http.groups_rest import groups_router
 from gateway_plugin.http.live_feed import live_router
 from gateway_plugin.http.live_page import add_live_page
 from gateway_plugin.http.load_report import load_router
@@ -88,4 +89,5 @@ def _public_api(parts: Assembly) -> FastAPI:
     users = AnnouncedStore(store, store, store) if isinstance(store, RedisStore) else store
     api.include_router(users_router(users, token))
     api.include_router(users_rest_router(users, parts.limiter.limits, users, token))
+    api.include_router(groups_router(store, token))
     return api

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway_plugin.openai.errors import ApiError
     from protos.encoding import Json
     from ratelimit import Decision, Subject
+    from ratelimit.windows.quotas import QuotaState
     from routing.router import Booking
 
 
@@ -197,6 +198,7 @@ def decision_headers(decision: Decision) -> dict[str, str]:
         return {}
     requests_left = int(limits.requests_per_minute - decision.requests_used)
     tokens_left = int(limits.tokens_per_minute - decision.tokens_used)
+    quota = {} if decision.quota is None else _quota_headers(decision.quota)
     return {
         "x-ratelimit-limit-requests": str(limits.requests_per_minute),
         "x-ratelimit-remaining-requests": str(requests_left) if requests_left > 0 else "0",
@@ -204,6 +206,17 @@ def decision_headers(decision: Decision) -> dict[str, str]:
         "x-ratelimit-limit-tokens": str(limits.tokens_per_minute),
         "x-ratelimit-remaining-tokens": str(tokens_left) if tokens_left > 0 else "0",
         "x-ratelimit-reset-tokens": duration(decision.tokens_reset_seconds),
+        **quota,
+    }
+
+
+def _quota_headers(quota: QuotaState) -> dict[str, str]:
+    """Of the one that refuses, or has the least left: x-ratelimit-limit-tokens-day, say."""
+    what = f"{quota.kind}-{quota.period}"
+    return {
+        f"x-ratelimit-limit-{what}": str(quota.limit),
+        f"x-ratelimit-remaining-{what}": str(max(0, quota.limit - quota.used)),
+        f"x-ratelimit-reset-{what}": duration(quota.reset_seconds),
     }
 
 

@@ -25,6 +25,7 @@ from gateway_plugin.http.users_schema import (
     NewKeyReply,
     NewUser,
     ParallelUsage,
+    QuotaUsage,
     UsageReply,
     UserList,
     UserPatch,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ratelimit import LimitStore, UserStore
     from ratelimit.store.limit_store import KeyStore
     from ratelimit.windows.decision import Usage
+    from ratelimit.windows.quotas import QuotaState
 
 # Of how many users a list can tell.
 _MAX_USERS = 100_000
@@ -228,6 +230,19 @@ def _usage_reply(name: str, used: Usage) -> UsageReply:
         requests=_window(limits.requests_per_minute, used.requests_used),
         tokens=_window(limits.tokens_per_minute, used.tokens_used),
         parallel=_parallel(limits.max_parallel, used.parallel),
+        quotas=[_quota(one) for one in used.quotas] or None,
+    )
+
+
+def _quota(state: QuotaState) -> QuotaUsage:
+    return QuotaUsage(
+        scope=state.scope,
+        period=state.period,
+        kind=state.kind,
+        limit=state.limit,
+        used=state.used,
+        remaining=max(0, state.limit - state.used),
+        returns_at=state.returns_at_seconds,
     )
 
 

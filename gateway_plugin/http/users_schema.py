@@ -6,12 +6,15 @@ again, because other programs write records, too.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ratelimit.users.api_keys import MAX_LABEL_CHARACTERS
 from ratelimit.users.users import MAX_NAME_CHARACTERS, UserRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # JSON numbers are exact in every client up to here.
 MAX_LIMIT = 2**53 - 1
@@ -30,11 +33,17 @@ def _whole(value: object) -> object:
 _WHOLE = BeforeValidator(_whole)
 Limit = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="per minute; 0: the configured default"), _WHOLE]
 OverrideLimit = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="per minute, for this model; 0: none"), _WHOLE]
+QuotaLimit = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="in the period; 0: no limit"), _WHOLE]
 Parallel = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="requests at the same time; 0: no limit"), _WHOLE]
 Name = Annotated[
     str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, json_schema_extra=NAME_RULE, examples=["lgy"])
 ]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
 
 _EXAMPLE = {
     "rpm": 100,
@@ -50,18 +59,40 @@ def _examples(*examples: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": list(examples)})
 
 
-class _Sent(BaseModel):
+class Sent(BaseModel):
+    """Checked strictly."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Override(_Sent):
+class Quota(Sent):
+    """Of one period; 0: none."""
+
+    requests: QuotaLimit = 0
+    tokens: QuotaLimit = 0
+
+
+class Quotas(Sent):
+    """By the calendar of the setting `quota_time_zone`. Replaced as a whole."""
+
+    hour: Quota = Quota()
+    day: Quota = Quota()
+    month: Quota = Quota()
+
+    def stored(self) -> dict[str, tuple[int, int]]:
+        """As in a record: only those that say something."""
+        every = {"hour": self.hour, "day": self.day, "month": self.month}
+        return {period: (one.requests, one.tokens) for period, one in every.items() if one.requests or one.tokens}
+
+
+class Override(Sent):
     """Limits that hold for one model on top of the user's own."""
 
     rpm: OverrideLimit = 0
     tpm: OverrideLimit = 0
 
 
-class _UserFields(_Sent):
+class _UserFields(Sent):
     rpm: Limit = 0
     tpm: Limit = 0
     max_parallel: Parallel = 0
@@ -70,6 +101,8 @@ class _UserFields(_Sent):
     )
     disabled: bool = Field(False, description="every request of a disabled user is refused")
     overrides: dict[ModelName, Override] = Field({}, max_length=_MAX_MODELS, description="by model")
+    group: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$", description="of which the limits hold, too; empty: none")
+    quotas: Quotas = Field(default_factory=Quotas)
 
     def changes(self) -> dict[str, Any]:
         """The fields that were sent, as those of a record."""
@@ -77,6 +110,8 @@ class _UserFields(_Sent):
         sent.pop("name", None)
         if "models" in sent:
             sent["models"] = tuple(sent["models"])
+        if "quotas" in sent:
+            sent["quotas"] = self.quotas.stored()
         if "overrides" in sent:
             sent["overrides"] = {model: (limits.rpm, limits.tpm) for model, limits in sent["overrides"].items()}
         return sent
@@ -118,6 +153,21 @@ class OverrideReply(BaseModel):
     tpm: int
 
 
+class QuotaReply(BaseModel):
+    """Of one period; 0: none."""
+
+    requests: int
+    tokens: int
+
+
+class QuotasReply(BaseModel):
+    """By period; left out: none."""
+
+    hour: QuotaReply | None = Field(None, exclude_if=_is_none)
+    day: QuotaReply | None = Field(None, exclude_if=_is_none)
+    month: QuotaReply | None = Field(None, exclude_if=_is_none)
+
+
 class UserReply(BaseModel):
     """A user. rpm and tpm are as stored: 0 means the configured default; `/usage` shows what that comes to."""
 
@@ -130,6 +180,8 @@ class UserReply(BaseModel):
     models: list[str]
     disabled: bool
     overrides: dict[str, OverrideReply]
+    group: str | None = Field(None, description="left out: of none", exclude_if=_is_none)
+    quotas: QuotasReply | None = Field(None, description="left out: none", exclude_if=_is_none)
 
 
 class UserList(BaseModel):
@@ -159,6 +211,18 @@ class ParallelUsage(BaseModel):
     remaining: int | None
 
 
+class QuotaUsage(BaseModel):
+    """What was spent of a quota in the current period."""
+
+    scope: str = Field(description="user, or its group", examples=["user"])
+    period: str = Field(examples=["day"])
+    kind: str = Field(description="requests or tokens", examples=["tokens"])
+    limit: int
+    used: int
+    remaining: int
+    returns_at: int = Field(description="when the period is over, in seconds since 1970")
+
+
 class UsageReply(BaseModel):
     """What a user may spend, after defaults, and has spent over all models."""
 
@@ -175,9 +239,10 @@ class UsageReply(BaseModel):
     requests: WindowUsage
     tokens: WindowUsage
     parallel: ParallelUsage
+    quotas: list[QuotaUsage] | None = Field(None, description="left out: none", exclude_if=_is_none)
 
 
-class KeyRequest(_Sent):
+class KeyRequest(Sent):
     """What the key is for."""
 
     label: str = Field("", max_length=MAX_LABEL_CHARACTERS, pattern=NAME_RULE["pattern"], examples=["notebook of lgy"])
@@ -227,4 +292,11 @@ def user_reply(record: UserRecord) -> UserReply:
             model: OverrideReply(rpm=min(rpm, MAX_LIMIT), tpm=min(tpm, MAX_LIMIT))
             for model, (rpm, tpm) in record.overrides.items()
         },
+        group=record.group or None,
+        quotas=quotas_reply(record.quotas) if record.quotas else None,
     )
+
+
+def quotas_reply(quotas: Mapping[str, tuple[int, int]]) -> QuotasReply:
+    """As they are stored."""
+    return QuotasReply(**{period: QuotaReply(requests=one[0], tokens=one[1]) for period, one in quotas.items()})

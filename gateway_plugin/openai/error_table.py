@@ -133,6 +133,9 @@ UNKNOWN_WEBHOOK = _mistake(404, "unknown_webhook", "webhook_not_found", "there i
 UNKNOWN_REQUEST = _mistake(
     404, "unknown_request", "not_found", "this replica knows nothing of the request", "ask the other replicas"
 )
+NO_SUCH_GROUP = _mistake(404, "unknown_group", "group_not_found", "there is no such group")
+NO_GROUPS = _mistake(400, "no_groups", "groups_not_possible", "the store is a cluster, or holds as many as it may")
+GROUP_EXISTS = _mistake(409, "group_exists", "group_exists", "the group exists", "use PATCH to change it")
 USER_EXISTS = _mistake(409, "user_exists", "user_exists", "the user exists", "use PUT to change it")
 OTHER_NAME = _mistake(409, "other_name", "name_mismatch", "path and body name different users")
 TOO_MANY_KEYS = _mistake(409, "too_many_keys", "too_many_keys", "the user has as many keys as one may have")
@@ -170,6 +173,14 @@ TPM_EXCEEDED = _refusal(
 )
 PARALLEL_EXCEEDED = _refusal(
     429, "parallel_exceeded", _LIMITED, "too many requests at once", _WAIT, {"x-error-parallel-exceeded": "true"}
+)
+QUOTA_EXCEEDED = _refusal(
+    429,
+    "quota_exceeded",
+    "insufficient_quota",
+    "a quota of the hour, day or month is spent",
+    "wait until it returns, which the message says",
+    {"x-error-quota-exceeded": "true", "x-should-retry": "false"},
 )
 MODEL_RPS_EXCEEDED = _refusal(
     429,

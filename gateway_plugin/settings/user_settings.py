@@ -17,6 +17,9 @@ class UserSettings(Topic):
     default_tokens_per_request: int = Field(
         1000, description="tokens per minute of a user whose tpm is 0, times their rpm; AIBrix's value", ge=1
     )
+    quota_time_zone: str = Field(
+        "UTC", description="whose hours, days and months quotas count in, as Europe/Berlin; replicas must agree"
+    )
     limiter_timeout_seconds: Seconds = Field(
         0.05, description="for an admission; a request that waits longer is decided by store_down"
     )

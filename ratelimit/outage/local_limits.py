@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ratelimit.outage.last_spent import Heard, LastSpent, Told
+    from ratelimit.outage.quota_book import QuotaBook
     from ratelimit.users.known_users import KnownUsers
     from ratelimit.users.subjects import Subject
     from ratelimit.windows.decision import Admission, Settlement
@@ -71,6 +72,7 @@ class LocalLimits:
         defaults: LimitDefaults = AIBRIX_DEFAULTS,
         *,
         last_spent: LastSpent | None = None,
+        quota_book: QuotaBook | None = None,
         max_users: int = 10_000,
     ) -> None:
         self.admitted = 0
@@ -79,6 +81,7 @@ class LocalLimits:
         self._clock = clock
         self._known = known
         self._last_spent = last_spent
+        self._quota_book = quota_book
         self._part = part
         self._defaults = defaults
         self._max_users = max_users
@@ -140,15 +143,27 @@ class LocalLimits:
             self._begin(subject, record, part)
             for model in ("", admission.model) if admission.model in record.overrides else ("",):
                 self._seed((subject, model), record, heard, part, goes_on=goes_on)
-            decision = self._judge(admission, part)
+            decision = self._judge_quotas(admission, record, part) or self._judge(admission, part)
         self._count(decision)
         return decision
+
+    def _judge_quotas(self, admission: Admission, record: UserRecord, part: Part) -> Decision | None:
+        book = self._quota_book
+        quota = book.refusal(admission, max(admission.tokens, 1), part) if book is not None else None
+        if quota is None:
+            return None
+        limits = effective_limits(record, self._defaults)
+        wait = quota.reset_seconds
+        return Decision(Outcome.QUOTA_EXCEEDED, limits, retry_after_seconds=wait, quota=quota)
 
     def _judge(self, admission: Admission, part: Part) -> Decision:
         rate = admission.model_requests_per_second
         if rate:
             rate = max(1, part.of(rate))
-        return self._store.admit(msgspec.structs.replace(admission, model_requests_per_second=rate))
+        decision = self._store.admit(msgspec.structs.replace(admission, model_requests_per_second=rate))
+        if self._quota_book is not None and decision.outcome is Outcome.ADMITTED:
+            self._quota_book.book(admission, decision.reserved_tokens)
+        return decision
 
     def _has_part(self, record: UserRecord, model: str, part: Part) -> bool:
         """A limit that is less than the number of replicas is shared by so many of them."""
@@ -246,6 +261,9 @@ def share_of(record: UserRecord, defaults: LimitDefaults, part: Part) -> UserRec
         tpm=share(limits.tokens_per_minute),
         max_parallel=share(record.max_parallel),
         overrides={model: (share(requests), share(tokens)) for model, (requests, tokens) in record.overrides.items()},
+        # Of these `quota_book` knows the shares.
+        group="",
+        quotas={},
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from ratelimit.users.api_keys import ApiKey, NewKey
+    from ratelimit.users.groups import GroupRecord
     from ratelimit.users.subjects import Subject
     from ratelimit.users.users import CorruptUserRecord, UserRecord
     from ratelimit.windows.decision import Admission, Decision, Report, Settlement, Usage
@@ -115,6 +116,26 @@ class UserStore(Protocol):
 
     async def names(self, limit: int) -> list[str]:
         """At most `limit` names, sorted; which ones, when there are more, is the store's choice."""
+        ...
+
+
+class GroupStore(Protocol):
+    async def create_group(self, group: GroupRecord) -> bool:
+        """False when it exists; GroupsNotPossible where there can be none."""
+        ...
+
+    async def read_group(self, name: str) -> GroupRecord | None: ...
+
+    async def change_group(self, name: str, change: Callable[[GroupRecord], GroupRecord]) -> GroupRecord | None:
+        """As `change` of users."""
+        ...
+
+    async def delete_group(self, name: str) -> bool:
+        """With its counters; its members have only their own limits then."""
+        ...
+
+    async def groups(self) -> list[GroupRecord]:
+        """All, by name."""
         ...
 
 

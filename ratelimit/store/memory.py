@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
+from ratelimit.store.memory_tenancy import MemoryTenancy
 from ratelimit.users.api_keys import MemoryKeys, NoSuchUser
 from ratelimit.users.subjects import Source, check_subject
 from ratelimit.users.users import UserRecord, check_user_name
@@ -27,6 +30,7 @@ from ratelimit.windows.admission import (
 )
 from ratelimit.windows.decision import UNKNOWN_USER, Admission, Decision, Outcome, Settlement, Usage
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, effective_limits, source_record
+from ratelimit.windows.periods import Calendar
 from ratelimit.windows.spending import NO_LIMIT, Accounts, ModelRates, Slots, bucket_at, counts_at
 
 if TYPE_CHECKING:
@@ -34,10 +38,12 @@ if TYPE_CHECKING:
 
     from ratelimit.store.limit_store import Replay
     from ratelimit.users.api_keys import NewKey
+    from ratelimit.users.groups import GroupRecord
     from ratelimit.users.subjects import Subject
     from ratelimit.windows.admission import Expected
     from ratelimit.windows.limits import Limits
     from ratelimit.windows.spending import Spent
+    from ratelimit.windows.tenant import Tenant
 
 
 class _Known(NamedTuple):
@@ -48,7 +54,8 @@ class _Known(NamedTuple):
 
 
 class MemoryStore(MemoryKeys):
-    """`LimitStore`, `UserStore` and `KeyStore`; `clock` is monotonic, `wall_clock` (else `clock`) dates API keys.
+    """`LimitStore`, `UserStore`, `KeyStore` and `GroupStore`; `clock` is monotonic, `wall_clock` (else `clock`) dates
+    API keys, and has the calendar.
 
     Windows must not follow the wall clock: one that is set forward would open all limits, one set back close them.
     """
@@ -62,6 +69,7 @@ class MemoryStore(MemoryKeys):
         max_sources: int = 10_000,
         wall_clock: Callable[[], float] | None = None,
         slots: Slots | None = None,
+        calendar: Calendar | None = None,
     ) -> None:
         super().__init__(wall_clock or clock)
         self._clock = clock
@@ -74,6 +82,7 @@ class MemoryStore(MemoryKeys):
         self._lengths = LastLengths()
         self._rates = ModelRates()
         self._charges = Charges(max_charges)
+        self.tenancy = MemoryTenancy(wall_clock or clock, calendar or Calendar())
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._users)} users, {len(self._accounts)} accounts, {self._charges!r})"
@@ -86,7 +95,16 @@ class MemoryStore(MemoryKeys):
         refusal = refused_by_record(known.record, admission.model, admission.other_names)
         if refusal:
             return Decision(refusal, None)
-        return self._judge(admission, known, self._clock())
+        tenant = self._tenant(known.record, admission)
+        refusal = self.tenancy.refusal(tenant, admission) if tenant is not None else None
+        if refusal:
+            return Decision(refusal, None)
+        return self._judge(admission, known, tenant, self._clock())
+
+    def _tenant(self, record: UserRecord, admission: Admission) -> Tenant | None:
+        # Sources are in no group.
+        subject = admission.subject
+        return None if isinstance(subject, Source) else self.tenancy.of(record, subject, admission.key_id)
 
     def refusal(self, subject: Subject, model: str) -> Decision | None:
         """What can be said before an admission: that there is no such user."""
@@ -106,24 +124,39 @@ class MemoryStore(MemoryKeys):
         override = override_of(known.record, model)
         return override[1] if override else known.limits.tokens_per_minute
 
-    def _judge(self, admission: Admission, known: _Known, now: float) -> Decision:
+    def _judge(self, admission: Admission, known: _Known, tenant: Tenant | None, now: float) -> Decision:
         record = known.record
         charge = self._charges.get((admission.subject, admission.charge_id), now)
         scopes = self._scopes(admission, known, bucket_at(now))
-        reserved, wait = 0, 0.0
+        if tenant is not None:
+            scopes += self.tenancy.scopes(tenant, bucket_at(now))
+        reserved, wait, quota = 0, 0.0, None
         if isinstance(charge, Open):
             outcome, reserved = Outcome.ADMITTED, charge.reserved
         elif charge and charge.admitted:
             outcome = Outcome.ADMITTED
         else:
             question = self._question(admission, record, scopes, charge, now)
+            question = self._with_group(question, tenant, charge, now)
             outcome = judge(question)
-            if outcome is Outcome.ADMITTED:
+            quota = self.tenancy.exhausted(tenant, question.needed) if tenant is not None else None
+            if quota is not None:
+                outcome, wait = Outcome.QUOTA_EXCEEDED, quota.reset_seconds
+            elif outcome is Outcome.ADMITTED:
                 reserved = question.reservation
-                self._debit(admission, question, charge, now)
+                self._debit(admission, question, charge, tenant, now)
             else:
                 wait = wait_seconds(question, now)
-        return account(outcome, scopes, known.limits, now, reserved=reserved, wait=wait)
+        decision = account(outcome, scopes, known.limits, now, reserved=reserved, wait=wait)
+        if tenant is None:
+            return decision
+        return msgspec.structs.replace(decision, quota=quota or self.tenancy.tightest(tenant))
+
+    def _with_group(self, question: Question, tenant: Tenant | None, charge: Closed | None, now: float) -> Question:
+        if tenant is None or charge is not None:
+            return question
+        taken, slots = self.tenancy.slots_taken(tenant, now)
+        return question._replace(group_slots_taken=taken, group_max_parallel=slots)
 
     def _scopes(self, admission: Admission, known: _Known, bucket: int) -> list[Scope]:
         limits, subject, model = known.limits, admission.subject, admission.model
@@ -155,7 +188,9 @@ class MemoryStore(MemoryKeys):
         tokens, output = max(admission.tokens, 0), admission.likely_output
         return expected(tokens, output, admission.max_output, admission.choices, lengths, limit)
 
-    def _debit(self, admission: Admission, question: Question, charge: Closed | None, now: float) -> None:
+    def _debit(
+        self, admission: Admission, question: Question, charge: Closed | None, tenant: Tenant | None, now: float
+    ) -> None:
         bucket = bucket_at(now)
         for scope in question.scopes:
             scope.requests.add(bucket, 1)
@@ -165,10 +200,11 @@ class MemoryStore(MemoryKeys):
         if admission.model_requests_per_second:
             self._rates.admit(admission.model, now)
         key = (admission.subject, admission.charge_id)
+        booked_in = self.tenancy.book(tenant, key[1], question.reservation, now) if tenant is not None else None
         if charge and charge.settled:
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
-            self._charges.open(key, Open(bucket, question.reservation, admission.choices), now)
+            self._charges.open(key, Open(bucket, question.reservation, admission.choices, booked_in), now)
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self.settle_many([settlement]) == 1
@@ -190,6 +226,9 @@ class MemoryStore(MemoryKeys):
             self._lengths.learn(settlement.subject, settlement.model, -(-settlement.output // choices), now)
         if isinstance(charge, Open):
             self._book(settlement, charge.bucket, tokens - charge.reserved, bucket_at(now))
+            if charge.booked_in is not None:
+                more = tokens - charge.reserved
+                self.tenancy.correct(charge.booked_in, key[1], charge.bucket, bucket_at(now), more)
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
             owed = min(tokens, max(settlement.reserved, 0))
@@ -222,9 +261,12 @@ class MemoryStore(MemoryKeys):
             return
         owed = charge is not None and charge.settled
         reserved = charge.owed if charge is not None and owed else reserved
-        at = bucket_at(now - replay.age_seconds)
+        at, tenant, booked_in = bucket_at(now - replay.age_seconds), self._tenant(known.record, admission), None
+        if tenant is not None:
+            booked_in = self.tenancy.book(tenant, key[1], reserved, now, age_seconds=replay.age_seconds)
         if counts_at(at, bucket_at(now)):
-            for scope in self._scopes(admission, known, bucket_at(now)):
+            more = self.tenancy.scopes(tenant, bucket_at(now)) if tenant is not None else []
+            for scope in (*self._scopes(admission, known, bucket_at(now)), *more):
                 scope.requests.add(at, 1)
                 scope.tokens.add(at, reserved, scope.tokens_limit)
         if known.record.max_parallel and charge is None:
@@ -232,7 +274,7 @@ class MemoryStore(MemoryKeys):
         if owed:
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
-            self._charges.open(key, Open(at, reserved, admission.choices), now)
+            self._charges.open(key, Open(at, reserved, admission.choices, booked_in), now)
 
     def spend(self, subject: Subject, model: str, requests: Mapping[int, int], tokens: Mapping[int, int]) -> None:
         """Counts what was spent elsewhere, by bucket of this store's clock; negative counts take back."""
@@ -245,6 +287,9 @@ class MemoryStore(MemoryKeys):
     def release(self, subject: Subject, charge_id: str) -> None:
         check_subject(subject)
         key, now = (subject, charge_id), self._clock()
+        charge = self._charges.get(key, now)
+        if isinstance(charge, Open) and charge.booked_in is not None:
+            self.tenancy.release(charge.booked_in, charge_id)
         if not self._slots.give_back(*key) and self._charges.get(key, now) is None:
             self._charges.close(key, Closed(settled=False), now)
 
@@ -255,7 +300,8 @@ class MemoryStore(MemoryKeys):
             return None
         now = self._clock()
         spent = self._accounts.spent(user, "", bucket_at(now), known.limits.tokens_per_minute)
-        return Usage(known.limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now))
+        quotas = self.tenancy.states(known.record, user)
+        return Usage(known.limits, spent.requests.used, spent.tokens.used, self._slots.taken(user, now), quotas)
 
     async def ping(self) -> None:
         """There is nothing that could be away."""
@@ -287,6 +333,7 @@ class MemoryStore(MemoryKeys):
         self._slots.drop(name)
         self._lengths.drop(name)
         self._drop_keys(name)
+        self.tenancy.drop_user(name)
         return self._users.pop(name, None) is not None
 
     async def create(self, record: UserRecord) -> bool:
@@ -322,6 +369,27 @@ class MemoryStore(MemoryKeys):
 
     async def delete(self, name: str) -> bool:
         return self.drop(name)
+
+    async def create_group(self, group: GroupRecord) -> bool:
+        if group.name in self.tenancy.groups:
+            return False
+        self.tenancy.put_group(group)
+        return True
+
+    async def read_group(self, name: str) -> GroupRecord | None:
+        return self.tenancy.groups.get(name)
+
+    async def change_group(self, name: str, change: Callable[[GroupRecord], GroupRecord]) -> GroupRecord | None:
+        group = self.tenancy.groups.get(name)
+        if group is not None:
+            self.tenancy.put_group(group := change(group))
+        return group
+
+    async def delete_group(self, name: str) -> bool:
+        return self.tenancy.drop_group(name)
+
+    async def groups(self) -> list[GroupRecord]:
+        return sorted(self.tenancy.groups.values(), key=lambda group: group.name)
 
     async def names(self, limit: int) -> list[str]:
         return sorted(self._users)[:limit]

@@ -11,14 +11,17 @@ refused takes a place. Where both would refuse, the model's rate is named.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from redis.asyncio import RedisCluster
 
 from ratelimit.outage.last_spent import Own
 from ratelimit.outage.replicas import GONE_SECONDS
 from ratelimit.outage.spent_news import ENTRIES_PER_READ, MAX_READS, OLDEST
 from ratelimit.store.redis_edge import text
+from ratelimit.store.redis_groups import RedisGroups
 from ratelimit.store.redis_keys import charge_key, keys_of, model_rate_key
 from ratelimit.store.redis_users import RedisKeys, RedisUsers
 from ratelimit.store.scripts import Script, is_outage, run, run_many
@@ -27,11 +30,14 @@ from ratelimit.users.subjects import Source
 from ratelimit.users.users import CorruptUserRecord
 from ratelimit.windows.decision import Admission, Decision, Lease, Outcome, Settlement, Usage
 from ratelimit.windows.limits import AIBRIX_DEFAULTS, LimitDefaults, Limits
+from ratelimit.windows.periods import Calendar
+from ratelimit.windows.quotas import read_told, tightest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ratelimit.outage.last_spent import LastSpent, Scope, Text
+    from ratelimit.outage.quota_book import QuotaBook
     from ratelimit.store.kept_connections import Command
     from ratelimit.store.limit_store import Answer, Replay
     from ratelimit.store.scripts import ScriptCall
@@ -39,13 +45,22 @@ if TYPE_CHECKING:
     from ratelimit.users.subjects import Subject
     from ratelimit.windows.decision import Report
 
-_ADMIT = Script("window.lua", "record.lua", "expected.lua", "model_rate.lua", "leases.lua", "heard.lua", "admit.lua")
+_ADMIT = Script(
+    "window.lua",
+    "record.lua",
+    "tenancy.lua",
+    "expected.lua",
+    "model_rate.lua",
+    "leases.lua",
+    "heard.lua",
+    "admit.lua",
+)
 _LEASE_REPORT = Script("window.lua", "record.lua", "heard.lua", "lease_report.lua")
 _RESTORE = Script("window.lua", "restore.lua")
 _FORGOTTEN = RuntimeError("the server has forgotten what a user had spent; it is told again")
-_REPLAY = Script("window.lua", "record.lua", "heard.lua", "replay.lua")
-_SETTLE = Script("window.lua", "record.lua", "expected.lua", "settle.lua")
-_USAGE = Script("window.lua", "record.lua", "usage.lua")
+_REPLAY = Script("window.lua", "record.lua", "tenancy.lua", "heard.lua", "replay.lua")
+_SETTLE = Script("window.lua", "record.lua", "tenancy.lua", "expected.lua", "settle.lua")
+_USAGE = Script("window.lua", "record.lua", "tenancy.lua", "usage.lua")
 _MODEL_ADMIT = Script("window.lua", "model_rate.lua", "model_admit.lua")
 _RELEASE = Script("release.lua")
 _BEAT = Script("replicas.lua")
@@ -54,7 +69,7 @@ _OUTCOMES = {name: outcome for outcome in Outcome for name in (outcome.value, ou
 _CORRUPT = ("corrupt_record", b"corrupt_record")
 _NAME_SEPARATOR = "\n"
 # In the answer to an admission that was judged.
-_PARALLEL_AT, _RESERVED_AT, _LEASE_AT, _WINDOWS_AT = 3, 7, 10, 11
+_PARALLEL_AT, _RESERVED_AT, _LEASE_AT, _QUOTAS_AT, _WINDOWS_AT = 3, 7, 10, 11, 12
 _REPLICAS_KEY = "gateway:replicas"
 _SPENT_KEY = "gateway:spent"
 _SPENT_ENTRIES = ENTRIES_PER_READ * MAX_READS
@@ -62,8 +77,8 @@ _SPENT_MS = 10_000
 """Of the stream of what was spent: 50 turns."""
 
 
-class RedisStore(RedisUsers, RedisKeys):
-    """`BatchStore`, `UserStore`, `KeyStore` and `ChangeFeed`."""
+class RedisStore(RedisUsers, RedisKeys, RedisGroups):
+    """`BatchStore`, `UserStore`, `KeyStore`, `GroupStore` and `ChangeFeed`."""
 
     def __init__(
         self,
@@ -72,8 +87,15 @@ class RedisStore(RedisUsers, RedisKeys):
         *,
         timeout_seconds: float = 0.5,
         max_connections: int = 32,
+        calendar: Calendar | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(server, timeout_seconds, max_connections)
+        self.calendar = calendar or Calendar()
+        """Replicas must agree on its zone."""
+        self._wall_clock = wall_clock
+        self.quota_book: QuotaBook | None = None
+        """Hears what is left of quotas, if anybody wants to know."""
         self.last_spent: LastSpent | None = None
         """Hears the windows that come with answers, if anybody wants to know."""
         self._to_restore: list[ScriptCall] = []
@@ -93,10 +115,22 @@ class RedisStore(RedisUsers, RedisKeys):
         *,
         timeout_seconds: float = 0.5,
         max_connections: int = 32,
+        calendar: Calendar | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> RedisStore:
         """See `urls`; connects at the first call."""
         server = connect(url, timeout_seconds)
-        return cls(server, defaults, timeout_seconds=timeout_seconds, max_connections=max_connections)
+        return cls(
+            server,
+            defaults,
+            timeout_seconds=timeout_seconds,
+            max_connections=max_connections,
+            calendar=calendar,
+            wall_clock=wall_clock,
+        )
+
+    def _periods(self) -> str:
+        return self.calendar.text(self._wall_clock())
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address})"
@@ -157,7 +191,8 @@ class RedisStore(RedisUsers, RedisKeys):
         output = admission.likely_output, admission.max_output, admission.choices
         wish = admission.wish
         wished = (wish.id, wish.requests, wish.parts) if wish is not None else ()
-        return _ADMIT.call(keys, (*defaults, charge_id, model, tokens, rate, names, int(is_source), *output, *wished))
+        more = (*output, self._periods(), admission.key_id, *wished)
+        return _ADMIT.call(keys, (*defaults, charge_id, model, tokens, rate, names, int(is_source), *more))
 
     def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
         decisions: list[Answer] = []
@@ -167,11 +202,20 @@ class RedisStore(RedisUsers, RedisKeys):
             else:
                 decision: Answer = _decision(admission, answer)
                 if len(answer) > _WINDOWS_AT:
+                    if answer[_QUOTAS_AT]:
+                        decision = self._hear_quotas(admission, decision, answer)
                     own = Own(1, answer[_RESERVED_AT]) if _is_admitted(decision) else Own(0, 0)
                     if not self._hear(admission, answer[_PARALLEL_AT], answer[_WINDOWS_AT:], own):
                         decision = self._refused(_FORGOTTEN)
                 decisions.append(decision)
         return decisions
+
+    def _hear_quotas(self, admission: Admission, decision: Answer, answer: list[Any]) -> Answer:
+        assert isinstance(decision, Decision)
+        told = read_told(text(answer[_QUOTAS_AT]), int(answer[_WINDOWS_AT]) / 1e6)
+        if self.quota_book is not None:
+            self.quota_book.hear(admission.subject, admission.key_id, told)
+        return msgspec.structs.replace(decision, quota=told.refused or tightest(told.states))
 
     def _hear(self, admission: Admission, max_parallel: Text, windows: list[Any], own: Own) -> bool:
         """False when the server has forgotten what it had said before; then it is told again."""
@@ -225,7 +269,8 @@ class RedisStore(RedisUsers, RedisKeys):
         admission, age_us = replay.admission, round(replay.age_seconds * 1e6)
         record, prefix = keys_of(admission.subject)
         keys = (record, prefix, charge_key(prefix, admission.charge_id))
-        what = (admission.charge_id, admission.model, replay.reserved, age_us, admission.choices)
+        asked = (admission.charge_id, admission.model, replay.reserved, age_us, admission.choices)
+        what = (*asked, self._periods(), admission.key_id)
         if isinstance(admission.subject, Source):
             return _REPLAY.call(keys, (*self._source_defaults, *what, 1))
         return _REPLAY.call(keys, (*self._defaults, *what))
@@ -285,14 +330,16 @@ class RedisStore(RedisUsers, RedisKeys):
 
     async def usage(self, user: str) -> Usage | None:
         keys = keys_of(user)
-        answer = (await self._run_many([_USAGE.call(keys, self._defaults)]))[0]
+        answer = (await self._run_many([_USAGE.call(keys, (*self._defaults, self._periods()))]))[0]
         if isinstance(answer, Exception):
             raise self._refused(answer)
         if answer[0] in _CORRUPT:
             raise CorruptUserRecord(keys.record)
         if _OUTCOMES[answer[0]] is Outcome.UNKNOWN_USER:
             return None
-        return Usage(_limits(answer), *answer[4:7])
+        quotas = read_told(text(answer[7]), self._wall_clock()).states
+        requests, tokens, parallel = answer[4:7]
+        return Usage(_limits(answer), requests, tokens, parallel, quotas)
 
 
 def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUserRecord:
@@ -301,7 +348,7 @@ def _decision(admission: Admission, answer: list[Any]) -> Decision | CorruptUser
         return CorruptUserRecord(keys_of(admission.subject).record)
     if len(answer) == 1:
         return Decision(_OUTCOMES[name], None)
-    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us, lease = answer[:_WINDOWS_AT]
+    _, rpm, tpm, parallel, requests, tokens, wait_us, reserved, requests_us, tokens_us, lease = answer[:_QUOTAS_AT]
     limits = Limits(int(rpm), int(tpm), int(parallel))
     outcome, wait = _OUTCOMES[name], wait_us / 1e6
     given = _lease(text(lease)) if lease else None

@@ -1,9 +1,11 @@
 """Users and what they may spend, as AIBrix stores them.
 
 A record is the JSON `{"name","rpm","tpm"}`; 0 means "the default" (see `limits`). Our own fields are written only when
-they say something: `max_parallel` (0: no limit), `models` (empty: all), `disabled`, and `overrides`, which maps a model
-to [rpm, tpm] that hold for it on top of the user's own (0: no such limit). Fields that others added are passed over and
-are not written back. Limits reach up to the largest signed 64-bit number, which Go callers use for "no limit".
+they say something: `max_parallel` (0: no limit), `models` (empty: all), `disabled`, `overrides`, which maps a model
+to [rpm, tpm] that hold for it on top of the user's own (0: no such limit), `group`, of which the limits hold, too (see
+`groups`), and `quotas`, which maps hour, day and month to [requests, tokens] (0: no limit). Fields that others added
+are passed over and are not written back. Limits reach up to the largest signed 64-bit number, which Go callers use for
+"no limit".
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ class UserRecord(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     disabled: bool = False
     overrides: dict[str, tuple[Limit, Limit]] = {}
+    group: str = ""
+    quotas: dict[str, tuple[Limit, Limit]] = {}
 
 
 @lru_cache(_MAX_NAMES)
@@ -64,11 +68,12 @@ def check_new_name(name: str) -> None:
         raise InvalidUserName("a user name must not begin or end with a space")
 
 
+_OURS = ("max_parallel", "models", "disabled", "overrides", "group", "quotas")
 _decoder = msgspec.json.Decoder(UserRecord)
 
 
 def encode_record(record: UserRecord) -> bytes:
-    ours = {name: getattr(record, name) for name in ("max_parallel", "models", "disabled", "overrides")}
+    ours = {name: getattr(record, name) for name in _OURS}
     written = {name: value for name, value in ours.items() if value}
     return msgspec.json.encode({"name": record.name, "rpm": record.rpm, "tpm": record.tpm, **written})
 

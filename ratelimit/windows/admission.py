@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from ratelimit.users.subjects import Subject
     from ratelimit.users.users import UserRecord
+    from ratelimit.windows.tenant import BookedIn
 
 
 PARALLEL_RETRY_SECONDS = 1.0
@@ -93,6 +94,13 @@ class Question(NamedTuple):
     slots_taken: int
     max_parallel: int
     model_wait_seconds: float
+    group_slots_taken: int = 0
+    group_max_parallel: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a slot is wanted that there is not."""
+        return 0 < self.max_parallel <= self.slots_taken or 0 < self.group_max_parallel <= self.group_slots_taken
 
 
 def refused_by_record(record: UserRecord, model: str, other_names: Sequence[str] = ()) -> Outcome | None:
@@ -117,7 +125,7 @@ def judge(question: Question) -> Outcome:
     for scope in question.scopes:
         if not scope.tokens.fits(question.needed, scope.tokens_limit):
             return Outcome.TOKENS_EXCEEDED
-    if 0 < question.max_parallel <= question.slots_taken:
+    if question.is_full:
         return Outcome.PARALLEL_EXCEEDED
     return Outcome.MODEL_RATE_EXCEEDED if question.model_wait_seconds > 0 else Outcome.ADMITTED
 
@@ -127,7 +135,7 @@ def wait_seconds(question: Question, now_seconds: float) -> float:
     for scope in question.scopes:
         waits.append(scope.requests.seconds_until_fits(now_seconds, 1, scope.requests_limit))
         waits.append(scope.tokens.seconds_until_fits(now_seconds, question.needed, scope.tokens_limit))
-    if 0 < question.max_parallel <= question.slots_taken:
+    if question.is_full:
         waits.append(PARALLEL_RETRY_SECONDS)
     return max(waits)
 
@@ -231,6 +239,7 @@ class Open(NamedTuple):
     bucket: int
     reserved: int
     choices: int = 1
+    booked_in: BookedIn | None = None
 
 
 class Closed(NamedTuple):

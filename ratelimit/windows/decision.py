@@ -11,6 +11,7 @@ from ratelimit.users.subjects import Subject  # noqa: TC001 - whoever builds adm
 
 if TYPE_CHECKING:
     from ratelimit.windows.limits import Limits
+    from ratelimit.windows.quotas import QuotaState
 
 
 class Outcome(Enum):
@@ -22,6 +23,7 @@ class Outcome(Enum):
     TOKENS_EXCEEDED = "tokens_exceeded"
     PARALLEL_EXCEEDED = "parallel_exceeded"
     MODEL_RATE_EXCEEDED = "model_rate_exceeded"
+    QUOTA_EXCEEDED = "quota_exceeded"
 
 
 class LeaseWish(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +66,8 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     max_output: int = 0
     choices: int = 1
     wish: LeaseWish | None = None
+    key_id: str = ""
+    """Of the API key, where it has limits of its own."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +87,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     requests_reset_seconds: float = 0.0
     tokens_reset_seconds: float = 0.0
     lease: Lease | None = None
+    quota: QuotaState | None = None
+    """The one that refuses, else the one with the least left; None where there are none."""
 
 
 UNKNOWN_USER = Decision(Outcome.UNKNOWN_USER, None)
@@ -134,3 +140,5 @@ class Usage(msgspec.Struct, frozen=True):
     requests_used: float
     tokens_used: float
     parallel: int = 0
+    quotas: tuple[QuotaState, ...] = ()
+    """The user's own and the group's."""

@@ -2,6 +2,7 @@
 
     requests: until the wait that the store named is over; nothing gives requests back earlier. But 1 s at most when
               the tokens that were asked for did not fit either: the wait may be theirs
+    quota:    1 s at most, as tokens: flood or not, the store is asked once a second
     tokens:   only when the limit is spent in full, and 1 s at most: a settlement may give tokens back at any time, and
               a request that was too large says nothing about a smaller one
     parallel, model rate: never, they may pass at the next moment
@@ -108,6 +109,8 @@ def _put(entries: OrderedDict[K, V], key: K, value: V, max_entries: int) -> None
 
 def _lasting_seconds(decision: Decision, tokens: int) -> float:
     limits = decision.limits
+    if decision.outcome is Outcome.QUOTA_EXCEEDED and _is_spent(decision):
+        return min(decision.retry_after_seconds, MAX_TOKEN_REFUSAL_SECONDS)
     if limits is None or decision.outcome not in (Outcome.REQUESTS_EXCEEDED, Outcome.TOKENS_EXCEEDED):
         return 0.0
     limit, used = limits.tokens_per_minute, decision.tokens_used
@@ -116,6 +119,11 @@ def _lasting_seconds(decision: Decision, tokens: int) -> float:
         return briefly if used >= limit else 0.0
     fits = used + min(max(tokens, 1), limit) <= limit
     return decision.retry_after_seconds if fits else briefly
+
+
+def _is_spent(decision: Decision) -> bool:
+    """In full: a request that was too large says nothing about a smaller one."""
+    return decision.quota is not None and decision.quota.used >= decision.quota.limit
 
 
 def _counted_down(decision: Decision, seconds: float) -> Decision:

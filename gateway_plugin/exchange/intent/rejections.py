@@ -5,6 +5,7 @@ Status, code and headers of each stand in `openai/error_table.py`.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ratelimit.users.key_owners import TooManyUnknownKeys
 
 if TYPE_CHECKING:
     from ratelimit import Decision, Subject
+    from ratelimit.windows.quotas import QuotaState
 
 _MAX_ECHO_CHARACTERS = 200
 """Of what a client sent, in a message to it."""
@@ -193,7 +195,20 @@ def refused(subject: Subject, model: str, model_requests_per_second: int, decisi
     )
     if kind.status != 429:
         return ApiError(kind, message)
+    if decision.quota is not None and kind is kinds.QUOTA_EXCEEDED:
+        return _quota_spent(message, decision.quota, decision)
     return ApiError(kind, message, headers=_wait(decision.retry_after_seconds) | decision_headers(decision))
+
+
+def _quota_spent(who: str, quota: QuotaState, decision: Decision) -> ApiError:
+    """Nobody shall try again every minute for a month: `x-should-retry`, which OpenAI's clients follow, says so."""
+    whose = "" if quota.scope == "user" else f" of its {quota.scope}"
+    at = datetime.fromtimestamp(quota.returns_at_seconds, UTC).isoformat().replace("+00:00", "Z")
+    message = (
+        f"{who} has used up its quota of {quota.kind} for the {quota.period}{whose}: {quota.limit}; it returns at {at}"
+    )
+    headers = {"retry-after": str(max(1, ceil(quota.reset_seconds)))}
+    return ApiError(kinds.QUOTA_EXCEEDED, message, headers=headers | decision_headers(decision))
 
 
 def _wait(seconds: float) -> dict[str, str]:
@@ -217,6 +232,7 @@ _REFUSALS = {
     Outcome.REQUESTS_EXCEEDED: (kinds.RPM_EXCEEDED, "{who} has exceeded RPM: {rpm}"),
     Outcome.TOKENS_EXCEEDED: (kinds.TPM_EXCEEDED, "{who} has exceeded TPM: {tpm}"),
     Outcome.PARALLEL_EXCEEDED: (kinds.PARALLEL_EXCEEDED, "{who} has exceeded parallel requests: {parallel}"),
+    Outcome.QUOTA_EXCEEDED: (kinds.QUOTA_EXCEEDED, "{who}"),
     Outcome.MODEL_RATE_EXCEEDED: (kinds.MODEL_RPS_EXCEEDED, "model: {model} has exceeded RPS: {rps}"),
 }
 

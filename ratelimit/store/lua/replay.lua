@@ -3,12 +3,13 @@
 --
 -- KEYS[1] the user's record      KEYS[2] the prefix of its counters    KEYS[3] the charge
 -- ARGV    default requests per minute, default tokens per request, charge id, model, tokens reserved, microseconds since
---         it was admitted, choices; 1 for a source
+--         it was admitted, choices, periods and key as in admit.lua;
+--         1 for a source
 --
 -- Returns {outcome}, or {'admitted', max parallel} and the windows (heard.lua).
 
 local record, answer
-if ARGV[8] then
+if ARGV[10] then
   record = record_of_source()
 else
   record, answer = read_record()
@@ -28,6 +29,7 @@ for i, field in ipairs(fields) do
   }
 end
 
+local tenancy = not ARGV[10] and read_tenancy(record, ARGV[8], ARGV[9]) or nil
 local charge = redis.call('GET', KEYS[3])
 local owed = charge and string.match(charge, '^owed (%d+)$')
 if charge ~= 'done' and not (charge and string.sub(charge, 1, 4) == 'open') then
@@ -40,6 +42,17 @@ if charge ~= 'done' and not (charge and string.sub(charge, 1, 4) == 'open') then
       end
     end
   end
+  if tenancy then
+    local extra = {}
+    tenancy_scopes(tenancy, extra)
+    for _, scope in ipairs(counts_at(bucket, current) and extra or {}) do
+      book(scope.prefix .. ':requests', scope.field, scope.requests, bucket, 1, MAX_LIMIT)
+      if reserved > 0 then
+        book(scope.prefix .. ':tokens', scope.field, scope.tokens, bucket, reserved, scope.tpm)
+      end
+    end
+    book_quotas(tenancy, bucket * BUCKET_SECONDS, reserved)
+  end
   if record.max_parallel > 0 and not charge then
     redis.call('ZADD', KEYS[2] .. ':parallel', string.format('%.0f', now_us + PARALLEL_SECONDS * 1000000), ARGV[3])
     redis.call('EXPIRE', KEYS[2] .. ':parallel', PARALLEL_SECONDS)
@@ -48,7 +61,8 @@ if charge ~= 'done' and not (charge and string.sub(charge, 1, 4) == 'open') then
     redis.call('SET', KEYS[3], 'done', 'EX', SETTLED_SECONDS)
   else
     local choices = tonumber(ARGV[7]) > 1 and ' ' .. ARGV[7] or ''
-    redis.call('SET', KEYS[3], string.format('open %d %.0f', bucket, reserved) .. choices, 'EX', RESERVATION_SECONDS)
+    local state = string.format('open %d %.0f', bucket, reserved) .. choices .. charge_suffix(tenancy)
+    redis.call('SET', KEYS[3], state, 'EX', RESERVATION_SECONDS)
   end
 end
 return with_windows({'admitted', string.format('%.0f', record.max_parallel)}, scopes)

@@ -29,6 +29,38 @@ local function spend_of(field, bucket, count)
   spend(windows[field], bucket, count, limit)
 end
 
+local counters, group_slots = {}, {}
+
+-- The same correction wherever else the charge was booked: a group's minute, a key's, and quotas.
+local function correct(charge, bucket, booked, id)
+  local key_id, group, places = booked_in(charge)
+  if not key_id then
+    return
+  end
+  if group ~= '' then
+    group_slots[#group_slots + 1] = {group_prefix(group) .. ':parallel', id}
+  end
+  if booked == 0 then
+    return
+  end
+  for _, at in ipairs({{group ~= '' and group_prefix(group), ''}, {key_id ~= '' and KEYS[2], '\1' .. key_id}}) do
+    local text = at[1] and redis.call('HGET', at[1] .. ':tokens', at[2])
+    if text then
+      local rules = at[2] == '' and read_group(group) or parse_rules(redis.call('HGET', KEYS[2] .. ':keyrules', key_id) or '{}')
+      local limit = rules and rules.tpm or MAX_LIMIT
+      local window = parse_window(text, limit)
+      spend(window, counts_at(bucket, current) and bucket or current, booked, limit)
+      write_down(window)
+      store_window(at[1] .. ':tokens', at[2], window, limit)
+    end
+  end
+  for _, place in ipairs(places) do
+    local name = place[1] .. '\n' .. place[2]
+    counters[name] = counters[name] or parse_counter(place[1], place[2], redis.call('HGET', place[1] .. ':quotas', place[2]))
+    count(counters[name], bucket * BUCKET_SECONDS, 0, booked)
+  end
+end
+
 local function settle(key, id, model, tokens, reserved, output)
   local charge = redis.pcall('GET', key)
   if type(charge) == 'table' then
@@ -45,6 +77,7 @@ local function settle(key, id, model, tokens, reserved, output)
     local owed = math.min(tokens, reserved)
     bucket, booked, state = current, tokens - owed, string.format('owed %.0f', owed)
   end
+  correct(charge, bucket, booked, id)
   if booked > 0 and not counts_at(bucket, current) then
     -- The reservation counts no more: what exceeds it is spent now.
     bucket = current
@@ -58,7 +91,7 @@ local function settle(key, id, model, tokens, reserved, output)
   redis.call('SET', key, state, 'EX', SETTLED_SECONDS)
   if output > 0 then
     outputs[model] = outputs[model] or {}
-    table.insert(outputs[model], math.ceil(output / (tonumber(string.match(charge or '', '^open %d+ %d+ (%d+)$')) or 1)))
+    table.insert(outputs[model], math.ceil(output / (tonumber(string.match(charge or '', '^open %d+ %d+ (%d+)')) or 1)))
   end
   settled, ids[#ids + 1] = settled + 1, id
 end
@@ -70,6 +103,12 @@ end
 for field, window in pairs(windows) do
   write_down(window)
   store_window(KEYS[2] .. ':tokens', field, window, limit_of(field))
+end
+for _, counter in pairs(counters) do
+  write_counter(counter)
+end
+for _, slot in ipairs(group_slots) do
+  redis.call('ZREM', slot[1], slot[2])
 end
 for model, lengths in pairs(outputs) do
   learn_lengths(model, lengths)
