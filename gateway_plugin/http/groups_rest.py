@@ -120,7 +120,6 @@ def _add_groups(router: APIRouter, groups: GroupStore) -> None:
 
 def _reply(group: GroupRecord) -> GroupReply:
     fields = msgspec.structs.asdict(group)
-    fields.pop("share")
     return GroupReply(**{**fields, "models": list(group.models), "quotas": quotas_reply(group.quotas)})
 
 

@@ -1,6 +1,6 @@
 """Quotas while the store is away: each replica lets through its share of what was left when it last heard of them.
 
-    a replica admits while    what it admitted itself + cost <= share(limit - spent)        of user, key and group each
+    a replica admits while    what it admitted itself + cost <= share(limit - spent)        of user and group each
 
 `spent` is what the store said along with its last decision about the subject, or about another member of its group.
 What other replicas spent since then is not in it: so over an outage all of them together let through at most what was
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ratelimit.windows.quotas import QuotaState, ToldQuotas
 
 MAX_SCOPES = 20_000
-"""Users, keys and groups of which quotas are remembered: those heard of last."""
+"""Users and groups of which quotas are remembered: those heard of last."""
 
 Name: TypeAlias = "tuple[str, Hashable]"
 
@@ -48,10 +48,10 @@ class QuotaBook:
     def __len__(self) -> int:
         return len(self._known)
 
-    def hear(self, subject: Subject, key_id: str, told: ToldQuotas) -> None:
+    def hear(self, subject: Subject, told: ToldQuotas) -> None:
         """What came with a decision of the store."""
         now = self._clock()
-        for scope, name in self._names(subject, key_id, told.group):
+        for scope, name in self._names(subject, told.group):
             states = tuple(state for state in told.states if state.scope == scope)
             if states:
                 _put(self._known, (scope, name), _Known(states, now, [0, 0]), self._max_scopes)
@@ -85,15 +85,13 @@ class QuotaBook:
 
     def _of(self, admission: Admission) -> Iterator[_Known]:
         subject = admission.subject
-        for name in self._names(subject, admission.key_id, self._groups.get(subject, "")):
+        for name in self._names(subject, self._groups.get(subject, "")):
             known = self._known.get(name)
             if known is not None:
                 yield known
 
-    def _names(self, subject: Subject, key_id: str, group: str) -> Iterator[Name]:
+    def _names(self, subject: Subject, group: str) -> Iterator[Name]:
         yield "user", subject
-        if key_id:
-            yield "key", (subject, key_id)
         if group:
             yield "group", group
 

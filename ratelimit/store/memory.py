@@ -104,7 +104,7 @@ class MemoryStore(MemoryKeys):
     def _tenant(self, record: UserRecord, admission: Admission) -> Tenant | None:
         # Sources are in no group.
         subject = admission.subject
-        return None if isinstance(subject, Source) else self.tenancy.of(record, subject, admission.key_id)
+        return None if isinstance(subject, Source) else self.tenancy.of(record, subject)
 
     def refusal(self, subject: Subject, model: str) -> Decision | None:
         """What can be said before an admission: that there is no such user."""

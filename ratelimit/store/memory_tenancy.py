@@ -1,4 +1,4 @@
-"""Groups, keys with limits of their own, and quotas, for the store in this process (a server's: `lua/tenancy.lua`)."""
+"""Groups and quotas, for the store in this process (a server's: `lua/tenancy.lua`)."""
 
 from __future__ import annotations
 
@@ -28,48 +28,37 @@ class MemoryTenancy:
 
     def __init__(self, wall_clock: Callable[[], float], calendar: Calendar) -> None:
         self.groups: dict[str, GroupRecord] = {}
-        self.key_rules: dict[tuple[str, str], Rules] = {}
         self.calendar = calendar
         self._wall_clock = wall_clock
         self._counters: dict[tuple[str, str], dict[Period, Counter]] = {}
         self._groups_spent = Accounts()
-        self._keys_spent = Accounts()
         self._slots = Slots()
 
-    def of(self, record: UserRecord, user: str, key_id: str) -> Tenant | None:
+    def of(self, record: UserRecord, user: str) -> Tenant | None:
         """None: nothing holds but the user's own limits."""
         group = self.groups.get(record.group) if record.group else None
-        key = (user, key_id) if key_id and (user, key_id) in self.key_rules else None
-        if group is None and key is None and not record.quotas:
+        if group is None and not record.quotas:
             return None
         rules = rules_of(group) if group is not None else _NO_RULES
-        key_rules = self.key_rules[key] if key is not None else _NO_RULES
         asked = [self._asked("user", user, record.quotas)]
-        if key is not None:
-            asked.append(self._asked("key", "\0".join(key), key_rules.quotas))
         if group is not None:
             asked.append(self._asked("group", group.name, group.quotas))
-        return Tenant(record.group if group is not None else "", rules, key, key_rules, tuple(asked))
+        return Tenant(record.group if group is not None else "", rules, tuple(asked))
 
     def refusal(self, tenant: Tenant, admission: Admission) -> Outcome | None:
-        """What group or key forbid whatever was spent."""
-        names = (admission.model, *admission.other_names)
-        for rules in (tenant.rules, tenant.key_rules):
-            if rules.disabled:
-                return Outcome.DISABLED
-            if admission.model and rules.models and not any(name in rules.models for name in names):
-                return Outcome.MODEL_NOT_ALLOWED
+        """What the group forbids whatever was spent."""
+        if tenant.rules.disabled:
+            return Outcome.DISABLED
+        allowed, names = tenant.rules.models, (admission.model, *admission.other_names)
+        if admission.model and allowed and not any(name in allowed for name in names):
+            return Outcome.MODEL_NOT_ALLOWED
         return None
 
     def scopes(self, tenant: Tenant, bucket: int) -> list[Scope]:
-        """The minute of key and group."""
-        found = []
-        if tenant.key is not None:
-            user, key_id = tenant.key
-            found.append(_scope(tenant.key_rules, self._keys_spent, user, key_id, bucket))
-        if tenant.group:
-            found.append(_scope(tenant.rules, self._groups_spent, tenant.group, "", bucket))
-        return found
+        """The group's minute, where it has a limit."""
+        if not tenant.rules.rpm and not tenant.rules.tpm:
+            return []
+        return [_scope(tenant.rules, self._groups_spent, tenant.group, bucket)]
 
     def slots_taken(self, tenant: Tenant | None, now: float) -> tuple[int, int]:
         """How many exchanges of the group hold one, and how many may; 0: any number."""
@@ -87,7 +76,7 @@ class MemoryTenancy:
 
     def states(self, record: UserRecord, user: str) -> tuple[QuotaState, ...]:
         """All quotas of a user and of its group."""
-        tenant = self.of(record, user, "")
+        tenant = self.of(record, user)
         return self._states(tenant) if tenant is not None else ()
 
     def book(self, tenant: Tenant, charge_id: str, tokens: int, now: float, *, age_seconds: float = 0.0) -> BookedIn:
@@ -129,16 +118,8 @@ class MemoryTenancy:
         return self.groups.pop(name, None) is not None
 
     def drop_user(self, user: str) -> None:
-        """With its keys."""
-        self._keys_spent.drop(user)
+        """With what it has spent."""
         self._counters.pop(("user", user), None)
-        for key in [key for key in self.key_rules if key[0] == user]:
-            self.drop_key(*key)
-
-    def drop_key(self, user: str, key_id: str) -> None:
-        """Its limits, and what it has spent."""
-        self.key_rules.pop((user, key_id), None)
-        self._counters.pop(("key", f"{user}\0{key_id}"), None)
 
     def _asked(self, scope: str, name: str, quotas: Quotas) -> Asked:
         if not quotas:
@@ -158,6 +139,6 @@ class MemoryTenancy:
         return states_of(tenant.asked, ends, now)
 
 
-def _scope(rules: Rules, accounts: Accounts, name: str, field: str, bucket: int) -> Scope:
+def _scope(rules: Rules, accounts: Accounts, name: str, bucket: int) -> Scope:
     tokens_limit = rules.tpm or NO_LIMIT
-    return Scope(rules.rpm or NO_LIMIT, tokens_limit, *accounts.spent(name, field, bucket, tokens_limit))
+    return Scope(rules.rpm or NO_LIMIT, tokens_limit, *accounts.spent(name, "", bucket, tokens_limit))

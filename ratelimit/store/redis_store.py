@@ -191,7 +191,7 @@ class RedisStore(RedisUsers, RedisKeys, RedisGroups):
         output = admission.likely_output, admission.max_output, admission.choices
         wish = admission.wish
         wished = (wish.id, wish.requests, wish.parts) if wish is not None else ()
-        more = (*output, self._periods(), admission.key_id, *wished)
+        more = (*output, self._periods(), *wished)
         return _ADMIT.call(keys, (*defaults, charge_id, model, tokens, rate, names, int(is_source), *more))
 
     def _decisions(self, admissions: Sequence[Admission], answers: Sequence[list[Any] | Exception]) -> list[Answer]:
@@ -214,7 +214,7 @@ class RedisStore(RedisUsers, RedisKeys, RedisGroups):
         assert isinstance(decision, Decision)
         told = read_told(text(answer[_QUOTAS_AT]), int(answer[_WINDOWS_AT]) / 1e6)
         if self.quota_book is not None:
-            self.quota_book.hear(admission.subject, admission.key_id, told)
+            self.quota_book.hear(admission.subject, told)
         return msgspec.structs.replace(decision, quota=told.refused or tightest(told.states))
 
     def _hear(self, admission: Admission, max_parallel: Text, windows: list[Any], own: Own) -> bool:
@@ -270,7 +270,7 @@ class RedisStore(RedisUsers, RedisKeys, RedisGroups):
         record, prefix = keys_of(admission.subject)
         keys = (record, prefix, charge_key(prefix, admission.charge_id))
         asked = (admission.charge_id, admission.model, replay.reserved, age_us, admission.choices)
-        what = (*asked, self._periods(), admission.key_id)
+        what = (*asked, self._periods())
         if isinstance(admission.subject, Source):
             return _REPLAY.call(keys, (*self._source_defaults, *what, 1))
         return _REPLAY.call(keys, (*self._defaults, *what))

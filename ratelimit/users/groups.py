@@ -1,7 +1,7 @@
-"""Groups of users, and what a key may do beside its user: limits that hold on top of the user's own.
+"""Groups of users: limits that hold for all members together, on top of each one's own.
 
-A group's record is the JSON `{"name", ...}`; here 0 says "no limit", since defaults are for users. `share` is what the
-group is given of saturated pods, against other groups. A group that is gone limits nobody.
+A record is the JSON `{"name", ...}`; here 0 says "no limit", since defaults are for users. A group that is gone limits
+nobody.
 """
 
 from __future__ import annotations
@@ -28,12 +28,6 @@ class Rules(msgspec.Struct, frozen=True):
     disabled: bool = False
     quotas: dict[str, tuple[Limit, Limit]] = {}
 
-    def __bool__(self) -> bool:
-        return self != _NO_RULES
-
-
-_NO_RULES = Rules()
-
 
 class GroupRecord(msgspec.Struct, frozen=True):
     name: str
@@ -43,7 +37,6 @@ class GroupRecord(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     disabled: bool = False
     quotas: dict[str, tuple[Limit, Limit]] = {}
-    share: float = 1.0
 
 
 def rules_of(group: GroupRecord) -> Rules:
@@ -58,10 +51,9 @@ def check_group_name(name: str) -> None:
 
 
 _decoder = msgspec.json.Decoder(GroupRecord)
-_rules_decoder = msgspec.json.Decoder(Rules)
 
 
-def encode_rules(rules: Rules | GroupRecord) -> bytes:
+def encode_rules(rules: GroupRecord) -> bytes:
     """Nothing but what is said, and a group's name."""
     fields = msgspec.structs.asdict(rules)
     return msgspec.json.encode({key: value for key, value in fields.items() if value or key == "name"})
@@ -71,13 +63,5 @@ def decode_group(raw: bytes | str, key: str) -> GroupRecord:
     """Raises CorruptUserRecord, naming `key`."""
     try:
         return _decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise CorruptUserRecord(key) from None
-
-
-def decode_rules(raw: bytes | str, key: str) -> Rules:
-    """The same for a key's."""
-    try:
-        return _rules_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise CorruptUserRecord(key) from None

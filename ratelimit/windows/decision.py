@@ -66,8 +66,6 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     max_output: int = 0
     choices: int = 1
     wish: LeaseWish | None = None
-    key_id: str = ""
-    """Of the API key, where it has limits of its own."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ Period = Literal["hour", "day", "month"]
 PERIODS: tuple[Period, ...] = ("hour", "day", "month")
 """The shortest first: in this order they are told to the server."""
 _HOUR_SECONDS = 3600
+"""Of every zone: clocks are set by whole or half hours, and an hour that is cut short ends where the next begins."""
 
 
 class Span(NamedTuple):

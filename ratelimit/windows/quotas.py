@@ -29,7 +29,7 @@ class QuotaState(NamedTuple):
     """The quota with the least left, for a decision and its headers."""
 
     scope: str
-    """Whose: user, group, key."""
+    """Whose: user, group."""
     period: str
     kind: str
     """requests or tokens."""

@@ -1,4 +1,4 @@
-"""What holds beside a user's own limits for one admission: of its group, of its key, and quotas."""
+"""What holds beside a user's own limits for one admission: of its group, and quotas."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ class Tenant(NamedTuple):
     """Empty: of none."""
     rules: Rules
     """The group's."""
-    key: tuple[str, str] | None
-    """User and id of a key with limits of its own."""
-    key_rules: Rules
     asked: tuple[Asked, ...]
 
 

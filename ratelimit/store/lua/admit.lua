@@ -7,7 +7,7 @@
 --         what else may stand for the model in an allow list: a line each, with one before the first; or nothing;
 --         1 for a source, which has no record: the defaults are its limits, else 0;
 --         likely output, most output and choices (see expected.lua);
---         when periods of the calendar begin and end, and the key's id where limits of its own hold for it (tenancy.lua);
+--         when periods of the calendar begin and end (tenancy.lua);
 --         where a lease is wished: its id, how many requests, and of how many parts of what is left it may be one (leases.lua)
 --
 -- Returns {outcome}, or {outcome, rpm, tpm, max parallel, requests used, tokens used, wait us, reserved, requests reset us,
@@ -40,11 +40,11 @@ if record.disabled then
 elseif not allows(record.models) then
   return {'model_not_allowed'}
 end
-local tenancy = read_tenancy(record, ARGV[12], ARGV[13])
-for _, rules in ipairs(tenancy and {tenancy.rules or {models = {}}, tenancy.key} or {}) do
-  if rules.disabled then
+local tenancy = read_tenancy(record, ARGV[12])
+if tenancy and tenancy.rules then
+  if tenancy.rules.disabled then
     return {'disabled'}
-  elseif not allows(rules.models) then
+  elseif not allows(tenancy.rules.models) then
     return {'model_not_allowed'}
   end
 end
@@ -184,9 +184,9 @@ else
   state = state .. charge_suffix(tenancy)
   redis.call('SET', KEYS[3], state, 'EX', RESERVATION_SECONDS)
 end
-local wished, lease = tonumber(ARGV[15]), ''
+local wished, lease = tonumber(ARGV[14]), ''
 if wished and not tenancy and record.max_parallel == 0 and model_limit == 0 and leases < MAX_REPLICAS then
-  lease = give_lease(ARGV[14], wished, tonumber(ARGV[16]), scopes, model, math.max(reservation, 1))
+  lease = give_lease(ARGV[13], wished, tonumber(ARGV[15]), scopes, model, math.max(reservation, 1))
   if lease ~= '' then
     lease = lease .. string.format(' %.0f ', limit) .. (known_lengths(model) or '')
   end

@@ -3,7 +3,7 @@
 -- KEYS[1] the user's parallel slots    KEYS[2] the charge    ARGV charge id
 
 local charge = redis.pcall('GET', KEYS[2])
-local group = type(charge) == 'string' and string.match(charge, '\n[^\n]*\n([^\n]+)\n[^\n]*$')
+local group = type(charge) == 'string' and string.match(charge, '\n([^\n]+)\n[^\n]*$')
 if group then
   redis.call('ZREM', 'gateway:{gateway-groups/' .. group .. '}:parallel', ARGV[1])
 end

@@ -3,13 +3,12 @@
 --
 -- KEYS[1] the user's record      KEYS[2] the prefix of its counters    KEYS[3] the charge
 -- ARGV    default requests per minute, default tokens per request, charge id, model, tokens reserved, microseconds since
---         it was admitted, choices, periods and key as in admit.lua;
---         1 for a source
+--         it was admitted, choices, periods as in admit.lua; 1 for a source
 --
 -- Returns {outcome}, or {'admitted', max parallel} and the windows (heard.lua).
 
 local record, answer
-if ARGV[10] then
+if ARGV[9] then
   record = record_of_source()
 else
   record, answer = read_record()
@@ -29,7 +28,7 @@ for i, field in ipairs(fields) do
   }
 end
 
-local tenancy = not ARGV[10] and read_tenancy(record, ARGV[8], ARGV[9]) or nil
+local tenancy = not ARGV[9] and read_tenancy(record, ARGV[8]) or nil
 local charge = redis.call('GET', KEYS[3])
 local owed = charge and string.match(charge, '^owed (%d+)$')
 if charge ~= 'done' and not (charge and string.sub(charge, 1, 4) == 'open') then

@@ -31,10 +31,10 @@ end
 
 local counters, group_slots = {}, {}
 
--- The same correction wherever else the charge was booked: a group's minute, a key's, and quotas.
+-- The same correction wherever else the charge was booked: a group's minute, and quotas.
 local function correct(charge, bucket, booked, id)
-  local key_id, group, places = booked_in(charge)
-  if not key_id then
+  local group, places = booked_in(charge)
+  if not group then
     return
   end
   if group ~= '' then
@@ -43,16 +43,15 @@ local function correct(charge, bucket, booked, id)
   if booked == 0 then
     return
   end
-  for _, at in ipairs({{group ~= '' and group_prefix(group), ''}, {key_id ~= '' and KEYS[2], '\1' .. key_id}}) do
-    local text = at[1] and redis.call('HGET', at[1] .. ':tokens', at[2])
-    if text then
-      local rules = at[2] == '' and read_group(group) or parse_rules(redis.call('HGET', KEYS[2] .. ':keyrules', key_id) or '{}')
-      local limit = rules and rules.tpm or MAX_LIMIT
-      local window = parse_window(text, limit)
-      spend(window, counts_at(bucket, current) and bucket or current, booked, limit)
-      write_down(window)
-      store_window(at[1] .. ':tokens', at[2], window, limit)
-    end
+  local key = group ~= '' and group_prefix(group) .. ':tokens'
+  local text = key and redis.call('HGET', key, '')
+  if text then
+    local rules = read_group(group)
+    local limit = rules and rules.tpm or MAX_LIMIT
+    local window = parse_window(text, limit)
+    spend(window, counts_at(bucket, current) and bucket or current, booked, limit)
+    write_down(window)
+    store_window(key, '', window, limit)
   end
   for _, place in ipairs(places) do
     local name = place[1] .. '\n' .. place[2]

@@ -1,10 +1,9 @@
--- Shared: groups, keys with limits of their own, and quotas of a calendar (quotas.py has the rule).
+-- Shared: groups, and quotas of a calendar (quotas.py has the rule).
 --
 -- A group's record is at gateway-groups/<name>, its counters are named like a user's. Its name is in the user's record, so
--- its keys cannot be told beforehand: groups need a server that is no cluster. What holds for a key is in the hash
--- <prefix>:keyrules of its user. <prefix>:quotas is a hash: '<key id> <period>' -> of this period and the last each its start,
--- requests and tokens. A charge that was booked there too ends with three lines: the key, the group, and in which counters:
--- 'ud gm' is the user's day and the group's month.
+-- its keys cannot be told beforehand: groups need a server that is no cluster. <prefix>:quotas is a hash: period -> of this
+-- period and the last each its start, requests and tokens. A charge that was booked there too ends with two lines: the group,
+-- and in which counters: 'ud gm' is the user's day and the group's month.
 
 local QUOTA_SECONDS = 6000000
 local PERIODS = {'hour', 'day', 'month'}
@@ -93,7 +92,7 @@ local function write_counter(counter)
 end
 
 -- The counters of those periods for which there is a quota.
-local function read_quotas(who, prefix, id, quotas, spans_text, into)
+local function read_quotas(who, prefix, quotas, spans_text, into)
   for _, period in ipairs(PERIODS) do
     local quota = quotas[period]
     local start, over = nil, nil
@@ -101,8 +100,7 @@ local function read_quotas(who, prefix, id, quotas, spans_text, into)
       start, over = span_of(spans_text, period)
     end
     if start then
-      local field = id .. ' ' .. period
-      local counter = parse_counter(prefix, field, redis.call('HGET', prefix .. ':quotas', field), start)
+      local counter = parse_counter(prefix, period, redis.call('HGET', prefix .. ':quotas', period), start)
       counter.who, counter.period, counter.over = who, period, over
       counter.requests_limit, counter.tokens_limit = quota[1], quota[2]
       into[#into + 1] = counter
@@ -111,43 +109,33 @@ local function read_quotas(who, prefix, id, quotas, spans_text, into)
 end
 
 -- What holds beside the user's own limits, or nil: most have nothing of the kind.
-local function read_tenancy(record, spans_text, key_id)
+local function read_tenancy(record, spans_text)
   local group = type(record.group) == 'string' and record.group ~= '' and record.group or nil
-  local rules = key_id ~= '' and parse_rules(redis.call('HGET', KEYS[2] .. ':keyrules', key_id) or '{}') or nil
-  if not group and not rules and not next(record.quotas or {}) then
+  if not group and not next(record.quotas or {}) then
     return nil
   end
   local group_rules = group and read_group(group)
-  local tenancy = {group = group_rules and group or '', rules = group_rules, key_id = rules and key_id or '', key = rules, counters = {}}
-  read_quotas('user', KEYS[2], '', record.quotas or {}, spans_text, tenancy.counters)
-  if rules then
-    read_quotas('key', KEYS[2], key_id, rules.quotas, spans_text, tenancy.counters)
-  end
+  local tenancy = {group = group_rules and group or '', rules = group_rules, counters = {}}
+  read_quotas('user', KEYS[2], record.quotas or {}, spans_text, tenancy.counters)
   if group_rules then
-    read_quotas('group', group_prefix(group), '', group_rules.quotas, spans_text, tenancy.counters)
+    read_quotas('group', group_prefix(group), group_rules.quotas, spans_text, tenancy.counters)
   end
   return tenancy
 end
 
--- Windows of the last minute, of key and group, in the form of the user's own.
+-- The group's last minute, in the form of the user's own.
 local function tenancy_scopes(tenancy, scopes)
-  local function add(prefix, field, rules)
-    if rules.rpm == MAX_LIMIT and rules.tpm == MAX_LIMIT then
-      return
-    end
-    scopes[#scopes + 1] = {
-      prefix = prefix, field = field, rpm = rules.rpm, tpm = rules.tpm,
-      requests = parse_window(rules.rpm < MAX_LIMIT and redis.call('HGET', prefix .. ':requests', field) or nil, rules.rpm),
-      tokens = parse_window(rules.tpm < MAX_LIMIT and redis.call('HGET', prefix .. ':tokens', field) or nil, rules.tpm),
-      leased_requests = 0, leased_tokens = 0,
-    }
+  local rules = tenancy.rules
+  if not rules or rules.rpm == MAX_LIMIT and rules.tpm == MAX_LIMIT then
+    return
   end
-  if tenancy.key then
-    add(KEYS[2], '\1' .. tenancy.key_id, tenancy.key)
-  end
-  if tenancy.rules then
-    add(group_prefix(tenancy.group), '', tenancy.rules)
-  end
+  local prefix = group_prefix(tenancy.group)
+  scopes[#scopes + 1] = {
+    prefix = prefix, field = '', rpm = rules.rpm, tpm = rules.tpm,
+    requests = parse_window(rules.rpm < MAX_LIMIT and redis.call('HGET', prefix .. ':requests', '') or nil, rules.rpm),
+    tokens = parse_window(rules.tpm < MAX_LIMIT and redis.call('HGET', prefix .. ':tokens', '') or nil, rules.tpm),
+    leased_requests = 0, leased_tokens = 0,
+  }
 end
 
 -- The counter without room that returns last, and of what; nil: there is room.
@@ -191,21 +179,20 @@ local function charge_suffix(tenancy)
   for i, counter in ipairs(tenancy.counters) do
     booked[i] = string.sub(counter.who, 1, 1) .. string.sub(counter.period, 1, 1)
   end
-  return '\n' .. tenancy.key_id .. '\n' .. tenancy.group .. '\n' .. table.concat(booked, ' ')
+  return '\n' .. tenancy.group .. '\n' .. table.concat(booked, ' ')
 end
 
 local PERIOD_OF = {h = 'hour', d = 'day', m = 'month'}
 
--- Of a charge's last lines: key, group, and the counters that it was booked in, by prefix and field; nil: none.
+-- Of a charge's last lines: the group, and the counters that it was booked in, by prefix and field; nil: none.
 local function booked_in(charge)
-  local key_id, group, codes = string.match(charge or '', '\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
-  if not key_id then
+  local group, codes = string.match(charge or '', '\n([^\n]*)\n([^\n]*)$')
+  if not group then
     return nil
   end
   local places = {}
   for who, period in string.gmatch(codes, '(%a)(%a)') do
-    local id = who == 'k' and key_id or ''
-    places[#places + 1] = {who == 'g' and group_prefix(group) or KEYS[2], id .. ' ' .. PERIOD_OF[period]}
+    places[#places + 1] = {who == 'g' and group_prefix(group) or KEYS[2], PERIOD_OF[period]}
   end
-  return key_id, group, places
+  return group, places
 end

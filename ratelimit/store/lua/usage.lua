@@ -11,7 +11,7 @@ if not record then
 end
 local requests = parse_window(redis.call('HGET', KEYS[2] .. ':requests', ''), record.rpm)
 local tokens = parse_window(redis.call('HGET', KEYS[2] .. ':tokens', ''), record.tpm)
-local tenancy = read_tenancy(record, ARGV[3], '') or {group = '', counters = {}}
+local tenancy = read_tenancy(record, ARGV[3]) or {group = '', counters = {}}
 local taken = redis.call('ZCOUNT', KEYS[2] .. ':parallel', string.format('(%.0f', now_us), '+inf')
 return {'admitted', string.format('%.0f', record.rpm), string.format('%.0f', record.tpm),
         string.format('%.0f', record.max_parallel), requests.used, tokens.used, taken, told_quotas(tenancy)}

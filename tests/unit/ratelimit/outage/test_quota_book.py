@@ -29,15 +29,15 @@ def test_all_replicas_together_let_through_what_was_left():
     admitted = 0
     for rank in range(3):
         book = QuotaBook(lambda: 0.0)
-        book.hear("lgy", "", told(state("user", "requests", 20, 10)))
+        book.hear("lgy", told(state("user", "requests", 20, 10)))
         admitted += let_in(book, "lgy", 1, Part(3, rank))
     assert admitted == 10
 
 
 def test_members_share_what_is_left_of_their_group():
     book = QuotaBook(lambda: 0.0)
-    book.hear("a", "", told(state("group", "tokens", 100, 20), group="team"))
-    book.hear("b", "", told(state("user", "requests", 3, 0), state("group", "tokens", 100, 40), group="team"))
+    book.hear("a", told(state("group", "tokens", 100, 20), group="team"))
+    book.hear("b", told(state("user", "requests", 3, 0), state("group", "tokens", 100, 40), group="team"))
     assert let_in(book, "a", 10, Part()) == 6
     refused = book.refusal(Admission("b", "x"), 10, Part())
     assert refused is not None
@@ -48,7 +48,7 @@ def test_members_share_what_is_left_of_their_group():
 def test_a_period_that_ends_meanwhile_begins_anew():
     clock = [0.0]
     book = QuotaBook(lambda: clock[0])
-    book.hear("lgy", "", told(state("user", "requests", 4, 4, seconds=50.0)))
+    book.hear("lgy", told(state("user", "requests", 4, 4, seconds=50.0)))
     assert book.refusal(Admission("lgy", "1"), 1, Part()) is not None
     clock[0] = 51.0
     assert let_in(book, "lgy", 1, Part(2, 0)) == 2
@@ -56,12 +56,12 @@ def test_a_period_that_ends_meanwhile_begins_anew():
 
 def test_what_is_heard_again_replaces_what_was_counted_here():
     book = QuotaBook(lambda: 0.0, max_scopes=2)
-    book.hear("lgy", "", told(state("user", "requests", 2, 0)))
+    book.hear("lgy", told(state("user", "requests", 2, 0)))
     assert let_in(book, "lgy", 1, Part()) == 2
-    book.hear("lgy", "", told(state("user", "requests", 2, 1)))
+    book.hear("lgy", told(state("user", "requests", 2, 1)))
     assert let_in(book, "lgy", 1, Part()) == 1
     for name in ("a", "b"):
-        book.hear(name, "", told(state("user", "requests", 2, 0)))
+        book.hear(name, told(state("user", "requests", 2, 0)))
     assert len(book) == 2
     book.forget("b")
     assert len(book) == 1
