@@ -149,7 +149,7 @@ class LocalLimits:
 
     def _judge_quotas(self, admission: Admission, record: UserRecord, part: Part) -> Decision | None:
         book = self._quota_book
-        quota = book.refusal(admission, max(admission.tokens, 1), part) if book is not None else None
+        quota = book.refusal(admission, max(admission.tokens, 1), part.of) if book is not None else None
         if quota is None:
             return None
         limits = effective_limits(record, self._defaults)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-    from ratelimit.outage.local_limits import Part
     from ratelimit.users.subjects import Subject
     from ratelimit.windows.decision import Admission
     from ratelimit.windows.quotas import QuotaState, ToldQuotas
@@ -60,14 +59,14 @@ class QuotaBook:
         else:
             self._groups.pop(subject, None)
 
-    def refusal(self, admission: Admission, tokens: int, part: Part) -> QuotaState | None:
-        """The quota whose share is spent."""
+    def refusal(self, admission: Admission, tokens: int, share: Callable[[int], int]) -> QuotaState | None:
+        """The quota of which this replica's share is spent."""
         now = self._clock()
         for known in self._of(admission):
             for state in known.states:
                 at = state.kind == "tokens"
                 lasts = state.reset_seconds - (now - known.at_seconds)
-                left = part.of(max(0, state.limit - state.used) if lasts > 0 else state.limit)
+                left = share(max(0, state.limit - state.used) if lasts > 0 else state.limit)
                 if known.spent[at] + (tokens if at else 1) > left:
                     return state._replace(used=state.limit, reset_seconds=max(lasts, 1.0))
         return None

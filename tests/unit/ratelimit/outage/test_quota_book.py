@@ -19,7 +19,7 @@ def state(scope: str, kind: str, limit: int, used: int, seconds: float = 1000.0)
 def let_in(book: QuotaBook, user: str, tokens: int, part: Part) -> int:
     """How many requests pass."""
     count = 0
-    while book.refusal(Admission(user, f"{count}"), tokens, part) is None and count < 100:
+    while book.refusal(Admission(user, f"{count}"), tokens, part.of) is None and count < 100:
         book.book(Admission(user, f"{count}"), tokens)
         count += 1
     return count
@@ -39,7 +39,7 @@ def test_members_share_what_is_left_of_their_group():
     book.hear("a", told(state("group", "tokens", 100, 20), group="team"))
     book.hear("b", told(state("user", "requests", 3, 0), state("group", "tokens", 100, 40), group="team"))
     assert let_in(book, "a", 10, Part()) == 6
-    refused = book.refusal(Admission("b", "x"), 10, Part())
+    refused = book.refusal(Admission("b", "x"), 10, Part().of)
     assert refused is not None
     assert refused.scope == "group"
     assert let_in(book, "stranger", 10, Part()) == 100
@@ -49,7 +49,7 @@ def test_a_period_that_ends_meanwhile_begins_anew():
     clock = [0.0]
     book = QuotaBook(lambda: clock[0])
     book.hear("lgy", told(state("user", "requests", 4, 4, seconds=50.0)))
-    assert book.refusal(Admission("lgy", "1"), 1, Part()) is not None
+    assert book.refusal(Admission("lgy", "1"), 1, Part().of) is not None
     clock[0] = 51.0
     assert let_in(book, "lgy", 1, Part(2, 0)) == 2
 
