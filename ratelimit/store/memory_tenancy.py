@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ratelimit.users.groups import GroupRecord, Rules, check_group_name, rules_of
+from ratelimit.users.groups import GroupRecord, GroupRules, check_group_name, rules_of
 from ratelimit.windows.admission import Scope
 from ratelimit.windows.decision import Outcome
 from ratelimit.windows.periods import PERIODS, Calendar
-from ratelimit.windows.quotas import Asked, Counter, QuotaState, judge_quotas, states_of, tightest
+from ratelimit.windows.quotas import AskedQuotas, Counter, QuotaState, judge_quotas, states_of, tightest
 from ratelimit.windows.spending import NO_LIMIT, Accounts, Slots, counts_at
 from ratelimit.windows.tenant import BookedIn, Tenant
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ratelimit.windows.periods import Period
     from ratelimit.windows.quotas import Quotas
 
-_NO_RULES = Rules()
+_NO_RULES = GroupRules()
 
 
 class MemoryTenancy:
@@ -121,9 +121,9 @@ class MemoryTenancy:
         """With what it has spent."""
         self._counters.pop(("user", user), None)
 
-    def _asked(self, scope: str, name: str, quotas: Quotas) -> Asked:
+    def _asked(self, scope: str, name: str, quotas: Quotas) -> AskedQuotas:
         if not quotas:
-            return Asked(scope, {}, {})
+            return AskedQuotas(scope, {}, {})
         now = self._wall_clock()
         spans, counters = self.calendar.spans(now), self._counters.setdefault((scope, name), {})
         held: dict[Period, Counter] = {}
@@ -131,7 +131,7 @@ class MemoryTenancy:
             if period in quotas:
                 counter = held[period] = counters.setdefault(period, Counter())
                 counter.roll(spans[period].at(now)[0])
-        return Asked(scope, quotas, held)
+        return AskedQuotas(scope, quotas, held)
 
     def _states(self, tenant: Tenant) -> tuple[QuotaState, ...]:
         now = self._wall_clock()
@@ -139,6 +139,6 @@ class MemoryTenancy:
         return states_of(tenant.asked, ends, now)
 
 
-def _scope(rules: Rules, accounts: Accounts, name: str, bucket: int) -> Scope:
+def _scope(rules: GroupRules, accounts: Accounts, name: str, bucket: int) -> Scope:
     tokens_limit = rules.tpm or NO_LIMIT
     return Scope(rules.rpm or NO_LIMIT, tokens_limit, *accounts.spent(name, "", bucket, tokens_limit))

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A label of metrics, and part of a key of Redis."""
 
 
-class Rules(msgspec.Struct, frozen=True):
+class GroupRules(msgspec.Struct, frozen=True):
     """What holds on top of a user's own limits; 0 and empty: nothing."""
 
     rpm: Limit = 0
@@ -39,9 +39,9 @@ class GroupRecord(msgspec.Struct, frozen=True):
     quotas: dict[str, tuple[Limit, Limit]] = {}
 
 
-def rules_of(group: GroupRecord) -> Rules:
+def rules_of(group: GroupRecord) -> GroupRules:
     """What it limits."""
-    return Rules(group.rpm, group.tpm, group.max_parallel, group.models, group.disabled, group.quotas)
+    return GroupRules(group.rpm, group.tpm, group.max_parallel, group.models, group.disabled, group.quotas)
 
 
 def check_group_name(name: str) -> None:

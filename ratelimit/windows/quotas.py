@@ -69,7 +69,7 @@ class Counter:
         counts[1] = max(0, counts[1] + tokens)
 
 
-class Asked(NamedTuple):
+class AskedQuotas(NamedTuple):
     """One scope's quotas, and its counters by period."""
 
     scope: str
@@ -77,7 +77,7 @@ class Asked(NamedTuple):
     counters: Mapping[Period, Counter]
 
 
-def states_of(asked: Iterable[Asked], ends: Mapping[Period, int], now: float) -> tuple[QuotaState, ...]:
+def states_of(asked: Iterable[AskedQuotas], ends: Mapping[Period, int], now: float) -> tuple[QuotaState, ...]:
     """Every quota there is. `ends`: when each period is over, by the clock of `now`."""
     return tuple(
         QuotaState(one.scope, period, kind, limit, one.counters[period].now[at], ends[period] - now, ends[period])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from ratelimit.users.groups import Rules
-    from ratelimit.windows.quotas import Asked
+    from ratelimit.users.groups import GroupRules
+    from ratelimit.windows.quotas import AskedQuotas
 
 
 class Tenant(NamedTuple):
@@ -14,9 +14,9 @@ class Tenant(NamedTuple):
 
     group: str
     """Empty: of none."""
-    rules: Rules
+    rules: GroupRules
     """The group's."""
-    asked: tuple[Asked, ...]
+    asked: tuple[AskedQuotas, ...]
 
 
 class BookedIn(NamedTuple):
