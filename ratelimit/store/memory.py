@@ -104,7 +104,9 @@ class MemoryStore(MemoryKeys):
     def _tenant(self, record: UserRecord, admission: Admission) -> Tenant | None:
         # Sources are in no group.
         subject = admission.subject
-        return None if isinstance(subject, Source) else self.tenancy.of(record, subject)
+        if isinstance(subject, Source) or not (record.group or record.quotas):
+            return None
+        return self.tenancy.of(record, subject)
 
     def refusal(self, subject: Subject, model: str) -> Decision | None:
         """What can be said before an admission: that there is no such user."""
