@@ -54,6 +54,7 @@ class ControllerSettings(Topic):
     adapters: bool = Field(False, description="load and unload the LoRA adapters of ModelAdapters")
     autoscalers: bool = Field(False, description="scale what PodAutoscalers name")
     fleets: bool = Field(False, description="make and roll the Ray clusters of RayClusterFleets; needs KubeRay")
+    kvcaches: bool = Field(False, description="make the objects of KVCaches: vineyard with its etcd, or LMCache")
     take_over: bool = Field(
         False, description="act on adapters, autoscalers and fleets though AIBrix's own controller manager is running"
     )
@@ -83,7 +84,7 @@ class ControllerSettings(Topic):
     def orchestration(self) -> OrchestrationRules:
         """What of adapters and autoscalers runs."""
         gateway = (self.route_namespace, self.gateway_service)
-        return OrchestrationRules(self.adapters, self.autoscalers, self.take_over, gateway, self.fleets)
+        return OrchestrationRules(self.adapters, self.autoscalers, self.take_over, gateway, self.fleets, self.kvcaches)
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ POD_AUTOSCALER = ObjectKind("PodAutoscaler", "autoscaling.aibrix.ai", "v1alpha1"
 RAY_CLUSTER_REPLICA_SET = ObjectKind(
     "RayClusterReplicaSet", "orchestration.aibrix.ai", "v1alpha1", "rayclusterreplicasets"
 )
+KV_CACHE = ObjectKind("KVCache", "orchestration.aibrix.ai", "v1alpha1", "kvcaches")
 RAY_CLUSTER = ObjectKind("RayCluster", "ray.io", "v1", "rayclusters")
 
 WORKLOADS = (DEPLOYMENT, STATEFUL_SET, LEADER_WORKER_SET, RAY_CLUSTER_FLEET, STORM_SERVICE, MODEL_ADAPTER)
@@ -87,5 +88,15 @@ POLICIES = (ENVOY_EXTENSION_POLICY, BACKEND_TRAFFIC_POLICY)
 WATCHED = (*WORKLOADS, *WRITTEN, GATEWAY)
 REQUIRED = (DEPLOYMENT, STATEFUL_SET, SERVICE, HTTP_ROUTE, REFERENCE_GRANT, GATEWAY)
 """Without these nothing can be routed; a cluster need not have the others."""
-_OTHERS = (GATEWAY_CLASS, POD, EVENT, ENDPOINT_SLICE, LEASE, POD_AUTOSCALER, RAY_CLUSTER_REPLICA_SET, RAY_CLUSTER)
+_OTHERS = (
+    GATEWAY_CLASS,
+    POD,
+    EVENT,
+    ENDPOINT_SLICE,
+    LEASE,
+    POD_AUTOSCALER,
+    RAY_CLUSTER_REPLICA_SET,
+    RAY_CLUSTER,
+    KV_CACHE,
+)
 BY_NAME = MappingProxyType({kind.name: kind for kind in (*WATCHED, *POLICIES, *_OTHERS)})

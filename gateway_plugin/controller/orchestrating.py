@@ -29,6 +29,8 @@ from gateway_plugin.controller.fleets.fleet_round import TICK_SECONDS as FLEET_S
 from gateway_plugin.controller.fleets.fleet_round import FleetRound
 from gateway_plugin.controller.gateway_demand import DemandReader, GatewayDemand, load_urls
 from gateway_plugin.controller.kinds import ENDPOINT_SLICE, LEASE
+from gateway_plugin.controller.kvcaches.cache_round import TICK_SECONDS as CACHE_SECONDS
+from gateway_plugin.controller.kvcaches.cache_round import KvCacheRound
 from gateway_plugin.controller.leader_election import LeaderElection, LeadersClient
 from gateway_plugin.controller.object_events import ObjectEvents
 from gateway_plugin.controller.route_client import KubeClient, KubeError
@@ -68,7 +70,7 @@ class Orchestration:
         self._aibrix = AibrixWatch()
         self._woken = asyncio.Event()
         self.standing = Standing()
-        self._rounds: dict[str, AutoscalingRound | AdapterRound | FleetRound] = {}
+        self._rounds: dict[str, AutoscalingRound | AdapterRound | FleetRound | KvCacheRound] = {}
         self.observes_only = False
         """AIBrix's manager lives."""
 
@@ -121,6 +123,10 @@ class Orchestration:
             fleets = FleetRound(FleetCluster(self._client, events, pages, self._namespaces), clock=clock, now=_now)
             self._rounds["fleets"] = fleets
             found["fleets"] = partial(self._loop, "fleets", fleets, FLEET_SECONDS)
+        if self._rules.kvcaches:
+            caches = KvCacheRound(self._client, self._namespaces, clock=clock, now=_now)
+            self._rounds["kvcaches"] = caches
+            found["kvcaches"] = partial(self._loop, "kvcaches", caches, CACHE_SECONDS)
         return found
 
     async def _follow_demand(self, reader: DemandReader) -> None:

@@ -15,7 +15,8 @@ class OrchestrationRules:
     gateway: tuple[str, str] = ("", "")
     """Namespace and name of the Service of the gateway's replicas, which are asked for their load; empty: nobody is."""
     fleets: bool = False
+    kvcaches: bool = False
 
     @property
     def any(self) -> bool:
-        return self.adapters or self.autoscalers or self.fleets
+        return self.adapters or self.autoscalers or self.fleets or self.kvcaches

@@ -1,0 +1,1 @@
+"""KVCaches: their objects are decided in `orchestration.kvcache`, written and watched here."""
