@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.fake_kubernetes import admission
-from tests.fake_kubernetes.errors import ApiError, already_exists, bad_request, conflict, not_found
+from tests.fake_kubernetes.completing import complete, sign
+from tests.fake_kubernetes.errors import ApiError, already_exists, bad_request, conflict, ending, not_found
 from tests.fake_kubernetes.history import Change, History
 from tests.fake_kubernetes.owners import Owners
 from tests.fake_kubernetes.patches import MERGE, patched
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Key = tuple[str, str]
 """Namespace (empty for what has none) and name."""
+Backup = tuple[dict[Resource, dict[Key, Json]], int]
+"""Objects, and the version of the newest."""
 
 
 class Cluster:
@@ -45,10 +48,11 @@ class Cluster:
         self.create("customresourcedefinitions", _definition(resource))
 
     def uninstall(self, plural: str) -> None:
-        """Forgets a kind with all its objects."""
+        """Forgets a kind with all its objects; those who watch it hear of that, and then their streams end."""
         resource = self.resources.pop(plural)
         for namespace, name in list(self._objects[resource]):
             self._remove(resource, (namespace, name))
+        self.history.retire(resource)
         definitions = self.resources.get("customresourcedefinitions")
         if definitions and ("", resource.name) in self._objects[definitions]:
             self.delete("customresourcedefinitions", resource.name)
@@ -104,7 +108,10 @@ class Cluster:
         metadata.pop("deletionTimestamp", None)
         metadata.pop("resourceVersion", None)
         metadata |= {"name": key[1], "uid": str(uuid.uuid4()), "creationTimestamp": _now(), "generation": 1}
+        complete(resource, body)
         self._admit(resource, body)
+        if strict:
+            sign(resource, body, "client", _now())
         return body if dry_run else self._store(resource, key, body, "ADDED")
 
     def update(
@@ -129,9 +136,11 @@ class Cluster:
         if metadata.get("uid") not in (None, "", old["metadata"]["uid"]):
             raise conflict(resource.name, key[1])
         new = edited(resource, old, deepcopy(body), subresource if strict else "everything")
+        complete(resource, new)
         self._admit(resource, new)
         if dry_run or is_same(old, new):
             return new
+        sign(resource, new, "client" if strict else "another", _now())
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             return self._remove(resource, key)
         return self._store(resource, key, new, "MODIFIED")
@@ -172,6 +181,25 @@ class Cluster:
         body["metadata"] |= {"deletionTimestamp": _now(), "generation": body["metadata"]["generation"] + 1}
         return self._store(resource, key, body, "MODIFIED")
 
+    def backup(self) -> Backup:
+        """Everything as it is now."""
+        return deepcopy(self._objects), self.history.version
+
+    def restore(self, backup: Backup) -> None:
+        """As etcd from a backup: objects, and versions, are those of then. Whoever watches must be cut off first."""
+        objects, version = deepcopy(backup)
+        for resource in self.resources.values():
+            self._objects[resource] = objects.get(resource, {})
+        self._owners = Owners()
+        for resource, kept in self._objects.items():
+            for key, body in kept.items():
+                self._owners.put((resource, key), body)
+        self.history.rewind(version)
+
+    def end_namespace(self, name: str) -> None:
+        """Its deletion has begun: nothing new is taken there."""
+        self.start_deletion("namespaces", name)
+
     def forget_history(self) -> None:
         """What happened so far cannot be watched any more, nor can old lists be continued."""
         self.history.forget()
@@ -188,6 +216,8 @@ class Cluster:
             self.ensure_namespace(place)
         elif ("", place) not in self._objects[self.resources["namespaces"]]:
             raise not_found("namespaces", place)
+        elif self.read(self.resources["namespaces"], ("", place))["metadata"].get("deletionTimestamp"):
+            raise ending(resource.name, str(metadata.get("name", "")), str(place))
         return str(place)
 
     def _key(self, resource: Resource, namespace: str, name: str) -> Key:

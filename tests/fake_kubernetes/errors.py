@@ -43,6 +43,12 @@ def conflict(what: str, name: str) -> ApiError:
     return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {what} "{name}": {message}')
 
 
+def ending(what: str, name: str, namespace: str) -> ApiError:
+    """Nothing new comes into a namespace that is being deleted."""
+    message = f"unable to create new content in namespace {namespace} because it is being terminated"
+    return ApiError(403, "Forbidden", f'{what} "{name}" is forbidden: {message}')
+
+
 def invalid(what: str, name: str, message: str) -> ApiError:
     """The object breaks a rule."""
     return ApiError(422, "Invalid", f'{what} "{name}" is invalid: {message}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class History:
     version: int = 1
     oldest: int = 0
     listeners: set[asyncio.Event] = field(default_factory=set)
+    retired: Counter[Resource] = field(default_factory=Counter)
+    """How often a kind was taken away: watches of before see no more of it."""
     _changes: dict[Resource, list[Change]] = field(default_factory=dict)
 
     def next_version(self) -> int:
@@ -61,6 +64,17 @@ class History:
             raise gone(version, self.oldest)
         changes = self._changes.get(resource, [])
         return changes[bisect_right(changes, version, key=lambda change: change.version) :]
+
+    def retire(self, resource: Resource) -> None:
+        """The kind goes."""
+        self.retired[resource] += 1
+        for listener in self.listeners:
+            listener.set()
+
+    def rewind(self, version: int) -> None:
+        """As a restored etcd: nothing that came later has ever been."""
+        self.version, self.oldest = version, version
+        self._changes.clear()
 
     def forget(self) -> None:
         """As a compaction of etcd does."""

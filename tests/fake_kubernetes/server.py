@@ -42,6 +42,7 @@ class FakeServer:
         self.token = "a-token-of-a-test"
         self._lists = Lists(cluster)
         self._watches: set[Watch] = set()
+        self.runner: web.AppRunner | None = None
 
     def app(self) -> web.Application:
         """For any aiohttp runner."""
@@ -62,6 +63,22 @@ class FakeServer:
         }
         path.write_text(json.dumps(config))
         return path
+
+    async def go_away(self) -> None:
+        """Every connection is lost, and nobody listens any more."""
+        assert self.runner is not None
+        self.abort_watches()
+        for site in list(self.runner.sites):
+            await site.stop()
+        for connection in list((self.runner.server and self.runner.server.connections) or ()):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    async def come_back(self) -> None:
+        """At the same address."""
+        assert self.runner is not None
+        port = int(self.url.rpartition(":")[2])
+        await web.TCPSite(self.runner, "127.0.0.1", port, reuse_address=True).start()
 
     def watches(self, plural: str = "") -> list[Watch]:
         """The open ones, of one kind or of all."""
@@ -195,6 +212,7 @@ async def running(cluster: Cluster | None = None, tls: ssl.SSLContext | None = N
     server = FakeServer(cluster or Cluster())
     runner = web.AppRunner(server.app(), handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
+    server.runner = runner
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     server.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     try:

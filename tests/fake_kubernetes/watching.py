@@ -95,12 +95,15 @@ class Watch:
         self._wake.set()
 
     async def _send_all(self, response: web.StreamResponse) -> None:
+        retired = self._cluster.history.retired[self.target.resource]
         await self._send_initial(response)
         while self._ending != "closed":
             try:
                 await self._send_new(response)
             except ApiError as error:
                 await self._send(response, "ERROR", error.status())
+                return
+            if self._cluster.history.retired[self.target.resource] != retired:
                 return
             await self._wake.wait()
             self._wake.clear()

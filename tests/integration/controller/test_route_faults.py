@@ -77,7 +77,8 @@ async def test_routes_in_a_namespace_that_is_missing(server: FakeServer, tmp_pat
     server.cluster.create("deployments", deployment("a", "llama"))
     async with controller(server, tmp_path, route_namespace="nowhere", gateway_namespace=ROUTES) as port:
         await eventually(lambda: server.cluster.names("services", "models") == ["llama"], "the Service at least")
-        codes = {finding["code"] for finding in (await debug_routes(port))["findings"]}
+        while not (codes := {finding["code"] for finding in (await debug_routes(port))["findings"]}):
+            await quiet(server, 0.1)
         assert codes == {"WriteFailed"}
         server.cluster.ensure_namespace("nowhere")
         await eventually(lambda: server.cluster.names("httproutes", "nowhere") == ["llama-router"], "a later attempt")
