@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway_plugin.metrics.families import Metrics, Spread
     from gateway_plugin.metrics.stories import Stories
     from gateway_plugin.models.catalogue.usage_windows import LatencyWindows
+    from orchestration.optimizer.request_cells import RequestCells
     from protos.access_log import FinishedExchange
 
     LogEntry = FinishedExchange | UnreadableEntry | None
@@ -54,6 +55,7 @@ class Accountant:
         windows: LatencyWindows | None = None,
         stories: Stories | None = None,
         gather_seconds: float = 0.0,
+        cells: RequestCells | None = None,
     ) -> None:
         self._limiter = limiter
         self._pods = pods
@@ -64,6 +66,7 @@ class Accountant:
         self._stories = stories
         self._rare = RareLog(logger)
         self._gather_seconds = gather_seconds
+        self._cells = cells
         self._charges: list[Settlement] = []
         self._settling: asyncio.Task[None] | None = None
         self._models: dict[str, ModelMetrics] = {}
@@ -161,6 +164,8 @@ class Accountant:
         if succeeded:
             self._observe_latency(entry, model, prompt, output, is_served=is_served)
             self._cut_off.learn(entry)
+            if self._cells is not None and is_served and prompt:
+                self._cells.count(label, prompt, output)
         self._observe_health(entry, failure, succeeded=succeeded)
         self._router.settle(
             entry.charge_id,

@@ -12,6 +12,7 @@ import numpy as np
 from gateway_plugin.accounting.access_lines import LineWriter
 from gateway_plugin.accounting.accountant import GATHER_SECONDS, Accountant
 from gateway_plugin.accounting.log_service import AccessLogService
+from gateway_plugin.accounting.request_traces import RequestTraces
 from gateway_plugin.app.live_wiring import (
     TroubleWatch,
     discovery_troubles,
@@ -107,6 +108,7 @@ class Assembly:
         self.sharing = new_sharing(
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
         )
+        self.traces = _request_traces(settings)
         accountant = Accountant(
             self.limiter,
             self.pods,
@@ -115,6 +117,7 @@ class Assembly:
             self.models.windows,
             self.stories,
             GATHER_SECONDS if self.limiter.is_shared else 0.0,
+            self.traces.cells if self.traces is not None else None,
         )
         self.access_log = AccessLogService(accountant)
         self.processor = ExternalProcessor(
@@ -170,6 +173,7 @@ class Assembly:
         parts += [self.loop_lag, TroubleWatch(self._accounting_troubles)]
         parts += [self.reloading] if self.reloading is not None else []
         parts += [self.live] if self.settings.operators.live_feed else []
+        parts += [self.traces] if self.traces is not None else []
         return [*parts, self.sharing] if self.sharing is not None else parts
 
     def _troubles(self) -> list[Trouble]:
@@ -249,3 +253,11 @@ class Assembly:
             self.settings.process.replica,
         )
         return new_live_feed(sources)
+
+
+def _request_traces(settings: Settings) -> RequestTraces | None:
+    """What an optimizer plans by, where there is a Redis to leave it in and somebody tells what was used."""
+    usage, url = settings.usage, settings.redis.effective_url
+    if not url or not usage.request_traces or usage.accounting == "none":
+        return None
+    return RequestTraces(url, settings.redis.timeout_seconds, time.time)

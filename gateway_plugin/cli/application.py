@@ -13,6 +13,8 @@ from gateway_plugin import plugin_version
 from gateway_plugin.cli.backup_command import backup, restore
 from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
+from gateway_plugin.cli.optimize_command import optimize
+from gateway_plugin.cli.optimizer_command import optimizer
 from gateway_plugin.cli.own_packages import complaint, foreign_packages
 from gateway_plugin.cli.pods_command import pods_cli
 from gateway_plugin.cli.top_command import top
@@ -39,6 +41,8 @@ cli.command()(backup)
 cli.command()(restore)
 add_debug_commands(cli)
 cli.command()(top)
+cli.command()(optimize)
+cli.command()(optimizer)
 cli.add_typer(config_cli, name="config")
 
 

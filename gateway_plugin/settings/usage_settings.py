@@ -25,6 +25,11 @@ class UsageSettings(Topic):
         description="a limited user's stream that reports no tokens: ask the engine to, answer 400, charge estimates",
     )
 
+    request_traces: bool = Field(
+        True,
+        description="with Redis: write requests by length, each 10 s, for a GPU optimizer (docs/optimizer.md)",
+    )
+
     @model_validator(mode="after")
     def _somebody_releases(self) -> UsageSettings:
         if self.release == "access_log" and self.accounting != "access_log":

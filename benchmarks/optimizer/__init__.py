@@ -1,0 +1,1 @@
+"""Several GPU types by plan against one type alone, in virtual time."""

@@ -1,0 +1,1 @@
+"""The optimizer as a service."""
