@@ -55,6 +55,8 @@ class PlanRules:
     """Pods of a GPU type that there can be, over all models; without one, any number."""
     seconds: float = 4.0
     """For all programs together; then the best plan found so far is taken, with its gap."""
+    gap: float = 1e-4
+    """To the best plan there may be, as a share: one that near is taken, less than a pod of ten thousand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 Pods = dict[str, dict[str, int]]
 Shares = dict[str, dict[tuple["Cell", str], float]]
-_GAP = 1e-4
-"""Between the plan and the best one there may be: less than one pod of ten thousand."""
+_OUT_OF_TIME = 1
+"""HiGHS' status."""
 _TOLERANCE = 1e-6
 """A share below it is none."""
 
@@ -32,7 +32,7 @@ class _Program:
     """Columns: shares of cells, then pods, then added pods. Rows: cells, deployments, GPU types, additions."""
 
     def __init__(self, demands: Sequence[GpuDemand], rules: PlanRules) -> None:
-        self._rules = rules
+        self._demands, self._rules = demands, rules
         self._deployments = [(one, profile) for one in demands for profile in one.profiles]
         self._shares: list[tuple[int, Cell, float]] = []
         """Number of the deployment, cell, load of the whole cell on it in pods."""
@@ -50,7 +50,7 @@ class _Program:
         rows, columns, values, lows, highs = self._constraints()
         matrix = coo_array((values, (rows, columns)), shape=(len(lows), self._columns)).tocsr()
         low, high, cost, whole = self._bounds()
-        options = {"time_limit": self._rules.seconds, "mip_rel_gap": _GAP}
+        options = {"time_limit": self._rules.seconds, "mip_rel_gap": self._rules.gap}
         answer = milp(
             cost,
             integrality=whole,
@@ -59,7 +59,8 @@ class _Program:
             options=options,
         )
         if answer.x is None:
-            return None
+            # Out of time without any plan: a dearer one is better than none.
+            return greedy(self._demands, self._rules) if answer.status == _OUT_OF_TIME else None
         gap = float(getattr(answer, "mip_gap", 0.0) or 0.0)
         return (*self._read(answer.x), gap, "highs")
 

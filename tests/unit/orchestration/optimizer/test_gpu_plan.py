@@ -147,16 +147,23 @@ def house(models: int, types: int, cells: int, seed: int = 1) -> list[GpuDemand]
     return found
 
 
-@pytest.mark.parametrize("scarce", [False, True])
-def test_eight_types_and_twenty_models(scarce: bool):
+def test_eight_types_and_twenty_models():
+    """With GPUs to spare, and with a tenth fewer than the plan wants; `docs/optimizer.md` says how long it takes."""
     demands = house(20, 8, 30)
-    free = plan(demands, PlanRules())
-    rules = PlanRules()
-    if scarce:
-        used = {f"g{gpu}": sum(one.pods[f"{one.model}-g{gpu}"] for one in free.values()) for gpu in range(8)}
-        rules = PlanRules(
-            available={gpu: max(1, int(count * 0.9)) for gpu, count in used.items() if count} | {"g0": 500}
-        )
-    found = plan(demands, rules)
-    assert set(found) == {one.model for one in demands}
-    assert sum(one.cost for one in found.values()) >= sum(one.cost for one in free.values()) - 1e-6
+    # Time is no bound here: how much of it a busy machine gives says nothing of the plan.
+    free = plan(demands, PlanRules(seconds=600, gap=0.1))
+    used = {f"g{gpu}": sum(one.pods[f"{one.model}-g{gpu}"] for one in free.values()) for gpu in range(8)}
+    fewer = {gpu: max(1, int(count * 0.9)) for gpu, count in used.items() if count} | {"g0": 500}
+    scarce = plan(demands, PlanRules(seconds=600, gap=0.1, available=fewer))
+    for found in (free, scarce):
+        for one in demands:
+            served = {cell: sum(found[one.model].weights(cell).values()) for cell in one.rates}
+            assert served == {cell: pytest.approx(1.0, abs=1e-3) for cell in one.rates}
+    for gpu, most in fewer.items():
+        assert sum(one.pods[f"{one.model}-{gpu}"] for one in scarce.values()) <= most
+
+
+def test_out_of_time_it_is_greedy():
+    found = plan(house(1, 8, 30), PlanRules(seconds=1e-9))
+    assert found["m0"].solver == "greedy"
+    assert found["m0"].cost > 0
