@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_plugin.cli.optimize_profiles import LatencyTarget, computed_profile
-from orchestration.optimizer.gpu_plan import GpuDemand, PlanRules, plan, single_type_cost
+from orchestration.optimizer.gpu_demand import GpuDemand, PlanRules
+from orchestration.optimizer.gpu_plan import plan, single_type_cost
 from orchestration.optimizer.request_cells import cell_of
 from simulator import EngineRequest, LeapingEngine
 from simulator.cards import profile as card_profile

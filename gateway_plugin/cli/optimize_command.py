@@ -11,7 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestration.optimizer.gpu_plan import GpuDemand, ModelPlan, PlanRules
+    from orchestration.optimizer.gpu_demand import GpuDemand, PlanRules
+    from orchestration.optimizer.gpu_plan import ModelPlan
     from orchestration.optimizer.gpu_profiles import GpuProfile
     from orchestration.optimizer.request_cells import Cell
 
@@ -40,7 +41,8 @@ def optimize(
 ) -> None:
     """Print the cheapest pods for a trace; nothing is asked and nothing is changed anywhere."""
     from gateway_plugin.cli.optimize_trace import read_lengths
-    from orchestration.optimizer.gpu_plan import NoPlanError, PlanRules, plan
+    from orchestration.optimizer.gpu_demand import PlanRules
+    from orchestration.optimizer.gpu_plan import NoPlanError, plan
 
     try:
         lengths = read_lengths(trace)
@@ -64,7 +66,7 @@ def optimize(
 
 
 def _demand(model: str, rates: Mapping[Cell, float], profiles: list[GpuProfile]) -> GpuDemand:
-    from orchestration.optimizer.gpu_plan import GpuDemand
+    from orchestration.optimizer.gpu_demand import GpuDemand
 
     return GpuDemand(model, rates, profiles)
 

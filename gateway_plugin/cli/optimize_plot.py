@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from orchestration.optimizer.gpu_plan import GpuDemand, ModelPlan
+    from orchestration.optimizer.gpu_demand import GpuDemand
+    from orchestration.optimizer.gpu_plan import ModelPlan
 
 
 def draw(path: Path, demands: Sequence[GpuDemand], plans: Mapping[str, ModelPlan]) -> None:

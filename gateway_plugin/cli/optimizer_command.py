@@ -21,7 +21,7 @@ def optimizer(
     from gateway_plugin.tools.optimizer.optimizer_api import optimizer_api
     from gateway_plugin.tools.optimizer.optimizer_loop import OptimizerLoop
     from gateway_plugin.tools.optimizer.trace_store import TraceStore
-    from orchestration.optimizer.gpu_plan import PlanRules
+    from orchestration.optimizer.gpu_demand import PlanRules
 
     if not redis_host:
         typer.echo("gateway-plugin: --redis-host or REDIS_HOST is wanted: traces and profiles stand there", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestration.optimizer.gpu_plan import GpuDemand, PlanRules
+    from orchestration.optimizer.gpu_demand import GpuDemand, PlanRules
     from orchestration.optimizer.request_cells import Cell
 
 Pods = dict[str, dict[str, int]]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway_plugin.tools.optimizer.trace_store import TraceStoreError
-from orchestration.optimizer.gpu_plan import GpuDemand, ModelPlan, NoPlanError, PlanRules, PodBounds, plan
+from orchestration.optimizer.gpu_demand import GpuDemand, PlanRules, PodBounds
+from orchestration.optimizer.gpu_plan import ModelPlan, NoPlanError, plan
 from orchestration.optimizer.request_cells import INTERVAL_SECONDS, rates
 
 if TYPE_CHECKING:

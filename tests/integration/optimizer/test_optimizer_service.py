@@ -15,7 +15,7 @@ from gateway_plugin.tools.chain.valkey import Valkey
 from gateway_plugin.tools.optimizer.optimizer_api import optimizer_api
 from gateway_plugin.tools.optimizer.optimizer_loop import OptimizerLoop
 from gateway_plugin.tools.optimizer.trace_store import TraceStore
-from orchestration.optimizer.gpu_plan import PlanRules
+from orchestration.optimizer.gpu_demand import PlanRules
 
 pytest.importorskip("scipy")
 NOW = 1_700_000_000.0

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from orchestration.optimizer.gpu_plan import GpuDemand, NoPlanError, PlanRules, PodBounds, plan, single_type_cost
+from orchestration.optimizer.gpu_demand import GpuDemand, PlanRules, PodBounds
+from orchestration.optimizer.gpu_plan import NoPlanError, plan, single_type_cost
 from orchestration.optimizer.gpu_profiles import GpuProfile
 from orchestration.optimizer.plan_program import greedy
 
