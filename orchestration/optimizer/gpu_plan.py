@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from orchestration.optimizer.request_cells import Cell
 
 
+_RULES = PlanRules()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
     """`pods` by deployment; `shares` of a cell's requests by deployment."""
@@ -48,7 +51,7 @@ class NoPlanError(ValueError):
     """No plan serves all of it within the bounds."""
 
 
-def plan(demands: Sequence[GpuDemand], rules: PlanRules = PlanRules()) -> dict[str, ModelPlan]:
+def plan(demands: Sequence[GpuDemand], rules: PlanRules = _RULES) -> dict[str, ModelPlan]:
     """By model. NoPlanError names what is in the way."""
     half = replace(rules, seconds=rules.seconds / 2)
     each = replace(half, seconds=half.seconds / max(1, len(demands)), available={})
@@ -93,7 +96,7 @@ def _servable(one: GpuDemand) -> dict[Cell, float]:
     }
 
 
-def single_type_cost(one: GpuDemand, rules: PlanRules = PlanRules()) -> dict[str, float | None]:
+def single_type_cost(one: GpuDemand, rules: PlanRules = _RULES) -> dict[str, float | None]:
     """What each deployment alone would cost; None for one that cannot serve all of it."""
     costs: dict[str, float | None] = {}
     for profile in one.profiles:
