@@ -219,7 +219,10 @@ def envoy_config(
     max_connections: Annotated[int, typer.Option(min=1, help="Connections of clients.")] = 20_000,
     max_requests_per_second: Annotated[
         int,
-        typer.Option(min=0, help="Requests of one client address; more are 429. 0, as behind a proxy: no bound."),
+        typer.Option(
+            min=0,
+            help="Requests of one client address; more are 429. 0: no bound. Behind proxies set identity.trusted_hops.",
+        ),
     ] = 500,
     watch: Annotated[bool, typer.Option(help="Stay, and follow changes of the endpoints file.")] = False,
     config: ConfigFile = None,
@@ -264,6 +267,7 @@ def envoy_config(
         max_heap_bytes=max_heap << 20,
         max_connections=max_connections,
         max_requests_per_second=max_requests_per_second,
+        trusted_hops=settings.identity.trusted_hops,
         extra_paths=parse_extra_paths(settings.endpoints.extra_paths),
         fail_open=fail_open,
         accounting=settings.usage.accounting,

@@ -29,6 +29,7 @@ from gateway_plugin.settings.pacing import next_moment
 from protos import ext_proc
 from protos.ext_proc import DecodeError
 from ratelimit import CorruptUserRecord, Decision
+from ratelimit.rare_log import RareLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -95,6 +96,7 @@ class ExternalProcessor:
         """What the Envoy that called last was configured for, as it says."""
         self.last_end_seconds = -math.inf
         self._complained_seconds = -math.inf
+        self._rare = RareLog(logger, services.clock)
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -146,6 +148,15 @@ class ExternalProcessor:
         if now - self._complained_seconds >= _COMPLAINT_SECONDS:
             self._complained_seconds = now
             logger.warning("%s: grpc_max_message_bytes must be above Envoy's limit of a request's body", text)
+
+    def complain_of_uploads(self, source: str) -> None:
+        """Once a minute: where all clients have one proxy's address, their bound is one, and somebody should know."""
+        waiting = len(self.uploads.waiting)
+        self._rare.error(
+            "uploads",
+            "a body from %s is refused: %d are on their way; if that is a proxy's address, set identity.trusted_hops",
+            *(source, waiting),
+        )
 
     def call_heard(self) -> None:
         """The first word of one call, or its end without any."""
@@ -303,6 +314,8 @@ class ProcessCall:
         exchange = self._exchange
         size = announced_bytes(exchange.content_length)
         self._uploading = self._processor.uploads.enter(exchange.source, self, size)
+        if not self._uploading:
+            self._processor.complain_of_uploads(exchange.source)
         return self._uploading
 
     def _end_upload(self, came_bytes: int = 0) -> None:

@@ -25,7 +25,11 @@ class IdentitySettings(Topic):
         " header, and api-key with api_keys",
     )
     trusted_hops: int = Field(
-        0, description="proxies in front of Envoy that add to x-forwarded-for, whose word on addresses is taken", ge=0
+        0,
+        description="proxies in front of Envoy that add to x-forwarded-for: whom they name is the source of all bounds"
+        " that are per source, here and, through `envoy-config`, in Envoy",
+        ge=0,
+        le=16,
     )
     auth_bearer_token: SecretStr = Field(
         SecretStr(""), description="whoever carries it as `Authorization: Bearer` may name users; see identity_proofs"

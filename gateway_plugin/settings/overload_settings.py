@@ -20,7 +20,7 @@ class OverloadSettings(Topic):
         10_000, description="requests per process that wait for their bodies, at about 10 KB each; 0: no bound", ge=0
     )
     max_uploads_per_source: int = Field(
-        2_000, description="the same of one source address, which may be a proxy's or a node's; 0: no bound", ge=0
+        2_000, description="the same of one source address (see identity.trusted_hops); 0: no bound", ge=0
     )
     upload_bytes: int = Field(
         384 * MIB,
@@ -32,7 +32,7 @@ class OverloadSettings(Topic):
     upload_bytes_per_second_per_source: int = Field(
         32 * MIB,
         description="of bodies above 1 MiB that one source address may send, two seconds' worth at once; more: 503."
-        " Each MiB takes up to 3 ms in which nobody else is served; 0: no bound, as behind a proxy",
+        " Each MiB takes up to 3 ms in which nobody else is served; 0: no bound",
         ge=0,
     )
     upload_seconds: Seconds = Field(

@@ -143,8 +143,11 @@ class EnvoyConfig:
     """Open HTTP/2 requests of one client connection."""
     max_requests_per_second: int = 500
     """Of one client address (or IPv6 /64), two seconds' worth at once; more are 429. Far above what a client does with
-    engines, and a tenth of what a core takes; a tenth of it for the gateway's own API, /v1/models. 0: no bound, as
-    behind a proxy whose address is everybody's."""
+    engines, and a tenth of what a core takes; for the gateway's own API, /v1/models, a tenth, and half a second's worth
+    at once. 0: no bound."""
+    trusted_hops: int = 0
+    """Proxies in front that add to x-forwarded-for: whoever they name is the client, of whom all bounds are. The
+    plugin's setting of the same name."""
     message_timeout_seconds: float = 5.0
     """For one answer of the plugin; Envoy's default of 0.2 is less than a slow Redis may take."""
     max_message_timeout_seconds: float = 0.0

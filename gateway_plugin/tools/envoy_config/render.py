@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from gateway_plugin.endpoints.endpoint_table import OPEN_PATHS, EndpointTable
 from gateway_plugin.endpoints.fingerprint import FINGERPRINT_HEADER, fingerprint
-from gateway_plugin.tools.envoy_config.local_replies import local_replies
+from gateway_plugin.tools.envoy_config.local_replies import left_alone, local_replies
 from gateway_plugin.tools.envoy_config.model import Address, Replica
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def render(config: EnvoyConfig, directory: Path | str) -> dict[str, str]:
     values = {
         "config": config,
         "directory": str(directory),
+        "left_alone": left_alone(),
         "local_replies": local_replies(config.body_limit_bytes),
         "paths": "|".join(patterns),
         "fingerprint": {

@@ -161,14 +161,12 @@ async def test_a_client_that_resets_while_it_uploads_leaves_nothing(chain: Chain
 async def test_requests_that_are_reset_at_once_end_their_connection(chain: Chain) -> None:
     await chain.start()
     async with h2(chain) as client:
-        for _ in range(30):
-            for _ in range(50):
-                client.reset(client.begin())
-            await client.flush()
-            await asyncio.sleep(0.01)
-            if client.closed:
-                break
-        assert client.closed
+        async with asyncio.timeout(10):
+            while not client.closed:
+                for _ in range(50):
+                    client.reset(client.begin())
+                await client.flush()
+                await asyncio.sleep(0.01)
     await until_nothing_is_left(chain)
     async with chain.client.get("/healthz") as answer:
         assert answer.status == 200
@@ -220,12 +218,13 @@ async def test_one_address_may_ask_so_often_and_its_neighbours_do_not_notice(cha
     pod = await chain.pod()
     await chain.start(pod.address, max_requests_per_second=5)
     async with await _from(chain, "127.0.0.2") as flood, await _from(chain, "127.0.0.3") as neighbour:
-        answers = [await _chat(flood) for _ in range(50)]
+        answers = await asyncio.gather(*(_chat(flood) for _ in range(50)))
         status, _, _ = await _chat(neighbour)
         assert status == 200
-        listed = [await _models(session) for session in (*[flood] * 20, neighbour)]
-        assert 429 not in (listed[0], listed[1], listed[-1])
-        assert listed.count(429) > 10, "a tenth of it, as it costs more"
+        listed = await asyncio.gather(*(_models(flood) for _ in range(20)))
+        assert 1 <= len(listed) - listed.count(429) < 10, "a tenth of it, as it costs more"
+        listed.append(await _models(neighbour))
+        assert listed[-1] != 429
     refused = [answer for answer in answers if answer[0] != 200]
     assert 10 <= len(answers) - len(refused) < 50, "ten at once, and five more a second"
     for status, headers, text in refused:
