@@ -166,3 +166,9 @@ def test_no_bytes_raise_anything_else(middle: bytes, fill: bytes, kind: BodyKind
     ):
         with suppress(ApiError):
             read_json_prompt(kind, fill + before + middle + after)
+
+
+def test_a_large_body_of_nothing_but_lists_is_refused():
+    body = b'{"model":"m","messages":[' + b"[]," * 1_000_000 + b"[]]}"
+    with pytest.raises(ApiError, match="more than 1000000 lists and objects"):
+        read_fields(body, LONG)
