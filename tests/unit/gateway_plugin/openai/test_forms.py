@@ -91,6 +91,7 @@ def test_whether_it_streams(value: bytes, expected: bool):
         (form(b"--x\r\n" + DISPOSITION + b'"a"\r\n\r\n--x\r\n', MODEL), FAILED + "its boundary"),
         (form(MODEL, b"--x\r\nA: b\r\n\r\nother\r\n"), FAILED + "its content-disposition"),
         (form(MODEL, b"--x\r\n\r\nother\r\n"), FAILED + "the headers"),
+        (form(part(b"a", b"", b"--x: b"), MODEL), FAILED + "its boundary stands inside of a part"),
         (form(part(b"a", b"", b" folded: 1"), MODEL), FAILED + "the headers of a part cannot"),
         (form(part(b"a", b"", b"A: b\nC: d"), MODEL), FAILED + "the headers of a part cannot"),
         (form(part(b"a", b"", DISPOSITION + b"model"), MODEL), FAILED + "the headers of a part"),
