@@ -62,7 +62,9 @@ class OverloadSettings(Topic):
         ge=1,
         le=3600,
     )
-    held_bytes: int = Field(64 * MIB, description="of the bodies of all that wait so, per process", ge=0)
+    held_bytes: int = Field(
+        64 * MIB, description="of the bodies of all that wait so, per process; one user may have half", ge=0
+    )
 
     @model_validator(mode="after")
     def _a_queue_has_an_end(self) -> OverloadSettings:

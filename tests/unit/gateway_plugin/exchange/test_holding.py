@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway_plugin.exchange import holding
 from gateway_plugin.exchange.processor import ProcessCall
 from routing.spec import ClusterState, PodSpec
 from tests.unit.gateway_plugin.exchange.bench import ADMITTED, body, headers
@@ -150,3 +151,23 @@ async def test_without_the_setting_nobody_waits():
     handler.received(headers())
     handler.received(body(ASKED))
     assert status_of(call) == 503
+
+
+async def test_one_user_may_hold_half_of_the_bytes_and_gets_them_back():
+    process = Cold(max_held_bytes=4 * len(ASKED))
+    greedy = [process.ask_cold("greedy") for _ in range(3)]
+    assert process.held == {"empty": 2}
+    assert status_of(greedy[2][0]) == 503
+    process.ask_cold("modest")
+    assert process.held == {"empty": 3}
+    greedy[0][1].ended()
+    process.ask_cold("greedy")
+    assert process.held == {"empty": 3}
+
+
+async def test_there_is_a_bound_for_all_models_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(holding, "MAX_HELD", 2)
+    process = Cold()
+    calls = [process.ask_cold()[0] for _ in range(3)]
+    assert process.held == {"empty": 2}
+    assert status_of(calls[2]) == 503
