@@ -37,6 +37,7 @@ _MAX_COPIED_BYTES = 256 * 1024
 # As much may stand beside the prompt; looking through more takes longer than the walk.
 _MAX_REST_BYTES = 4096
 _LARGE_BYTES = 1024 * 1024
+"""Bodies above it are counted through before they are read."""
 _MAX_OPENINGS = 1_000_000
 """Lists and objects of a large body, and such marks in its texts: reading them costs 4 ns each here, and an engine 100
 bytes. A prompt of that many would have a million tokens of brackets."""
