@@ -40,6 +40,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "TLS": ("gateway.tlsSecretName=tls",),
     "Redis elsewhere": ("redis.enabled=false", "redis.external.host=redis.example", "redis.external.port=6380"),
     "two namespaces": ("namespaces={models,more-models}",),
+    "behind two proxies": ("gateway.trustedHops=2",),
     "fail open": ("gateway.failOpen=true", "gateway.serviceType=LoadBalancer"),
 }
 """Values that the chart is checked with."""

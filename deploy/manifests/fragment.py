@@ -101,6 +101,9 @@ def _listener(translation: Translation) -> dict[str, Any]:
     hcm["streamIdleTimeout"] = "[[config.idle_timeout_seconds]]s"
     hcm["requestHeadersTimeout"] = "[[config.header_seconds]]s"
     hcm["requestTimeout"] = "[[config.upload_seconds]]s"
+    # What Envoy Gateway makes of `clientIPDetection`, which the chart has with `gateway.trustedHops` alone.
+    hcm["useRemoteAddress"] = "[[(not config.trusted_hops) | tojson]]"
+    hcm["xffNumTrustedHops"] = "[[config.trusted_hops - 1 if config.trusted_hops else 0]]"
     (logger,) = hcm["accessLog"]
     logger["typedConfig"]["commonConfig"]["bufferFlushInterval"] = "[[config.access_log_flush_seconds]]s"
     hcm["http2ProtocolOptions"]["maxConcurrentStreams"] = "[[config.max_streams_per_connection]]"

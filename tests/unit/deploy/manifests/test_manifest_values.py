@@ -45,6 +45,8 @@ def test_every_value_is_described():
         ("plugin.replicas=0", "replicas"),
         ("plugin.settings.accounting=lua", "accounting"),
         ("redis.enabled=false", "redis.external.host is needed"),
+        ("gateway.trustedHops=-1", "trustedHops"),
+        ("plugin.settings.trusted_hops=1", "set gateway.trustedHops"),
     ],
 )
 def test_a_mistake_stops_the_installation(value: str, said: str):
@@ -64,3 +66,22 @@ def test_a_deadline_for_the_first_byte_is_one_per_try():
     bounded = retry("gateway.firstByteTimeout=60s")
     assert bounded["perRetry"] == {"backOff": {"baseInterval": "5ms"}, "timeout": "60s"}
     assert bounded["retryOn"]["triggers"][-1] == "gateway-error"
+
+
+@pytest.mark.skipif(not installed("helm"), reason=f"helm is not on PATH; {INSTALL['helm']}")
+def test_envoy_and_the_plugin_count_proxies_alike():
+    """Envoy Gateway counts the client itself among the hops, and does not append the last proxy to the header."""
+
+    def told(*values: str) -> tuple[Any, Any]:
+        found = chart.objects(*values)
+        (policy,) = (one for one in found if one["kind"] == "ClientTrafficPolicy")
+        (plugin,) = (
+            one for one in found if one["kind"] == "Deployment" and one["metadata"]["name"] == "gateway-plugin"
+        )
+        environment = {
+            one["name"]: one.get("value") for one in plugin["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+        return policy["spec"].get("clientIPDetection"), environment.get("GATEWAY_TRUSTED_HOPS")
+
+    assert told() == (None, None)
+    assert told("gateway.trustedHops=2") == ({"xForwardedFor": {"numTrustedHops": 2}}, "1")
