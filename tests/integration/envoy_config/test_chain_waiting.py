@@ -4,6 +4,7 @@ behind in the plugin."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -158,15 +159,21 @@ async def test_a_client_that_resets_while_it_uploads_leaves_nothing(chain: Chain
     assert len(pod.seen) == 1
 
 
+async def resets_until_it_ends(client: H2Client) -> None:
+    async with asyncio.timeout(10):
+        while not client.closed:
+            for _ in range(50):
+                client.reset(client.begin())
+            await client.flush()
+            await asyncio.sleep(0.01)
+
+
 async def test_requests_that_are_reset_at_once_end_their_connection(chain: Chain) -> None:
     await chain.start()
     async with h2(chain) as client:
-        async with asyncio.timeout(10):
-            while not client.closed:
-                for _ in range(50):
-                    client.reset(client.begin())
-                await client.flush()
-                await asyncio.sleep(0.01)
+        # Who writes on may meet the end before having read of it.
+        with contextlib.suppress(ConnectionError):
+            await resets_until_it_ends(client)
     await until_nothing_is_left(chain)
     async with chain.client.get("/healthz") as answer:
         assert answer.status == 200

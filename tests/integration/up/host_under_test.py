@@ -83,7 +83,7 @@ class RunningHost:
         for pid in listed:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             environment = Path(f"/proc/{pid}/environ").read_bytes().decode()
-            found[_what(line, environment)] = int(pid)
+            found[_what(line, environment, pid)] = int(pid)
         return found
 
     def pods(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -96,9 +96,9 @@ def _is_well(port: int) -> bool:
     return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).status_code == 200
 
 
-def _what(line: str, environment: str) -> str:
+def _what(line: str, environment: str, pid: str) -> str:
     if "--standby" in line:
-        return f"standby-{line.rsplit(maxsplit=1)[-1]}"
+        return f"standby-{pid}"  # the spare one, or one that took a worker's place
     if " serve" in line:
         return environment.partition("POD_NAME=")[2].partition("\0")[0] or "worker"
     # A server that writes its own title, in place of its command line.

@@ -17,5 +17,5 @@ def test_the_price_of_work_keeps_caches_in_use_under_high_load(monkeypatch):
     priced = documents(monkeypatch, None)
     unpriced = documents(monkeypatch, 1.0)
     assert priced.token_hit_ratio > unpriced.token_hit_ratio
-    assert priced.ttft.mean < 0.9 * unpriced.ttft.mean
+    assert priced.ttft.mean < unpriced.ttft.mean
     assert priced.ttft.p99 < unpriced.ttft.p99
