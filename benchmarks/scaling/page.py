@@ -86,8 +86,8 @@ Every autoscaler has several targets, since it is no merit to be cheap and late,
 is what nobody beats in both. *Best peer* is what the peers' own front has for the same GPU-hours, between its points in
 proportion. `clairvoyant` knows every arrival beforehand and is no peer.
 
-**Read it with care**: the policy was developed on seed 0 of these loads, which is one of those below, and its settings and
-the peers' targets (one to three each) were picked after first runs. So small differences, and the front of its own
+**Read it with care**: the policy was developed on seed 0 of these loads, which is one of those below, and its settings
+and the peers' targets (one to three each) were picked after first runs. So small differences, and the front of its own
 loads, are not yet proven on work that nobody has seen."""
 
 
