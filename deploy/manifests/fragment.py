@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from deploy.manifests.paths import LUA
-from deploy.manifests.translation import EXT_PROC, LUA_FILTER, NAME, Translation, hcm_of
+from deploy.manifests.translation import EXT_PROC, LUA_FILTER, NAME, RATE, Translation, hcm_of
 
 PLUGIN_CLUSTER = f"envoyextensionpolicy/{NAME}/extproc/0"
 LOG_CLUSTER = "accesslog_als_0_0"
 USERS_CLUSTER = "httproute/gateway-plugin-system/gateway-plugin-models/rule/0"
+UNKNOWN_CLUSTER = "httproute/gateway-plugin-system/gateway-plugin-unknown/rule/0"
 
 _HEADER = """\
 {# What Envoy Gateway 1.9 makes of deploy/envoy/gateway, translated by egctl; written by `make manifests`. Jinja stands
@@ -79,7 +80,8 @@ def templates(translation: Translation) -> dict[str, str]:
 
 
 def _static(translation: Translation) -> dict[str, Any]:
-    clusters = {PLUGIN_CLUSTER: "gateway_plugin", LOG_CLUSTER: "gateway_plugin", USERS_CLUSTER: "gateway_plugin_users"}
+    plugin, api = "gateway_plugin", "gateway_plugin_users"
+    clusters = {PLUGIN_CLUSTER: plugin, LOG_CLUSTER: plugin, USERS_CLUSTER: api, UNKNOWN_CLUSTER: api}
     return {
         "listeners": [_listener(translation)],
         "clusters": [
@@ -165,6 +167,11 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
     plain = {key: value for key, value in copy.deepcopy(route).items() if key not in _LEFT_OUT}
     if "route" in plain:
         plain["route"]["idleTimeout"] = "[[config.idle_timeout_seconds]]s"
+        for descriptor in plain["typedPerFilterConfig"][RATE]["descriptors"]:
+            of_api = any(entry["key"].endswith("-path") for entry in descriptor["entries"])
+            rate = "(config.max_requests_per_second + 9) // 10" if of_api else "config.max_requests_per_second"
+            bucket = descriptor["tokenBucket"]
+            bucket["maxTokens"] = bucket["tokensPerFill"] = f"[[{rate} or 1000000]]"
     if not plain["name"].startswith(_MODEL_ROUTE):
         return plain
     rest = plain["name"].removeprefix(_MODEL_ROUTE)

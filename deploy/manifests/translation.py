@@ -25,8 +25,11 @@ NAME = f"{NAMESPACE}/{RELEASE}"
 EXT_PROC = f"envoy.filters.http.ext_proc/envoyextensionpolicy/{NAME}/extproc/0"
 LUA_FILTER = f"envoy.filters.http.lua/envoyextensionpolicy/{NAME}/lua/0"
 ERRORS = f"envoy.filters.http.custom_response/backendtrafficpolicy/{NAME}"
-FILTERS = [ERRORS, "envoy.filters.http.health_check", LUA_FILTER, EXT_PROC, "envoy.filters.http.router"]
+RATE = "envoy.filters.http.local_ratelimit"
+FILTERS = [ERRORS, "envoy.filters.http.health_check", RATE, LUA_FILTER, EXT_PROC, "envoy.filters.http.router"]
 """The HTTP filters, in their order on the request."""
+NOTHING_THERE = "/unknown-path-or-model"
+"""Of the plugin's API, all that can be reached of it on the route of what no other route takes: a 404."""
 CONTROL_HEADERS = ["target-pod", "target-pod-ip", "request-id", "x-went-into-req-headers", "x-envoy-*"]
 
 # egctl wants to read these only in the cluster.
@@ -106,7 +109,8 @@ def problems(translation: Translation) -> Iterator[str]:
         yield "the listener's buffer limit is not 64 MiB"
     for route in routes:
         yield from _route_problems(route)
-    if routes[-1]["match"] != {"prefix": "/"} or routes[-1].get("directResponse", {}).get("status") != 404:
+    rewritten = routes[-1].get("route", {}).get("regexRewrite", {}).get("substitution")
+    if routes[-1]["match"] != {"prefix": "/"} or rewritten != NOTHING_THERE:
         yield "the last route is not the 404 for everything else"
     for cluster in translation.clusters.values():
         yield from _cluster_problems(cluster)

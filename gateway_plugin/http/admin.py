@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PUBLIC = frozenset({"/v1/models", "/docs", "/openapi.json"})
+NOTHING_THERE = "/unknown-path-or-model"
+"""Where Envoy Gateway sends what no route takes, for its 404; nothing else of the API can be reached that way."""
+_PUBLIC = frozenset({"/v1/models", "/docs", "/openapi.json", NOTHING_THERE})
 _PROBED = frozenset({"/metrics", "/healthz", "/readyz"})
 _bearer = HTTPBearer(auto_error=False, scheme_name="admin_token", description="the setting `admin_token`")
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway_plugin import plugin_version
-from gateway_plugin.http.admin import admin_check
+from gateway_plugin.http.admin import NOTHING_THERE, admin_check
 from gateway_plugin.http.admin import is_public as is_public_by_default
 from gateway_plugin.http.docs_page import add_docs_page
 from gateway_plugin.http.gate import MAX_BODY_BYTES, Gate
@@ -56,9 +56,10 @@ async def _on_api_error(_: Request, error: Exception) -> Response:
     return Response(error.body, error.status, headers=error.headers, media_type="application/json")
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _response(error.status_code, str(error.detail), headers=error.headers)
+    detail = "Unknown path or model." if request.url.path == NOTHING_THERE else str(error.detail)
+    return _response(error.status_code, detail, headers=error.headers)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

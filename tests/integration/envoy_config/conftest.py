@@ -20,6 +20,7 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc
 from envoy.type.v3.http_status_pb2 import HttpStatus
 
+from gateway_plugin.http.admin import NOTHING_THERE
 from gateway_plugin.tools.chain.ports import free_port
 from gateway_plugin.tools.envoy_config.model import EnvoyConfig, EnvoyPorts, Model
 from gateway_plugin.tools.envoy_config.process import EnvoyProcess, start_envoy
@@ -182,6 +183,29 @@ def _mutation(headers: dict[str, str]) -> Any:
     return ext_proc.HeaderMutation(set_headers=options)
 
 
+@contextlib.asynccontextmanager
+async def _api(port: int) -> AsyncIterator[None]:
+    """The plugin's own API, as far as it says that there is nothing."""
+    runner = web.AppRunner(_app_without_anything())
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _app_without_anything() -> web.Application:
+    async def nothing(request: web.Request) -> web.Response:
+        assert request.path == NOTHING_THERE or request.path.startswith("/v1/models"), request.path
+        error = {"message": "Unknown path or model.", "type": "invalid_request_error", "param": None, "code": None}
+        return web.json_response({"error": error}, status=404)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", nothing)
+    return app
+
+
 class Chain:
     """Envoy, the plugin, pods and a client; `configure` before `start`."""
 
@@ -209,6 +233,7 @@ class Chain:
     async def start(self, *endpoints: str, **changes: Any) -> None:
         await self.plugin.start()
         self._stack.push_async_callback(self.plugin.stop)
+        await self._stack.enter_async_context(_api(self.config.ports.users_http))
         self.client = await self._stack.enter_async_context(aiohttp.ClientSession(self.url, timeout=SHORT))
         self.config = replace(self.config, models=(Model(MODEL, endpoints),), **changes)
         self.envoy = await self._stack.enter_async_context(await start_envoy(self.config, self.directory))

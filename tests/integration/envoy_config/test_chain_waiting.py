@@ -220,8 +220,6 @@ async def test_silence_ends_when_it_is_too_long(chain: Chain) -> None:
 
 
 async def test_one_address_may_ask_so_often_and_its_neighbours_do_not_notice(chain: Chain) -> None:
-    if chain.flavour != "standalone":
-        pytest.skip("the chart's policy has no such bound")
     pod = await chain.pod()
     await chain.start(pod.address, max_requests_per_second=5)
     async with await _from(chain, "127.0.0.2") as flood, await _from(chain, "127.0.0.3") as neighbour:
@@ -233,7 +231,8 @@ async def test_one_address_may_ask_so_often_and_its_neighbours_do_not_notice(cha
         listed.append(await _models(neighbour))
         assert listed[-1] != 429
     refused = [answer for answer in answers if answer[0] != 200]
-    assert 10 <= len(answers) - len(refused) < 50, "ten at once, and five more a second"
+    at_once = 10 if chain.flavour == "standalone" else 5
+    assert at_once <= len(answers) - len(refused) < 50, "one or two seconds' worth at once, and five more a second"
     for status, headers, text in refused:
         assert (status, headers["retry-after"], json.loads(text)["error"]["type"]) == (429, "1", "rate_limit_error")
         assert headers["x-request-id"]

@@ -12,6 +12,7 @@ from deploy.manifests.checks import rendered_by_digest
 from deploy.manifests.documents import read
 from deploy.manifests.paths import CHART, GATEWAY, ROOT, SAMPLES
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
+from gateway_plugin.http.admin import NOTHING_THERE
 from gateway_plugin.settings.settings import Settings
 from gateway_plugin.tools.envoy_config.local_replies import local_replies
 from gateway_plugin.tools.envoy_config.model import EnvoyConfig, Model
@@ -119,7 +120,6 @@ def test_envoys_errors_are_worded_alike(objects: Objects):
     assert unlike == {
         "The request body is longer than 1 bytes.",
         "The gateway has more to do than it can. Try again.",
-        "Too many requests from one address. Slow down and try again.",
         "Unknown path or model.",
         "%LOCAL_REPLY_BODY%",
     }
@@ -209,7 +209,8 @@ def test_the_users_api_is_not_routed(objects: Objects):
     models, everything = ({"type": "PathPrefix", "value": path} for path in ("/v1/models", "/"))
     assert paths == [models, *[{"type": "Exact", "value": "/health"}] * 2, everything]
     unknown = objects.get("HTTPRoute", "gateway-plugin-unknown")["spec"]["rules"][0]
-    assert "backendRefs" not in unknown
+    (rewritten,) = unknown["filters"]
+    assert rewritten["urlRewrite"] == {"path": {"type": "ReplaceFullPath", "replaceFullPath": NOTHING_THERE}}
 
 
 def test_services_and_policies_select_pods_and_ports_that_exist(objects: Objects):

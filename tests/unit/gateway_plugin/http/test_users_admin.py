@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway_plugin.http.admin import is_beyond_loopback
+from gateway_plugin.http.admin import NOTHING_THERE, is_beyond_loopback
 from gateway_plugin.http.error_responses import new_app
 from gateway_plugin.http.users_aibrix import users_router
 from gateway_plugin.http.users_rest import users_rest_router
@@ -79,3 +79,13 @@ def test_loopback(host: str):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "fe80::1%eth0", "gateway.internal"])
 def test_beyond_loopback(host: str):
     assert is_beyond_loopback(host)
+
+
+async def test_where_envoy_sends_what_no_route_takes_there_is_nothing():
+    app = new_app("test", "test", admin_token=TOKEN)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        for method in ("GET", "POST", "DELETE"):
+            answer = await client.request(method, NOTHING_THERE)
+            assert answer.status_code == 404, "and nobody is asked for the admin token"
+            assert answer.json()["error"]["message"] == "Unknown path or model."
+        assert (await client.get(f"{NOTHING_THERE}/v1/users")).status_code == 401
