@@ -97,7 +97,7 @@ class Unsettled:
         pending = self._pending.pop(settled.charge_id, None)
         if pending is None:
             return False
-        prompt, cached, output = settled.prompt_tokens, settled.cached_tokens, settled.output_tokens
+        prompt, output = settled.prompt_tokens, settled.output_tokens
         if settled.succeeded and row is not None:
             pending.lease.move(row)
         if prompt or output:
@@ -108,7 +108,9 @@ class Unsettled:
         if settled.succeeded and settled.ttft_seconds is not None and row == pending.lease.row:
             pending.lease.first_token_after(settled.ttft_seconds)
         self._settle_prefix(pending.prefix, row if settled.succeeded else None)
-        pending.policy.settled(pending.request, RequestOutcome(pod, settled.succeeded, prompt, cached, output))
+        if pending.policy.hears_ends:
+            outcome = RequestOutcome(pod, settled.succeeded, prompt, settled.cached_tokens, output)
+            pending.policy.settled(pending.request, outcome)
         return True
 
     def assume_success(self, charge_id: str) -> None:

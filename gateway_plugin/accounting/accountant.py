@@ -39,6 +39,8 @@ _CLIENT_CLOSED_REQUEST = 499
 _OTHER = "other"
 # Of an answer that nobody saw: what a busy engine makes of one request.
 UNSEEN_TOKENS_PER_SECOND = 20
+_MAX_STRATEGIES = 256
+"""Texts of strategies whose metric is kept at hand; combinations are the clients' to write."""
 GATHER_SECONDS = 0.1
 """For a store that costs a round trip. Entries come up to a second late; a tenth more hurts nobody."""
 
@@ -72,6 +74,8 @@ class Accountant:
         self._models: dict[str, ModelMetrics] = {}
         """By label; as many as the metrics have children."""
         metrics.forgotten.append(lambda model: self._models.pop(model, None))
+        self._strategies: dict[str, Spread] = {}
+        """By a strategy's text; what they stand for never goes."""
 
     async def finish(self, entries: Iterable[LogEntry]) -> None:
         """Books a batch; None entries are foreign and only counted. Never raises for an unreachable limiter.
@@ -166,7 +170,9 @@ class Accountant:
             self._cut_off.learn(entry)
             if self._cells is not None and is_served and prompt:
                 self._cells.count(label, prompt, output)
-        self._observe_health(entry, failure, succeeded=succeeded)
+        # Of pods none of which has ever failed there is nothing to tell, unless one did now.
+        if failure is not None or entry.attempts > 1 or self._pods.health.has_circuits:
+            self._observe_health(entry, failure, succeeded=succeeded)
         self._router.settle(
             entry.charge_id,
             entry.pod_address,
@@ -218,10 +224,14 @@ class Accountant:
         else:
             health.unclear(row, entry.charge_id)
 
-    def _strategy_ttft(self, strategy: str) -> Spread:
+    def _new_strategy(self, strategy: str) -> Spread:
         """Under the policy's own name: texts of combinations are the clients' to choose."""
         policy = self._router.policy(strategy) if strategy else None
-        return self._metrics.strategy_ttft.labels(policy.name if policy is not None else "none")
+        if len(self._strategies) >= _MAX_STRATEGIES:
+            self._strategies.clear()
+        spread = self._metrics.strategy_ttft.labels(policy.name if policy is not None else "none")
+        self._strategies[strategy] = spread
+        return spread
 
     def _observe_latency(
         self, entry: FinishedExchange, model: ModelMetrics, prompt: int, output: int, *, is_served: bool
@@ -229,7 +239,7 @@ class Accountant:
         ttft, tpot = entry.ttft_seconds, None
         if ttft is not None:
             model.ttft.observe(ttft)
-            self._strategy_ttft(entry.strategy).observe(ttft)
+            (self._strategies.get(entry.strategy) or self._new_strategy(entry.strategy)).observe(ttft)
             tpot = tpot_seconds(entry)
             if tpot is not None:
                 model.tpot.observe(tpot)
@@ -264,4 +274,5 @@ def tpot_seconds(entry: FinishedExchange) -> float | None:
     generated = entry.tokens.get("completion_tokens", 0)
     if entry.ttft_seconds is None or generated < 2:
         return None
-    return max(0.0, entry.duration_seconds - entry.ttft_seconds) / (generated - 1)
+    decoding_seconds = entry.duration_seconds - entry.ttft_seconds
+    return decoding_seconds / (generated - 1) if decoding_seconds > 0.0 else 0.0

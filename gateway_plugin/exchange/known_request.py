@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gateway_plugin.openai.prompt import Prompt
     from ratelimit import Decision, Subject
     from routing.booking import Booking
+    from routing.prefix.prefix_blocks import TokenRatio
     from routing.selector import PodFilter
     from routing.spec import PodSpec
     from routing.strategies.policy import RoutingRequest
@@ -54,6 +55,7 @@ class KnownRequest:
         "_head",
         "_keeper",
         "_prompt",
+        "_ratio",
         "_removed_headers",
         "_services",
         "identity",
@@ -80,6 +82,7 @@ class KnownRequest:
         self._removed_headers = removed_headers
         self._head: RequestHead | None = None
         self._prompt: Prompt | None = None
+        self._ratio: TokenRatio | None = None
         self._body = b""
         self._keeper: PodSpec | None = None
         if intent.path.startswith(BELOW_COLLECTION):
@@ -109,6 +112,7 @@ class KnownRequest:
         if self._prompt.previous_response_id:
             target = self._continued(self._prompt.previous_response_id, target)
         self.target, self.plan = target, self._new_plan(target.model)
+        self._ratio = None  # another model's, or another text's
 
     def drop_body(self) -> None:
         """It has gone on to a pod."""
@@ -165,8 +169,7 @@ class KnownRequest:
         intent, prompt, target = self.intent, self._prompt, self.target
         certain = 0
         if prompt and intent.costs_tokens:
-            ratio = self._services.router.prompts.of(target.model, prompt.key).ratio
-            certain = int(prompt.tokens * ratio)
+            certain = int(prompt.tokens * self._ratio_of(prompt).ratio)
         forward.prompt_tokens_estimate = certain
         names, rate = self._services.names.other_names(target), self.plan.resolved.requests_per_second
         if self._keeper is not None and not intent.makes_response:
@@ -208,7 +211,16 @@ class KnownRequest:
         """What the strategy is told."""
         # Strategies that share pods out among users take whoever has no name and no limits for nobody in particular.
         user = self.identity.user if self.subject is None else fairness_key(self.identity)
-        return routing_request(self.intent, user, self.target.model, self.plan, self._services.router, self._prompt)
+        prompt, router = self._prompt, self._services.router
+        # What is not asked for is not looked up.
+        ratio = self._ratio_of(prompt) if prompt is not None and self.plan.policy is not None else None
+        return routing_request(self.intent, user, self.target.model, self.plan, router, prompt, ratio)
+
+    def _ratio_of(self, prompt: Prompt) -> TokenRatio:
+        """What is known of the tokens of such prompts: the limiter is asked by it, and the strategy."""
+        if self._ratio is None:
+            self._ratio = self._services.router.prompts.of(self.target.model, prompt.key)
+        return self._ratio
 
     @property
     def pod_filter(self) -> PodFilter | None:

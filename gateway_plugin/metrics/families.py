@@ -206,6 +206,8 @@ class Metrics:
         self._families: list[Family[Count] | Family[Level] | Family[Spread]] = []
         self._sent: dict[tuple[str, str, str | None], tuple[Count, Count | None, Level]] = {}
         """What counts a request that is sent on, by model, strategy and branch: as many as there are children."""
+        self._predicted: dict[str, Count] = {}
+        """By model."""
         self._requests()
         self._outcomes()
         self._accounting()
@@ -220,7 +222,10 @@ class Metrics:
         if decisions is not None:
             decisions.value += 1.0
         if matched_tokens:
-            self.predicted_cached_tokens.labels(model).inc(matched_tokens)
+            predicted = self._predicted.get(model)
+            if predicted is None:
+                predicted = self._predicted[model] = self.predicted_cached_tokens.labels(model)
+            predicted.value += matched_tokens
         in_flight.value += 1.0
 
     def _new_sent(self, model: str, strategy: str, branch: str | None) -> tuple[Count, Count | None, Level]:
@@ -243,6 +248,7 @@ class Metrics:
             family.forget("model", model)
         for key in [key for key in self._sent if key[0] == model]:
             del self._sent[key]
+        self._predicted.pop(model, None)
         for told in self.forgotten:
             told(model)
 

@@ -215,9 +215,10 @@ class MemoryStore(MemoryKeys):
         for settlement in settlements:
             check_subject(settlement.subject)
         now = self._clock()
-        return sum(self._settle(settlement, now) for settlement in settlements)
+        bucket = bucket_at(now)
+        return sum([self._settle(settlement, now, bucket) for settlement in settlements])
 
-    def _settle(self, settlement: Settlement, now: float) -> bool:
+    def _settle(self, settlement: Settlement, now: float, bucket: int) -> bool:
         key = (settlement.subject, settlement.charge_id)
         charge = self._charges.get(key, now)
         if isinstance(charge, Closed) and charge.settled:
@@ -227,14 +228,14 @@ class MemoryStore(MemoryKeys):
             choices = charge.choices if isinstance(charge, Open) else 1
             self._lengths.learn(settlement.subject, settlement.model, -(-settlement.output // choices), now)
         if isinstance(charge, Open):
-            self._book(settlement, charge.bucket, tokens - charge.reserved, bucket_at(now))
+            self._book(settlement, charge.bucket, tokens - charge.reserved, bucket)
             if charge.booked_in is not None:
                 more = tokens - charge.reserved
-                self.tenancy.correct(charge.booked_in, key[1], charge.bucket, bucket_at(now), more)
+                self.tenancy.correct(charge.booked_in, key[1], charge.bucket, bucket, more)
             self._charges.close(key, Closed(settled=True, admitted=True), now)
         else:
             owed = min(tokens, max(settlement.reserved, 0))
-            self._book(settlement, bucket_at(now), tokens - owed, bucket_at(now))
+            self._book(settlement, bucket, tokens - owed, bucket)
             self._charges.close(key, Closed(settled=True, owed=owed), now)
         self._slots.give_back(*key)
         return True

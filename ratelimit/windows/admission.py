@@ -201,7 +201,8 @@ def expected(tokens: int, output: int, ceiling: int, choices: int, lengths: Leng
 def with_length(lengths: Lengths | None, output: int) -> Lengths:
     """What is known after one more answer."""
     last = (*(lengths.last if lengths else ()), output)[-KEPT_LENGTHS:]
-    return Lengths(sorted(last)[(len(last) - 1) // 2], max(last), last)
+    ordered = sorted(last)
+    return Lengths(ordered[(len(ordered) - 1) // 2], ordered[-1], last)
 
 
 class LastLengths:

@@ -174,7 +174,7 @@ class RowWindow:
     def __init__(self, rows: int, window_seconds: float = WINDOW_SECONDS) -> None:
         self.window_seconds = window_seconds
         self._bucket_seconds = window_seconds / _BUCKETS
-        self._bucket = 0
+        self._bucket = self._at = 0
         self._bucket_ends_at_seconds = self._bucket_seconds
         self._show(np.zeros((rows, _BUCKETS)))
 
@@ -191,7 +191,7 @@ class RowWindow:
         """Counts `value` at `now`."""
         if now >= self._bucket_ends_at_seconds:
             self._turn(now)
-        self._cells[row * _BUCKETS + self._bucket % _BUCKETS] += value
+        self._cells[row * _BUCKETS + self._at] += value
 
     def add_interval(self, row: int, start: float, end: float) -> None:
         """Counts the seconds from `start` to `end` (now), each in its own bucket."""
@@ -221,7 +221,7 @@ class RowWindow:
         else:
             for passed in range(self._bucket + 1, bucket + 1):
                 self._values[:, passed % _BUCKETS] = 0.0
-        self._bucket = bucket
+        self._bucket, self._at = bucket, bucket % _BUCKETS
         self._bucket_ends_at_seconds = (bucket + 1) * self._bucket_seconds
 
     def _show(self, values: NDArray[np.float64]) -> None:

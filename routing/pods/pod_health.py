@@ -123,6 +123,11 @@ class PodHealth:
         """Whether the engine said that it sleeps."""
         return row in self.asleep
 
+    @property
+    def has_circuits(self) -> bool:
+        """Whether any of the pods has ever failed."""
+        return bool(self._circuits)
+
     def circuit(self, row: int) -> Circuit | None:
         """The circuit of a pod that has ever failed."""
         return self._circuits.get(row)

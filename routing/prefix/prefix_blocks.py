@@ -256,6 +256,7 @@ _KEPT = 0.98
 _OUTLIER = 8.0
 # Steps of 2 %: finer than anybody can tell, and 140 tables in all.
 _STEPS_PER_OCTAVE = 32
+_HALF_STEP = 2.0 ** (0.5 / _STEPS_PER_OCTAVE)
 _MAX_MODELS = 4096
 """Those that were asked for last are learned anew: more than any deployment serves."""
 
@@ -288,6 +289,9 @@ class TokenRatio(msgspec.Struct, gc=False):
     """Of a prompt up to and including each of its blocks."""
     real_tokens: float = 0.0
     plain_tokens: float = 0.0
+    least: float = 1.0
+    most: float = 1.0
+    """Between them `ratio` stays as it is."""
 
     def observe(self, plain_tokens: float, real_tokens: float) -> None:
         """A prompt of so many quarters of bytes had so many tokens."""
@@ -297,8 +301,11 @@ class TokenRatio(msgspec.Struct, gc=False):
         self.real_tokens = self.real_tokens * _KEPT + weight * real_tokens
         self.plain_tokens = self.plain_tokens * _KEPT + weight * plain_tokens
         ratio = (_PRIOR_TOKENS + self.real_tokens) / (_PRIOR_TOKENS + self.plain_tokens)
+        if self.least < ratio < self.most:
+            return  # most prompts move it by less than a step
         step = round(log2(min(max(ratio, LEAST_RATIO), MOST_RATIO)) * _STEPS_PER_OCTAVE)
         self.ratio, self.block_tokens = _of_step(step)
+        self.least, self.most = self.ratio / _HALF_STEP, self.ratio * _HALF_STEP
 
 
 @lru_cache(maxsize=256)

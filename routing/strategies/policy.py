@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -78,6 +78,12 @@ class Policy:
 
     term_names: tuple[str, ...] = ("cost",)
     """What `/debug/route` calls the cost's summands."""
+
+    hears_ends: ClassVar[bool] = False
+    """Whether it has a `settled` of its own: for most no outcome need be made."""
+
+    def __init_subclass__(cls) -> None:
+        cls.hears_ends = cls.settled is not Policy.settled
 
     def terms(self, pods: Candidates, request: RoutingRequest) -> list[tuple[float, ...]]:
         """The formula: of each candidate the cost's summands, all in one unit, in the order of `term_names`."""

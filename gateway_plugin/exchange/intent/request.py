@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway_plugin.endpoints.endpoint_table import Endpoint
     from gateway_plugin.exchange.intent.request_rules import Rules
     from gateway_plugin.openai.prompt import Prompt
+    from routing.prefix.prefix_blocks import TokenRatio
     from routing.profiles import Resolved
     from routing.router import Router
     from routing.selector import Selector
@@ -291,12 +292,19 @@ def make_plan(intent: Intent, model: str, rules: Rules, router: Router, prompt: 
 
 
 def routing_request(
-    intent: Intent, user: str, model: str, plan: Plan, router: Router, prompt: Prompt | None
+    intent: Intent,
+    user: str,
+    model: str,
+    plan: Plan,
+    router: Router,
+    prompt: Prompt | None,
+    ratio: TokenRatio | None = None,
 ) -> RoutingRequest:
-    """What the policy is told; hashes the prompt only for a policy that asks for it."""
-    keys, tokens, output_tokens, plain_tokens, ratio = _NO_KEYS, 0.0, 0.0, 0.0, None
+    """What the policy is told; hashes the prompt only for a policy that asks for it. `ratio`: if it is known already,
+    that of the prompt's tokens."""
+    keys, tokens, output_tokens, plain_tokens = _NO_KEYS, 0.0, 0.0, 0.0
     if prompt is not None and plan.policy is not None:
-        plain_tokens, ratio = prompt.tokens, router.prompts.of(model, prompt.key)
+        plain_tokens, ratio = prompt.tokens, ratio or router.prompts.of(model, prompt.key)
         tokens = plain_tokens * ratio.ratio
         output_tokens = router.outputs.expected(model, prompt.max_output_tokens)
         if plan.policy.needs_prefix:
