@@ -20,8 +20,9 @@ from ratelimit.rare_log import RareLog
 from routing.pods.circuit import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from gateway_plugin.accounting.ledger_writer import LedgerWriter
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.metrics.families import Metrics, Spread
     from gateway_plugin.metrics.stories import Stories
@@ -58,6 +59,7 @@ class Accountant:
         stories: Stories | None = None,
         gather_seconds: float = 0.0,
         cells: RequestCells | None = None,
+        ledger: LedgerWriter | None = None,
     ) -> None:
         self._limiter = limiter
         self._pods = pods
@@ -69,6 +71,11 @@ class Accountant:
         self._rare = RareLog(logger)
         self._gather_seconds = gather_seconds
         self._cells = cells
+        self._ledger = ledger
+        self._parts: tuple[Callable[[FinishedExchange, list[Settlement]], None], ...] = (self._charge, self._observe)
+        """What it costs is charged even if what it teaches cannot be learned."""
+        if ledger is not None:
+            self._parts = (self._charge, self._write_down, self._observe)
         self._charges: list[Settlement] = []
         self._settling: asyncio.Task[None] | None = None
         self._models: dict[str, ModelMetrics] = {}
@@ -102,8 +109,7 @@ class Accountant:
     def _book(self, entry: FinishedExchange, charges: list[Settlement]) -> FinishedExchange:
         if entry.uncounted and entry.tokens:
             entry = msgspec.structs.replace(entry, tokens={})
-        # What it costs is charged even if what it teaches cannot be learned.
-        for part in (self._charge, self._observe):
+        for part in self._parts:
             try:
                 part(entry, charges)
             except Exception as error:  # noqa: BLE001 - one entry must not drop the charges of its batch
@@ -118,6 +124,11 @@ class Accountant:
             tokens = charged_tokens(entry, self._cut_off)
             output = entry.tokens.get("completion_tokens", 0)
             charges.append(Settlement(subject, entry.charge_id, tokens, entry.reserved_tokens, entry.model, output))
+
+    def _write_down(self, entry: FinishedExchange, _: object) -> None:
+        assert self._ledger is not None
+        succeeded = failure_of(entry) is None and 0 < entry.status < 400 and not entry.client_aborted
+        self._ledger.count(entry, charged_tokens(entry, self._cut_off), succeeded=succeeded)
 
     def _tell(self, booked: list[FinishedExchange]) -> None:
         try:

@@ -38,6 +38,7 @@ from ratelimit.outage.resilience import ResilientLimits, StoreDown
 from ratelimit.outage.spent_news import SpentNews
 from ratelimit.outage.store_guard import StoreGuard
 from ratelimit.store.batching import BatchingLimits
+from ratelimit.store.memory_ledger import MemoryLedger
 from ratelimit.users.key_owners import KeyOwners
 from ratelimit.users.known_users import KnownUsers
 from ratelimit.users.user_cache import UserCache
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.settings.settings import Settings
     from ratelimit import LimitStore, Subject, UserRecord
+    from ratelimit.users.usage_rows import LedgerStore
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class Limiting:
         self.defaults = defaults_of(settings)
         self.store: MemoryStore | RedisStore
         self.limits: LimitStore
+        self.ledger: LedgerStore
         self.resilient: ResilientLimits | None = None
         self.exhausted: ExhaustedUsers | None = None
         self.refusal: Callable[[Subject, str], Decision | None] = self._refusal
@@ -107,6 +110,7 @@ class Limiting:
             self.store = self.limits = MemoryStore(
                 time.monotonic, self.defaults, wall_clock=time.time, calendar=calendar
             )
+            self.ledger = MemoryLedger(self.store.read)
             self.admit = self.limits.admit
             self.refusal = self.store.refusal
 
@@ -168,7 +172,7 @@ class Limiting:
             # Who is changed has spent what it has spent.
             gone=[last_spent.forget],
         )
-        self.store, self.limits, self.admit = store, resilient, self._admit
+        self.store, self.limits, self.admit, self.ledger = store, resilient, self._admit, store
 
     def _admit(self, admission: Admission) -> Decision | Awaitable[Decision]:
         assert self.resilient is not None

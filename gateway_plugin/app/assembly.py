@@ -24,7 +24,7 @@ from gateway_plugin.app.live_wiring import (
     unheard_log_troubles,
 )
 from gateway_plugin.app.model_service import ModelService
-from gateway_plugin.app.parts import bounds_of, engine_keys_of, limiter_of, pod_health_of, rules_of
+from gateway_plugin.app.parts import bounds_of, engine_keys_of, ledger_of, limiter_of, pod_health_of, rules_of
 from gateway_plugin.app.tracing_parts import tracing_of
 from gateway_plugin.exchange.collaborators import Services
 from gateway_plugin.exchange.processor import ExternalProcessor
@@ -33,6 +33,7 @@ from gateway_plugin.http.live_snapshot import LiveSources
 from gateway_plugin.metrics.collectors import (
     Exchanges,
     ExchangesCollector,
+    LedgerCollector,
     LimiterCollector,
     PrefixIndexCollector,
     WaitingCollector,
@@ -109,6 +110,7 @@ class Assembly:
             settings, self.replica_id, self.pods, self.router, self.metrics.registry, lambda: self.limiter.replicas
         )
         self.traces = _request_traces(settings)
+        self.ledger = ledger_of(settings, self.limiter)
         accountant = Accountant(
             self.limiter,
             self.pods,
@@ -118,7 +120,10 @@ class Assembly:
             self.stories,
             GATHER_SECONDS if self.limiter.is_shared else 0.0,
             self.traces.cells if self.traces is not None else None,
+            self.ledger,
         )
+        if (ledger := self.ledger) is not None:
+            self.metrics.registry.register(LedgerCollector(lambda: ledger))
         self.access_log = AccessLogService(accountant)
         self.processor = ExternalProcessor(
             self._services(), self.limiter, self.access_log.book_soon, bounds_of(settings)
@@ -174,6 +179,7 @@ class Assembly:
         parts += [self.reloading] if self.reloading is not None else []
         parts += [self.live] if self.settings.operators.live_feed else []
         parts += [self.traces] if self.traces is not None else []
+        parts += [self.ledger] if self.ledger is not None else []
         return [*parts, self.sharing] if self.sharing is not None else parts
 
     def _troubles(self) -> list[Trouble]:

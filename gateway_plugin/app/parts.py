@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from typing import TYPE_CHECKING
 
+from gateway_plugin.accounting.ledger_writer import LedgerWriter
 from gateway_plugin.accounting.limiting import Limiting
 from gateway_plugin.endpoints.endpoint_table import EndpointTable
 from gateway_plugin.endpoints.extra_paths import parse_extra_paths
@@ -17,6 +19,7 @@ from gateway_plugin.exchange.uploads import UploadBounds
 from gateway_plugin.grpc.tls import TlsFiles
 from gateway_plugin.settings.engine_keys import EngineKeys, EngineKeysError, read_engine_keys
 from gateway_plugin.settings.start_error import StartError
+from ratelimit.windows.periods import zone_of
 from routing.pods.circuit import CircuitSettings
 from routing.pods.pod_health import PodHealth
 
@@ -113,3 +116,14 @@ def limiter_of(settings: Settings) -> Limiting:
     except ValueError as error:
         setting = "users.quota_time_zone" if "time zone" in str(error) else "redis.url"
         raise StartError(f"{setting}: {error}") from None
+
+
+def ledger_of(settings: Settings, limiter: Limiting) -> LedgerWriter | None:
+    """None where nobody wants to know."""
+    usage = settings.usage
+    if not usage.ledger:
+        return None
+    # Unlike all that lived before and after it, whatever name it is given.
+    writer = f"{settings.process.replica}-{secrets.token_hex(8)}"
+    zone = zone_of(settings.users.quota_time_zone)
+    return LedgerWriter(limiter.ledger, writer, time.time, zone, retention_days=usage.ledger_days)

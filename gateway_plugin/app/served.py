@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from gateway_plugin.app.parts import tls_of
@@ -18,10 +19,13 @@ from gateway_plugin.http.live_page import add_live_page
 from gateway_plugin.http.load_report import load_router
 from gateway_plugin.http.ops import ops_router
 from gateway_plugin.http.readable import ReadableByPages
+from gateway_plugin.http.usage_rest import usage_router
 from gateway_plugin.http.users_aibrix import users_router
 from gateway_plugin.http.users_rest import users_rest_router
+from gateway_plugin.settings.prices import parse_prices
 from gateway_plugin.settings.shown_settings import shown_settings
 from ratelimit import RedisStore
+from ratelimit.windows.periods import zone_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -79,7 +83,8 @@ def _operators_api(parts: Assembly) -> FastAPI:
 
 
 def _public_api(parts: Assembly) -> FastAPI:
-    store, token = parts.limiter.store, parts.settings.identity.admin_token.get_secret_value()
+    settings, store = parts.settings, parts.limiter.store
+    token = settings.identity.admin_token.get_secret_value()
     api = new_app("gateway-plugin", "Users and models.", admin_token=token)
     if parts.rules.web_pages is not None:
         api.add_middleware(ReadableByPages, pages=parts.rules.web_pages)
@@ -90,4 +95,7 @@ def _public_api(parts: Assembly) -> FastAPI:
     api.include_router(users_router(users, token))
     api.include_router(users_rest_router(users, parts.limiter.limits, users, token))
     api.include_router(groups_router(store, token))
+    ledger = parts.limiter.ledger if settings.usage.ledger else None
+    zone = zone_of(settings.users.quota_time_zone)
+    api.include_router(usage_router(ledger, zone, time.time, parse_prices(settings.usage.prices), token))
     return api

@@ -19,6 +19,7 @@ from gateway_plugin.cli.own_packages import complaint, foreign_packages
 from gateway_plugin.cli.pods_command import pods_cli
 from gateway_plugin.cli.top_command import top
 from gateway_plugin.cli.up_command import up
+from gateway_plugin.cli.usage_command import usage
 from gateway_plugin.cli.users_command import users_cli
 from gateway_plugin.tools.bench.command import bench
 
@@ -36,6 +37,7 @@ cli = typer.Typer(
 cli.command()(up)
 cli.add_typer(pods_cli, name="pods")
 cli.add_typer(users_cli, name="users")
+cli.command()(usage)
 cli.command()(bench)
 cli.command()(backup)
 cli.command()(restore)

@@ -70,7 +70,21 @@ class UsersApi:
     def revoke_key(self, name: str, key_id: str) -> None:
         self._call("DELETE", user_path(name, "keys", key_id))
 
+    def used(self, query: dict[str, str]) -> Json:
+        """Of the usage ledger."""
+        return self._call("GET", f"/v1/usage?{urlencode(query)}")
+
+    def used_csv(self, query: dict[str, str]) -> str:
+        """The same as CSV."""
+        answer, text = self._ask("GET", f"/v1/usage?{urlencode(query | {'format': 'csv'})}", None)
+        if answer.status >= 300:
+            self._reply(answer, text)
+        return text.decode()
+
     def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> Json:
+        return self._reply(*self._ask(method, path, body))
+
+    def _ask(self, method: str, path: str, body: dict[str, object] | None) -> tuple[HTTPResponse, bytes]:
         content = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({"content-type": b"application/json"} if content else {})
         connection = self._connection()
@@ -84,7 +98,7 @@ class UsersApi:
             ) from None
         finally:
             connection.close()
-        return self._reply(answer, text)
+        return answer, text
 
     def _reply(self, answer: HTTPResponse, text: bytes) -> Json:
         try:

@@ -57,7 +57,7 @@ def create(
 ) -> None:
     """Create a user."""
     fields = _fields(rpm, tpm, max_parallel, model, override, disabled)
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         _show_users([api.create({"name": name} | fields)], as_json=as_json)
 
 
@@ -78,24 +78,24 @@ def update(
     changes = _fields(rpm, tpm, max_parallel, model, override, disabled)
     if not changes:
         raise typer.BadParameter("nothing to change: give at least one of the user's options")
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         _show_users([api.update(name, changes)], as_json=as_json)
 
 
 @users_cli.command()
 def show(name: Name, url: Url = DEFAULT_URL, admin_token: AdminToken = "", as_json: AsJson = False) -> None:
     """Show one user."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         _show_users([api.read(name)], as_json=as_json)
 
 
 @users_cli.command("list")
 def list_users(url: Url = DEFAULT_URL, admin_token: AdminToken = "", as_json: AsJson = False) -> None:
     """List all users."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         users = api.users()
     if as_json:
-        _print_json(users)
+        print_json(users)
         return
     _show_users(users["data"])
     for name in users["unreadable"]:
@@ -105,20 +105,20 @@ def list_users(url: Url = DEFAULT_URL, admin_token: AdminToken = "", as_json: As
 @users_cli.command()
 def delete(name: Name, url: Url = DEFAULT_URL, admin_token: AdminToken = "") -> None:
     """Delete a user, with keys and counters."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         api.delete(name)
 
 
 @users_cli.command()
 def usage(name: Name, url: Url = DEFAULT_URL, admin_token: AdminToken = "", as_json: AsJson = False) -> None:
     """Show what a user has used of the current minute, and what is left."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         reply = api.usage(name)
     if as_json:
-        _print_json(reply)
+        print_json(reply)
         return
     rows = [_usage_row(what, reply[what]) for what in ("requests", "tokens", "parallel")]
-    _print_table(("", "limit", "used", "left"), rows)
+    print_table(("", "limit", "used", "left"), rows)
 
 
 @keys_cli.command("create")
@@ -130,10 +130,10 @@ def create_key(
     as_json: AsJson = False,
 ) -> None:
     """Create an API key, and print its secret: it is shown only now."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         key = api.create_key(name, label)
     if as_json:
-        _print_json(key)
+        print_json(key)
         return
     typer.echo(key["secret"])
     typer.echo(f"key {key['id']}; this is the only time that its secret is shown", err=True)
@@ -142,13 +142,13 @@ def create_key(
 @keys_cli.command("list")
 def list_keys(name: Name, url: Url = DEFAULT_URL, admin_token: AdminToken = "", as_json: AsJson = False) -> None:
     """List a user's API keys, without their secrets."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         keys = api.keys(name)
     if as_json:
-        _print_json(keys)
+        print_json(keys)
         return
     rows = [(key["id"], f"{key['prefix']}...", _date(key["created_at"]), key["label"]) for key in keys["data"]]
-    _print_table(("id", "secret", "created (UTC)", "label"), rows)
+    print_table(("id", "secret", "created (UTC)", "label"), rows)
 
 
 @keys_cli.command("revoke")
@@ -159,12 +159,13 @@ def revoke_key(
     admin_token: AdminToken = "",
 ) -> None:
     """Revoke an API key."""
-    with _api(url, admin_token) as api:
+    with users_api(url, admin_token) as api:
         api.revoke_key(name, key_id)
 
 
 @contextmanager
-def _api(url: str, admin_token: str) -> Iterator[UsersApi]:
+def users_api(url: str, admin_token: str) -> Iterator[UsersApi]:
+    """The API; what it refuses ends the command."""
     try:
         yield UsersApi(url, admin_token)
     except UsersApiError as error:
@@ -203,10 +204,10 @@ def _override(text: str) -> tuple[str, dict[str, int]]:
 
 def _show_users(users: Sequence[Mapping[str, Any]], *, as_json: bool = False) -> None:
     if as_json:
-        _print_json(users[0])
+        print_json(users[0])
         return
     header = ("name", "rpm", "tpm", "parallel", "models", "overrides", "state")
-    _print_table(header, [_user_row(user) for user in users])
+    print_table(header, [_user_row(user) for user in users])
 
 
 def _user_row(user: Mapping[str, Any]) -> tuple[object, ...]:
@@ -231,11 +232,13 @@ def _date(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _print_json(reply: object) -> None:
+def print_json(reply: object) -> None:
+    """For other programs."""
     typer.echo(json.dumps(reply, indent=2, ensure_ascii=False))
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """For people."""
     # typer has loaded what follows only when it prints help.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

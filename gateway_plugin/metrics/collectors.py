@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -100,6 +100,43 @@ class WaitingCollector(Collector):
         for model in self._models():
             gauge.add_metric([model], lengths.get(model, 0))
         yield gauge
+
+
+class LedgerCounts(Protocol):
+    """What the ledger's writer counts."""
+
+    @property
+    def waiting_rows(self) -> int: ...
+
+    @property
+    def written_rows(self) -> int: ...
+
+    @property
+    def dropped_requests(self) -> int: ...
+
+
+class LedgerCollector(Collector):
+    """The usage ledger's writer."""
+
+    def __init__(self, counts: Callable[[], LedgerCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """The writer as of now."""
+        counts = self._counts()
+        yield GaugeMetricFamily(
+            "gateway_usage_ledger_waiting_rows",
+            "Rows of usage that the store has not written yet.",
+            value=counts.waiting_rows,
+        )
+        yield CounterMetricFamily(
+            "gateway_usage_ledger_written_rows", "Rows of usage that were written.", value=counts.written_rows
+        )
+        yield CounterMetricFamily(
+            "gateway_usage_ledger_dropped_requests",
+            "Requests that the ledger will never know of: the store refused them, or they waited too long.",
+            value=counts.dropped_requests,
+        )
 
 
 class LimiterCollector(Collector):

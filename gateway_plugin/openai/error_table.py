@@ -134,6 +134,7 @@ UNKNOWN_REQUEST = _mistake(
     404, "unknown_request", "not_found", "this replica knows nothing of the request", "ask the other replicas"
 )
 NO_SUCH_GROUP = _mistake(404, "unknown_group", "group_not_found", "there is no such group")
+NO_LEDGER = _mistake(404, "no_ledger", "usage_not_kept", "no usage ledger is kept", "set `usage.ledger`")
 NO_GROUPS = _mistake(400, "no_groups", "groups_not_possible", "the store is a cluster, or holds as many as it may")
 GROUP_EXISTS = _mistake(409, "group_exists", "group_exists", "the group exists", "use PATCH to change it")
 USER_EXISTS = _mistake(409, "user_exists", "user_exists", "the user exists", "use PUT to change it")

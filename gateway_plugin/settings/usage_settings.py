@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from gateway_plugin.settings.prices import parse_prices
 from gateway_plugin.settings.topic import Topic
 
 
@@ -29,6 +30,30 @@ class UsageSettings(Topic):
         True,
         description="with Redis: write requests by length, each 10 s, for a GPU optimizer (docs/optimizer.md)",
     )
+
+    ledger: bool = Field(
+        False, description="write down who used what: requests and tokens by day, user, group and model (docs/usage.md)"
+    )
+    ledger_days: int = Field(
+        92, description="how long a day of the ledger is kept; the default spans three months", ge=1, le=1100
+    )
+    prices: str = Field(
+        "",
+        description="of a million tokens, in any currency: MODEL=PROMPT/CACHED/OUTPUT, separated by commas; * for all"
+        " others; the ledger's answers say what was used at these prices, also of the past; empty: nothing",
+    )
+
+    @field_validator("prices")
+    @classmethod
+    def _are_prices(cls, text: str) -> str:
+        parse_prices(text)
+        return text
+
+    @model_validator(mode="after")
+    def _somebody_counts(self) -> UsageSettings:
+        if self.ledger and self.accounting == "none":
+            raise ValueError("usage.ledger: nobody tells what was used with usage.accounting = 'none'")
+        return self
 
     @model_validator(mode="after")
     def _somebody_releases(self) -> UsageSettings:

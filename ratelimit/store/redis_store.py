@@ -23,6 +23,7 @@ from ratelimit.outage.spent_news import ENTRIES_PER_READ, MAX_READS, OLDEST
 from ratelimit.store.redis_edge import text
 from ratelimit.store.redis_groups import RedisGroups
 from ratelimit.store.redis_keys import charge_key, keys_of, model_rate_key
+from ratelimit.store.redis_ledger import RedisLedger
 from ratelimit.store.redis_users import RedisKeys, RedisUsers
 from ratelimit.store.scripts import Script, is_outage, run, run_many
 from ratelimit.store.urls import connect
@@ -77,8 +78,8 @@ _SPENT_MS = 10_000
 """Of the stream of what was spent: 50 turns."""
 
 
-class RedisStore(RedisUsers, RedisKeys, RedisGroups):
-    """`BatchStore`, `UserStore`, `KeyStore`, `GroupStore` and `ChangeFeed`."""
+class RedisStore(RedisUsers, RedisKeys, RedisGroups, RedisLedger):
+    """`BatchStore`, `UserStore`, `KeyStore`, `GroupStore`, `LedgerStore` and `ChangeFeed`."""
 
     def __init__(
         self,

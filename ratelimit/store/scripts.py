@@ -26,6 +26,7 @@ from redis.exceptions import (
 from ratelimit.store.kept_connections import KeptConnections
 from ratelimit.store.limit_store import MAX_REPLICAS, PARALLEL_SECONDS, RESERVATION_SECONDS, SETTLED_SECONDS
 from ratelimit.users.api_keys import MAX_KEYS_PER_USER
+from ratelimit.users.usage_rows import MAX_ROWS_PER_DAY
 from ratelimit.windows.admission import (
     KEPT_LENGTHS,
     LENGTHS_SECONDS,
@@ -64,6 +65,7 @@ _CONSTANTS = {
     "MAX_KEYS": MAX_KEYS_PER_USER,
     "MAX_REPLICAS": MAX_REPLICAS,
     "LEAST_LEASED": LEAST_LEASED,
+    "MAX_ROWS_PER_DAY": MAX_ROWS_PER_DAY,
 }
 
 
