@@ -9,6 +9,7 @@ import pytest
 from ratelimit import RedisStore, StoreUnavailable, UserRecord
 from ratelimit.store import redis_ledger
 from ratelimit.store.limit_store import ItemRefused
+from ratelimit.store.scripts import Script
 from ratelimit.users.usage_rows import UsageBatch, Used, UsedBy
 from tests.integration.limits.conftest import Server, ThreeNodes
 
@@ -61,7 +62,7 @@ async def test_days_expire(store: RedisStore, server: Server):
 
 async def test_a_full_day_counts_the_rest_in_one_row(store: RedisStore, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ratelimit.store.scripts._CONSTANTS", {"MAX_ROWS_PER_DAY": 2})
-    monkeypatch.setattr(redis_ledger, "_LEDGER", redis_ledger.Script("ledger.lua"))
+    monkeypatch.setattr(redis_ledger, "_LEDGER", Script("ledger.lua"))
     for number, user in enumerate(("a", "b", "c", "d", "a"), 1):
         await store.write_usage(batch(number, user=user), 7)
     rows = await store.read_usage([TODAY])
