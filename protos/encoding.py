@@ -36,6 +36,8 @@ def varint(number: int) -> bytes:
     """A number of at least 0."""
     if number < 128:
         return _SHORT[number]
+    if number < 16384:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     written = bytearray()
     while number >= 128:
         written.append(number & 0x7F | 0x80)
@@ -67,12 +69,16 @@ def struct(values: Mapping[str, Json]) -> bytes:
             parts += (before_text(name, len(text)), text)
         elif type(value) is float or type(value) is int:
             parts += (_before_number(name), _DOUBLE.pack(value))
+        elif type(value) is dict:
+            encoded = struct(value)
+            parts += (before_struct(name, len(encoded)), encoded)
         else:
             encoded = _value(value)
             parts += (_before_value(name, len(encoded)), encoded)
     return b"".join(parts)
 
 
+@lru_cache(MAX_KEPT)
 def before_struct(name: str, length: int) -> bytes:
     """What a Struct with one entry, another one of that many bytes, says before it. Structs in a row are one with all
     entries."""

@@ -18,7 +18,16 @@ from gateway_plugin.exchange.holding import HoldingRoom
 from gateway_plugin.exchange.intent import rejections
 from gateway_plugin.exchange.parking import Parking
 from gateway_plugin.exchange.phases import BODY, HEADERS, HELD, HOLDING, WAITING
-from gateway_plugin.exchange.steps import NOTHING_LEFT, Admit, FindUser, Identify, Unpack, WaitForPod, WaitForRoom
+from gateway_plugin.exchange.steps import (
+    NOTHING_LEFT,
+    Admit,
+    FindUser,
+    Identify,
+    Reply,
+    Unpack,
+    WaitForPod,
+    WaitForRoom,
+)
 from gateway_plugin.exchange.traced import TracedExchange
 from gateway_plugin.exchange.unpacked import UnpackedBodies
 from gateway_plugin.exchange.uploads import Uploads, announced_bytes
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
 
     from gateway_plugin.accounting.limiting import Limiting
     from gateway_plugin.exchange.collaborators import Services
-    from gateway_plugin.exchange.steps import Ending, Reply, Step
+    from gateway_plugin.exchange.steps import Ending, Step
     from gateway_plugin.grpc.calls import Call, Methods
     from protos.access_log import FinishedExchange
 
@@ -50,7 +59,6 @@ _COMPLAINT_SECONDS = 60.0
 """Between two warnings that bounds are reached."""
 
 _UNBOUNDED = ProcessorBounds()
-_QUESTIONS = (Admit, Identify, FindUser, Unpack, WaitForRoom, WaitForPod)
 
 logger = logging.getLogger(__name__)
 
@@ -286,7 +294,7 @@ class ProcessCall:
         """Takes steps until one is a reply, or one must wait. Whatever fails is answered."""
         try:
             step = first(of)
-            while isinstance(step, _QUESTIONS):
+            while step is not None and not isinstance(step, Reply):
                 step = self._ask(step)
                 if step is None:
                     return self._busy_until_answered()

@@ -6,6 +6,8 @@ limit would have nothing to count. The option is added to the body as bytes; not
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 from msgspec import Raw
 
@@ -15,12 +17,15 @@ from gateway_plugin.openai.values import flag
 
 _OPTION = b'"stream_options":{"include_usage":true}'
 _TRUE = Raw(b"true")
+_MAX_OPTIONS = 256
+"""Texts of `stream_options`, 4 KiB each at most: clients say mostly the same."""
 
 
 class _Options(msgspec.Struct):
     include_usage: Raw = Raw(b"false")
 
 
+@lru_cache(_MAX_OPTIONS)
 def asks_for_usage(stream_options: bytes) -> bool:
     """Whether the raw `stream_options` of a body ask for usage, in all words that engines take for it; False for what
     cannot be read."""

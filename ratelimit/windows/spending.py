@@ -90,7 +90,8 @@ class Window:
             if self.debt:
                 self._move_debt(limit)
             return
-        fits = min(count, max(0, limit - self.used + self.debt))
+        room = limit - self.used + self.debt
+        fits = count if count <= room else max(0, room)
         self._put(bucket, fits)
         if count > fits:
             self._limit = limit
