@@ -61,8 +61,12 @@ class UsersApi:
                 return whole
             query["after"] = page["next_after"]
 
-    def create_key(self, name: str, label: str) -> Json:
-        return self._call("POST", user_path(name, "keys"), {"label": label})
+    def create_key(self, name: str, label: str, expires_at: int | None = None) -> Json:
+        expiry = {} if expires_at is None else {"expires_at": expires_at}
+        return self._call("POST", user_path(name, "keys"), {"label": label, **expiry})
+
+    def expire_key(self, name: str, key_id: str, expires_at: int) -> None:
+        self._call("PATCH", user_path(name, "keys", key_id), {"expires_at": expires_at})
 
     def keys(self, name: str) -> Json:
         return self._call("GET", user_path(name, "keys"))

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the API refused (unknown user, taken name, wrong token, ba
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +40,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--override", metavar="MODEL=RPM:TPM", help="Limits for one model; repeat it. '' alone: none."),
 ]
+ExpiresDays = Annotated[float | None, typer.Option(min=0, max=36500, help="The key ends then; else never.")]
 Disabled = Annotated[bool | None, typer.Option("--disabled/--enabled", help="A disabled user is refused.")]
 
 
@@ -125,18 +127,38 @@ def usage(name: Name, url: Url = DEFAULT_URL, admin_token: AdminToken = "", as_j
 def create_key(
     name: Name,
     label: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    expires_days: ExpiresDays = None,
     url: Url = DEFAULT_URL,
     admin_token: AdminToken = "",
     as_json: AsJson = False,
 ) -> None:
     """Create an API key, and print its secret: it is shown only now."""
     with users_api(url, admin_token) as api:
-        key = api.create_key(name, label)
-    if as_json:
-        print_json(key)
-        return
-    typer.echo(key["secret"])
-    typer.echo(f"key {key['id']}; this is the only time that its secret is shown", err=True)
+        key = api.create_key(name, label, _after(expires_days))
+    _show_secret(key, as_json=as_json)
+
+
+@keys_cli.command("rotate")
+def rotate_key(
+    name: Name,
+    key_id: Annotated[str, typer.Argument(help="Of the old key, as `keys list` shows it.", show_default=False)],
+    overlap_hours: Annotated[float, typer.Option(min=0, help="How long the old key works beside it.")] = 24.0,
+    expires_days: ExpiresDays = None,
+    url: Url = DEFAULT_URL,
+    admin_token: AdminToken = "",
+    as_json: AsJson = False,
+) -> None:
+    """Create a key in another one's place, which works on for a while, or until it would have expired."""
+    with users_api(url, admin_token) as api:
+        old = next((key for key in api.keys(name)["data"] if key["id"] == key_id), None)
+        if old is None:
+            typer.echo(f"gateway-plugin: user {name} has no key {key_id}", err=True)
+            raise typer.Exit(1)
+        key = api.create_key(name, old["label"], _after(expires_days))
+        _show_secret(key, as_json=as_json)
+        end = int(time.time() + overlap_hours * 3600)
+        if old["expires_at"] is None or old["expires_at"] > end:
+            api.expire_key(name, key_id, end)
 
 
 @keys_cli.command("list")
@@ -147,8 +169,17 @@ def list_keys(name: Name, url: Url = DEFAULT_URL, admin_token: AdminToken = "", 
     if as_json:
         print_json(keys)
         return
-    rows = [(key["id"], f"{key['prefix']}...", _date(key["created_at"]), key["label"]) for key in keys["data"]]
-    print_table(("id", "secret", "created (UTC)", "label"), rows)
+    rows = [
+        (
+            key["id"],
+            f"{key['prefix']}...",
+            _date(key["created_at"]),
+            "" if key["expires_at"] is None else _date(key["expires_at"]),
+            key["label"],
+        )
+        for key in keys["data"]
+    ]
+    print_table(("id", "secret", "created (UTC)", "expires (UTC)", "label"), rows)
 
 
 @keys_cli.command("revoke")
@@ -161,6 +192,18 @@ def revoke_key(
     """Revoke an API key."""
     with users_api(url, admin_token) as api:
         api.revoke_key(name, key_id)
+
+
+def _after(days: float | None) -> int | None:
+    return None if days is None else int(time.time() + days * 86400)
+
+
+def _show_secret(key: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(key)
+        return
+    typer.echo(key["secret"])
+    typer.echo(f"key {key['id']}; this is the only time that its secret is shown", err=True)
 
 
 @contextmanager

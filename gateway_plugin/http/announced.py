@@ -46,8 +46,11 @@ class AnnouncedStore:
     async def names(self, limit: int) -> list[str]:
         return await self._users.names(limit)
 
-    async def create_key(self, user: str, label: str = "") -> NewKey:
-        return await self._keys.create_key(user, label)
+    async def create_key(self, user: str, label: str = "", expires_at: int | None = None) -> NewKey:
+        return await self._keys.create_key(user, label, expires_at)
+
+    async def expire_key(self, user: str, key_id: str, expires_at: int) -> bool:
+        return await self._told(user, changed=await self._keys.expire_key(user, key_id, expires_at))
 
     async def keys(self, user: str) -> list[ApiKey]:
         return await self._keys.keys(user)

@@ -33,7 +33,7 @@ _ALLOWED = {
     USER: {"GET", "PUT", "PATCH", "DELETE"},
     USAGE: {"GET"},
     KEYS: {"GET", "POST"},
-    KEY: {"DELETE"},
+    KEY: {"PATCH", "DELETE"},
 }
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"}
 

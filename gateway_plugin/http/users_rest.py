@@ -20,6 +20,7 @@ from gateway_plugin.http.user_paths import KEY, KEYS, USAGE, USER, USERS, RawPat
 from gateway_plugin.http.users_schema import (
     NAME_RULE,
     KeyList,
+    KeyPatch,
     KeyReply,
     KeyRequest,
     NewKeyReply,
@@ -148,9 +149,9 @@ def _add_usage(router: APIRouter, limits: LimitStore) -> None:
 def _add_keys(router: APIRouter, users: UserStore, keys: KeyStore) -> None:
     @router.post(KEYS, tags=["keys"], status_code=201, responses=errors(400, 404, 409))
     async def create_key(name: UserPath, request: KeyRequest | None = None) -> NewKeyReply:
-        label = request.label if request else ""
+        label, expires_at = (request.label, request.expires_at) if request else ("", None)
         try:
-            key = await keys.create_key(name, label)
+            key = await keys.create_key(name, label, expires_at)
         except NoSuchUser:
             raise unknown_user(name) from None
         except TooManyKeys as error:
@@ -162,10 +163,22 @@ def _add_keys(router: APIRouter, users: UserStore, keys: KeyStore) -> None:
         await _known(users, name)
         return KeyList(
             data=[
-                KeyReply(id=key.id, label=key.label, prefix=key.prefix, created_at=int(key.created_at))
+                KeyReply(
+                    id=key.id,
+                    label=key.label,
+                    prefix=key.prefix,
+                    created_at=int(key.created_at),
+                    expires_at=key.expires_at,
+                )
                 for key in await keys.keys(name)
             ]
         )
+
+    @router.patch(KEY, tags=["keys"], status_code=204, responses=errors(404))
+    async def expire_key(name: UserPath, key_id: KeyPath, request: KeyPatch) -> None:
+        if not await keys.expire_key(name, key_id, request.expires_at):
+            message = f"user {name} has no key {key_id}, or it has expired"
+            raise ApiError(kinds.UNKNOWN_KEY, message, param="key_id")
 
     @router.delete(KEY, tags=["keys"], status_code=204, responses=errors(404))
     async def revoke_key(name: UserPath, key_id: KeyPath) -> None:

@@ -35,6 +35,7 @@ Limit = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="per minute; 0: the
 OverrideLimit = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="per minute, for this model; 0: none"), _WHOLE]
 QuotaLimit = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="in the period; 0: no limit"), _WHOLE]
 Parallel = Annotated[int, Field(ge=0, le=MAX_LIMIT, description="requests at the same time; 0: no limit"), _WHOLE]
+Expiry = Annotated[int, Field(ge=0, le=2**40, description="Unix seconds; the key is nobody's from then on"), _WHOLE]
 Name = Annotated[
     str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, json_schema_extra=NAME_RULE, examples=["lgy"])
 ]
@@ -246,19 +247,34 @@ class KeyRequest(Sent):
     """What the key is for."""
 
     label: str = Field("", max_length=MAX_LABEL_CHARACTERS, pattern=NAME_RULE["pattern"], examples=["notebook of lgy"])
+    expires_at: Expiry | None = None
+
+
+class KeyPatch(Sent):
+    """When a key ends: now, or later, as when another one takes its place."""
+
+    expires_at: Expiry
 
 
 class KeyReply(BaseModel):
-    """A key as it may be shown. `prefix` is how its secret begins, `created_at` is seconds since the epoch."""
+    """A key as it may be shown. `prefix` is how its secret begins, times are seconds since the epoch."""
 
     model_config = _examples(
-        {"id": "3f9c1b2a4d5e6f70", "label": "notebook of lgy", "prefix": "gw-x7Kq", "created_at": 1767225600}
+        {
+            "id": "3f9c1b2a4d5e6f70",
+            "label": "notebook of lgy",
+            "prefix": "gw-x7Kq",
+            "created_at": 1767225600,
+            "expires_at": None,
+        }
     )
 
     id: str
     label: str
     prefix: str
     created_at: int
+    expires_at: int | None
+    """Null: never."""
 
 
 class NewKeyReply(BaseModel):

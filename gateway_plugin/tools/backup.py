@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.store.redis_keys import RECORD_PREFIX, secret_key
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT = "gateway-plugin-backup/1"
 _TIMEOUT_SECONDS = 10.0
 _SCAN_KEYS = 1000
+_SOON_SECONDS = 60
+"""API keys that end sooner are not carried along: most are not confirmed yet."""
 _SECRETS = secret_key("")
 # Records, whose an API key is, which keys a user has, and the parts of the registry but for who leads.
 _DURABLE = re.compile(
@@ -107,13 +110,16 @@ async def _durable_keys(client: Any) -> AsyncIterator[str]:  # noqa: ANN401 - of
 
 
 async def _read(client: Any, key: str) -> dict[str, Any] | None:  # noqa: ANN401
-    """None for a key that went meanwhile, or is about to: one with an expiry is not meant to last."""
+    """None for a key that went meanwhile, or is about to: an API key that is not confirmed yet. One that expires some
+    day does so in the other store, too."""
     kind = _text(await client.type(_raw(key)))
-    if await client.ttl(_raw(key)) >= 0:
+    left_seconds = await client.ttl(_raw(key))
+    if 0 <= left_seconds <= _SOON_SECONDS or (left_seconds >= 0 and not key.startswith(_SECRETS)):
         return None
     if kind == "string":
         value = await client.get(_raw(key))
-        return None if value is None else {"string": _text(value)}
+        expiry = {} if left_seconds < 0 else {"expires_at": int(time.time()) + left_seconds}
+        return None if value is None else {"string": _text(value), **expiry}
     if kind == "hash":
         fields = await client.hgetall(_raw(key))
         return {"hash": {_text(name): _text(value) for name, value in fields.items()}}
@@ -123,6 +129,8 @@ async def _read(client: Any, key: str) -> dict[str, Any] | None:  # noqa: ANN401
 async def _write(client: Any, key: str, entry: Mapping[str, Any]) -> None:  # noqa: ANN401
     if "string" in entry:
         await client.set(_raw(key), _raw(entry["string"]))
+        if "expires_at" in entry:
+            await client.expireat(_raw(key), int(entry["expires_at"]))
         return
     await client.delete(_raw(key))
     pairs: Iterable[tuple[str, str]] = entry.get("hash", {}).items()

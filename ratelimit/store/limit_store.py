@@ -140,8 +140,14 @@ class GroupStore(Protocol):
 
 
 class KeyStore(Protocol):
-    async def create_key(self, user: str, label: str = "") -> NewKey:
-        """A new secret, told only here; `TooManyKeys` beyond 100, `NoSuchUser` when there is none, also at its end."""
+    async def create_key(self, user: str, label: str = "", expires_at: int | None = None) -> NewKey:
+        """A new secret, told only here; `TooManyKeys` beyond 100, `NoSuchUser` when there is none, also at its end.
+        `expires_at`: Unix seconds."""
+        ...
+
+    async def expire_key(self, user: str, key_id: str, expires_at: int) -> bool:
+        """From when on the key is nobody's, whatever was said before. False when the user has no such key, or it has
+        expired already."""
         ...
 
     async def keys(self, user: str) -> list[ApiKey]:

@@ -364,11 +364,11 @@ class MemoryStore(MemoryKeys):
             self.put(record := change(record))
         return record
 
-    async def create_key(self, user: str, label: str = "") -> NewKey:
+    async def create_key(self, user: str, label: str = "", expires_at: int | None = None) -> NewKey:
         check_user_name(user)
         if user not in self._users:
             raise NoSuchUser(user)
-        return await super().create_key(user, label)
+        return await super().create_key(user, label, expires_at)
 
     async def delete(self, name: str) -> bool:
         return self.drop(name)

@@ -1,7 +1,7 @@
 """User records and API keys on a Redis or Valkey server. Records are AIBrix's own (`keys`).
 
-    <counters' prefix>:keys    hash: key id -> "<created at> <SHA-256> <prefix> <label>"      in the user's slot
-    gateway-keys/<SHA-256>     the user's name                                                in a slot of its own
+    <counters' prefix>:keys    hash: key id -> "<created at> <SHA-256> <prefix>[@<expires at>] <label>"; the user's slot
+    gateway-keys/<SHA-256>     the user's name, with the key's expiry; a slot of its own
 
 A key is listed before it works and stops working before it is unlisted, so that every key that works can be revoked.
 The list is in the record's slot, so that only a user who exists has one. Whether the key is still listed when it begins
@@ -130,10 +130,11 @@ class RedisUsers(RedisEdge):
 class RedisKeys(RedisEdge):
     """`KeyStore`."""
 
-    async def create_key(self, user: str, label: str = "") -> NewKey:
+    async def create_key(self, user: str, label: str = "", expires_at: int | None = None) -> NewKey:
         listed_at, new = _list_key(user), new_key()
         sha256 = secret_sha256(new.secret)
-        fields = " ".join((sha256, shown_prefix(new.secret), label[:MAX_LABEL_CHARACTERS]))
+        prefix = _with_expiry(shown_prefix(new.secret), expires_at)
+        fields = " ".join((sha256, prefix, label[:MAX_LABEL_CHARACTERS]))
         async with self._edge():
             added = await run(self._client, _ADD_KEY.call((listed_at, record_key(user)), (new.id, fields)))
             if added < 0:
@@ -144,8 +145,25 @@ class RedisKeys(RedisEdge):
             if not await self._client.hexists(listed_at, new.id):
                 await self._client.delete(secret_key(sha256))
                 raise NoSuchUser(user)
-            await self._client.persist(secret_key(sha256))
+            if expires_at is None:
+                await self._client.persist(secret_key(sha256))
+            else:
+                await self._client.expireat(secret_key(sha256), expires_at)
         return new
+
+    async def expire_key(self, user: str, key_id: str, expires_at: int) -> bool:
+        listed_at = _list_key(user)
+        async with self._edge():
+            value = await self._client.hget(listed_at, key_id)
+            if value is None:
+                return False
+            created_at, sha256, prefix, label = _key_fields(value)
+            # What is listed as expiring does expire; the other way round would be a promise.
+            if not await self._client.expireat(secret_key(sha256), expires_at):
+                return False
+            prefix = _with_expiry(prefix.partition("@")[0], expires_at)
+            await self._client.hset(listed_at, key_id, " ".join((created_at, sha256, prefix, label)))
+            return True
 
     async def keys(self, user: str) -> list[ApiKey]:
         listed_at = _list_key(user)
@@ -177,8 +195,13 @@ def _key_fields(value: bytes | str) -> list[str]:
 
 
 def _api_key(key_id: str, value: bytes | str) -> ApiKey:
-    created_at, _, prefix, label = _key_fields(value)
-    return ApiKey(key_id, label, float(created_at), prefix)
+    created_at, _, shown, label = _key_fields(value)
+    prefix, _, expires_at = shown.partition("@")
+    return ApiKey(key_id, label, float(created_at), prefix, int(expires_at) if expires_at.isdecimal() else None)
+
+
+def _with_expiry(prefix: str, expires_at: int | None) -> str:
+    return prefix if expires_at is None else f"{prefix}@{expires_at}"
 
 
 def _age(key: ApiKey) -> tuple[float, str]:

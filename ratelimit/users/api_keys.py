@@ -32,12 +32,14 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """A key as it may be shown: `prefix` is how its secret begins, `created_at` is seconds since the epoch."""
+    """A key as it may be shown: `prefix` is how its secret begins, times are seconds since the epoch."""
 
     id: str
     label: str
     created_at: float
     prefix: str
+    expires_at: int | None = None
+    """It is nobody's from then on, and stays listed until it is revoked."""
 
 
 class TooManyKeys(ValueError):  # noqa: N818 - it says what is wrong, like the other errors of this package
@@ -73,9 +75,10 @@ class MemoryKeys:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._key_clock = clock
         self._keys: dict[str, dict[str, tuple[ApiKey, str]]] = {}
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, tuple[str, int | None]] = {}
+        """By hash: whose, and until when."""
 
-    async def create_key(self, user: str, label: str = "") -> NewKey:
+    async def create_key(self, user: str, label: str = "", expires_at: int | None = None) -> NewKey:
         check_user_name(user)
         keys = self._keys.setdefault(user, {})
         if len(keys) >= MAX_KEYS_PER_USER:
@@ -83,11 +86,20 @@ class MemoryKeys:
         new = new_key()
         sha256 = secret_sha256(new.secret)
         keys[new.id] = (
-            ApiKey(new.id, label[:MAX_LABEL_CHARACTERS], self._key_clock(), shown_prefix(new.secret)),
+            ApiKey(new.id, label[:MAX_LABEL_CHARACTERS], self._key_clock(), shown_prefix(new.secret), expires_at),
             sha256,
         )
-        self._owners[sha256] = user
+        self._owners[sha256] = user, expires_at
         return new
+
+    async def expire_key(self, user: str, key_id: str, expires_at: int) -> bool:
+        check_user_name(user)
+        key, sha256 = self._keys.get(user, {}).get(key_id, (None, ""))
+        if key is None or await self.user_of_key(sha256) is None:
+            return False
+        self._keys[user][key_id] = msgspec.structs.replace(key, expires_at=expires_at), sha256
+        self._owners[sha256] = user, expires_at
+        return True
 
     async def keys(self, user: str) -> list[ApiKey]:
         check_user_name(user)
@@ -99,7 +111,8 @@ class MemoryKeys:
         return key is not None and self._owners.pop(key[1], None) is not None
 
     async def user_of_key(self, secret_sha256: str) -> str | None:
-        return self._owners.get(secret_sha256)
+        user, expires_at = self._owners.get(secret_sha256, (None, None))
+        return user if expires_at is None or self._key_clock() < expires_at else None
 
     def _drop_keys(self, user: str) -> None:
         for _, sha256 in self._keys.pop(user, {}).values():

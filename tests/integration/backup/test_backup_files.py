@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ from gateway_plugin.cli.application import cli
 from gateway_plugin.models.store.registry_in_redis import RedisCatalogueStore
 from gateway_plugin.tools.backup import BackupError, read_backup, restore_backup, write_backup
 from ratelimit.store.redis_users import RedisKeys, RedisUsers
-from ratelimit.store.urls import connect
+from ratelimit.store.urls import close_client, connect
 from ratelimit.users.users import UserRecord
 
 
@@ -53,6 +54,28 @@ async def fill(url: str, *names: str) -> str:
         for store in (users, keys, catalogue):
             await store.close()
     return secret
+
+
+async def test_keys_end_in_the_other_store_too(url: str, other: str, tmp_path: Path) -> None:
+    secret = await fill(url, "ann")
+    ends = int(time.time()) + 7200
+    _, keys, _ = stores(url)
+    (key,) = await keys.keys("ann")
+    await keys.expire_key("ann", key.id, ends)
+    brief = await keys.create_key("ann", "", int(time.time()) + 5)
+    await write_backup(url, tmp_path / "backup")
+    await restore_backup(other, tmp_path / "backup")
+    client = connect(other, 10.0).client
+    _, restored, _ = stores(other)
+    try:
+        digest = sha256(secret.encode()).hexdigest()
+        assert await restored.user_of_key(digest) == "ann"
+        assert abs(await client.ttl(f"gateway-keys/{digest}") - 7200) < 10
+        assert await restored.user_of_key(sha256(brief.secret.encode()).hexdigest()) is None
+    finally:
+        await close_client(client)
+        for store in (keys, restored):
+            await store.close()
 
 
 async def test_a_store_comes_back_from_a_file(url: str, other: str, tmp_path: Path) -> None:

@@ -34,6 +34,33 @@ async def test_a_revoked_key_is_nobodys_and_the_others_stay(store):
     assert [key.label for key in await store.keys("lgy")] == ["second"]
 
 
+async def test_a_key_is_nobodys_when_it_has_expired(store):
+    await store.create(UserRecord("lgy"))
+    ends = int(time.time()) + 3
+    short, long = await store.create_key("lgy", "a b", ends), await store.create_key("lgy", "", ends + 3600)
+    assert {key.expires_at for key in await store.keys("lgy")} == {ends, ends + 3600}
+    assert await store.user_of_key(secret_sha256(short.secret)) == "lgy"
+    await asyncio.sleep(ends - time.time() + 0.2)
+    assert await store.user_of_key(secret_sha256(short.secret)) is None
+    assert await store.user_of_key(secret_sha256(long.secret)) == "lgy"
+    assert not await store.expire_key("lgy", short.id, ends + 3600), "what is over does not begin again"
+    assert await store.revoke_key("lgy", short.id)
+
+
+async def test_a_key_may_be_given_an_end(store):
+    await store.create(UserRecord("lgy"))
+    new = await store.create_key("lgy", "a b")
+    ends = int(time.time()) + 3600
+    assert await store.expire_key("lgy", new.id, ends)
+    (listed,) = await store.keys("lgy")
+    assert (listed.expires_at, listed.label, listed.prefix) == (ends, "a b", new.secret[:7])
+    assert await store.user_of_key(secret_sha256(new.secret)) == "lgy"
+    assert await store.expire_key("lgy", new.id, int(time.time()) - 1)
+    assert await store.user_of_key(secret_sha256(new.secret)) is None
+    assert not await store.expire_key("lgy", "other", ends)
+    assert not await store.expire_key("kim", new.id, ends)
+
+
 async def test_the_keys_of_a_deleted_user_are_gone(store):
     for name in ("lgy", "kim"):
         await store.create(UserRecord(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -118,6 +119,24 @@ async def test_keys(shell: Shell):
     assert out.strip() not in listed
     assert await shell.done("keys", "revoke", "lgy", key.id) == ""
     assert json.loads(await shell.done("keys", "list", "lgy", "--json"))["data"] == []
+
+
+async def test_a_key_takes_another_ones_place(shell: Shell):
+    await shell.store.create(UserRecord("lgy"))
+    await shell.run("keys", "create", "lgy", "--label", "ci", "--expires-days", "30")
+    (old,) = await shell.store.keys("lgy")
+    assert old.expires_at == pytest.approx(time.time() + 30 * 86400, abs=60)
+    code, out, _ = await shell.run("keys", "rotate", "lgy", old.id, "--overlap-hours", "2")
+    ending, new = await shell.store.keys("lgy")
+    assert (code, ending.id, new.label, new.expires_at) == (0, old.id, "ci", None)
+    assert ending.expires_at == pytest.approx(time.time() + 7200, abs=60)
+    assert await shell.store.user_of_key(secret_sha256(out.strip())) == "lgy"
+    # What ends sooner by itself is not made longer.
+    await shell.run("keys", "rotate", "lgy", old.id, "--overlap-hours", "20")
+    assert (await shell.store.keys("lgy"))[0].expires_at == ending.expires_at
+    assert "expires (UTC)" in await shell.done("keys", "list", "lgy")
+    code, _, err = await shell.run("keys", "rotate", "lgy", "none")
+    assert (code, "no key none" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ async def test_a_slash_needs_no_encoding_where_it_is_clear(api: Api):
         ("/v1/users", "GET, POST"),
         ("/v1/users/a", "DELETE, GET, PATCH, PUT"),
         ("/v1/users/a/keys", "GET, POST"),
-        ("/v1/users/a/keys/1", "DELETE"),
+        ("/v1/users/a/keys/1", "DELETE, PATCH"),
         ("/CreateUser", "POST"),
     ],
 )
@@ -283,11 +283,30 @@ async def test_the_life_of_a_key(api: Api):
     secret = str(key["secret"])
     assert (status, key["label"], secret[:3], len(secret)) == (201, "notebook", "gw-", 46)
     assert await api.store.user_of_key(secret_sha256(secret)) == "lgy"
-    shown = {"id": key["id"], "label": "notebook", "prefix": secret[:7], "created_at": 1767225600}
+    shown = {
+        "id": key["id"],
+        "label": "notebook",
+        "prefix": secret[:7],
+        "created_at": 1767225600,
+        "expires_at": None,
+    }
     assert await api.call("GET", "/v1/users/lgy/keys") == (200, {"object": "list", "data": [shown]})
     assert await api.call("DELETE", f"/v1/users/lgy/keys/{key['id']}") == (204, {})
     assert await api.store.user_of_key(secret_sha256(secret)) is None
     assert error(await api.call("DELETE", f"/v1/users/lgy/keys/{key['id']}"))[::2] == (404, "key_id")
+
+
+async def test_a_key_ends_when_it_is_said(api: Api):
+    await api.store.create(UserRecord("lgy"))
+    _, key = await api.call("POST", "/v1/users/lgy/keys", {"expires_at": 1767225601})
+    sha256 = secret_sha256(str(key["secret"]))
+    assert await api.store.user_of_key(sha256) == "lgy"
+    path = f"/v1/users/lgy/keys/{key['id']}"
+    assert await api.call("PATCH", path, {"expires_at": 1767225600}) == (204, {})
+    assert await api.store.user_of_key(sha256) is None
+    assert error(await api.call("PATCH", path, {"expires_at": 1767225700}))[::2] == (404, "key_id")
+    assert (await api.call("PATCH", path, {"expires_at": -1}))[0] == 422
+    assert (await api.call("PATCH", path, {"expires_at": "soon"}))[0] == 422
 
 
 async def test_keys_are_bounded(api: Api):
