@@ -22,7 +22,7 @@ TOKEN = "admin-token"
 # AIBrix's calls take "5" and true for a number, and always have.
 LENIENT: list[schemathesis.CheckFunction] = [negative_data_rejection]
 # No generated path names a key that exists.
-NEVER_FOUND = ("DELETE", "/v1/users/{name}/keys/{key_id}")
+NEVER_FOUND = {(method, "/v1/users/{name}/keys/{key_id}") for method in ("PATCH", "DELETE")}
 
 store = MemoryStore(lambda: 0.0)
 app = new_app("users", "")
@@ -57,7 +57,7 @@ def enough_was_tried() -> Iterator[None]:
     operations = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
     tried = {(method, path) for method, path, _ in seen} & operations
     successes = {(method, path) for method, path, status in seen if status < 300}
-    assert tried - successes <= {NEVER_FOUND}
+    assert tried - successes <= NEVER_FOUND
 
 
 def make_known(name: object) -> None:
