@@ -174,7 +174,7 @@ def _add_keys(router: APIRouter, users: UserStore, keys: KeyStore) -> None:
             ]
         )
 
-    @router.patch(KEY, tags=["keys"], status_code=204, responses=errors(404))
+    @router.patch(KEY, tags=["keys"], status_code=204, responses=errors(400, 404))
     async def expire_key(name: UserPath, key_id: KeyPath, request: KeyPatch) -> None:
         if not await keys.expire_key(name, key_id, request.expires_at):
             message = f"user {name} has no key {key_id}, or it has expired"
