@@ -128,7 +128,9 @@ class Accountant:
     def _write_down(self, entry: FinishedExchange, _: object) -> None:
         assert self._ledger is not None
         succeeded = failure_of(entry) is None and 0 < entry.status < 400 and not entry.client_aborted
-        self._ledger.count(entry, charged_tokens(entry, self._cut_off), succeeded=succeeded)
+        # What an answer says of its tokens is written as it says it.
+        charged = charged_tokens(entry, self._cut_off) if not entry.tokens else 0
+        self._ledger.count(entry, charged, succeeded=succeeded)
 
     def _tell(self, booked: list[FinishedExchange]) -> None:
         try:

@@ -15,9 +15,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ratelimit import StoreUnavailable
 from ratelimit.store.limit_store import ItemRefused
-from ratelimit.users.usage_rows import MORE, NOTHING_USED, UsageBatch, Used
+from ratelimit.users.usage_rows import MORE, UsageBatch, Used
 from ratelimit.windows.periods import span_of
 
 if TYPE_CHECKING:
@@ -43,6 +45,38 @@ _LAST_SECONDS = 1.0
 """For what is left to write when the process ends."""
 
 
+class _Row(msgspec.Struct, gc=False):
+    """What `Used` will say of a row: a sum that grows in place, as every exchange adds to one."""
+
+    succeeded: int = 0
+    failed: int = 0
+    aborted: int = 0
+    prompt: int = 0
+    cached: int = 0
+    output: int = 0
+    estimated: int = 0
+
+    def add(self, entry: FinishedExchange, charged: int, *, succeeded: bool) -> None:
+        """One exchange."""
+        if succeeded:
+            self.succeeded += 1
+        elif entry.client_aborted:
+            self.aborted += 1
+        else:
+            self.failed += 1
+        tokens = entry.tokens
+        if not tokens:
+            self.estimated += charged
+            return
+        self.prompt += tokens.get("prompt_tokens", 0)
+        self.cached += tokens.get("cached_tokens", 0)
+        self.output += tokens.get("completion_tokens", 0)
+
+    def used(self) -> Used:
+        """As stores are told."""
+        return Used(*msgspec.structs.astuple(self))
+
+
 class LedgerWriter:
     """`now`: Unix time. `writer` names this process, and no other before or after it."""
 
@@ -62,7 +96,7 @@ class LedgerWriter:
         self._zone = zone
         self._retention_days = retention_days
         self._max_rows = max_rows
-        self._rows: dict[Row, Used] = {}
+        self._rows: dict[Row, _Row] = {}
         self._batch: UsageBatch | None = None
         """Told, and not heard of yet."""
         self._number = 0
@@ -83,12 +117,14 @@ class LedgerWriter:
         if entry.charge_id in self._seen or entry.charge_id in self._seen_before:
             return
         self._remember(entry.charge_id)
-        row = (self._today(), entry.user, entry.model)
-        if row not in self._rows and len(self._rows) >= self._max_rows:
-            row = (row[0], MORE, MORE)
-        used = used_of(entry, charged, succeeded=succeeded)
-        old = self._rows.get(row)
-        self._rows[row] = used if old is None else old.plus(used)
+        key = (self._today(), entry.user, entry.model)
+        row = self._rows.get(key) or self._new_row(key)
+        row.add(entry, charged, succeeded=succeeded)
+
+    def _new_row(self, key: Row) -> _Row:
+        if len(self._rows) >= self._max_rows:
+            key = (key[0], MORE, MORE)
+        return self._rows.setdefault(key, _Row())
 
     def _remember(self, charge_id: str) -> None:
         if len(self._seen) >= _MAX_SEEN:
@@ -147,7 +183,7 @@ class LedgerWriter:
 
     def _next_batch(self) -> bool:
         if self._batch is None and self._rows:
-            rows = dict(islice(self._rows.items(), ROWS_PER_BATCH))
+            rows = {key: row.used() for key, row in islice(self._rows.items(), ROWS_PER_BATCH)}
             for row in rows:
                 del self._rows[row]
             rows = self._young(rows)
@@ -161,18 +197,3 @@ class LedgerWriter:
         young = {row: used for row, used in rows.items() if row[0] >= oldest.isoformat()}
         self._drop({row: used for row, used in rows.items() if row not in young})
         return young
-
-
-def used_of(entry: FinishedExchange, charged: int, *, succeeded: bool) -> Used:
-    """What an exchange adds to its row."""
-    tokens = entry.tokens
-    prompt, output = tokens.get("prompt_tokens", 0), tokens.get("completion_tokens", 0)
-    return NOTHING_USED._replace(
-        succeeded=int(succeeded),
-        failed=int(not succeeded and not entry.client_aborted),
-        aborted=int(not succeeded and entry.client_aborted),
-        prompt=prompt,
-        cached=tokens.get("cached_tokens", 0),
-        output=output,
-        estimated=0 if tokens else charged,
-    )

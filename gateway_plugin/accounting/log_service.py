@@ -69,10 +69,10 @@ class AccessLogService:
 
     async def _book(self, entries: Iterable[LogEntry]) -> None:
         try:
-            batch = list(entries)
+            batch, on_finished = list(entries), self.on_finished
             for entry in batch:
                 if isinstance(entry, FinishedExchange):
-                    self.on_finished(entry.charge_id)
+                    on_finished(entry.charge_id)
             await self._accountant.finish(batch)
         except Exception:
             # A bad batch must not end the stream: Envoy would drop what it has buffered.

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from ratelimit.windows.spending import Spent
     from ratelimit.windows.tenant import Tenant
 
+_SETTLED = Closed(settled=True, admitted=True)
+"""What becomes of nearly every charge."""
+
 
 class _Known(NamedTuple):
     """A record, and what it comes to with the defaults of the store."""
@@ -232,7 +235,7 @@ class MemoryStore(MemoryKeys):
             if charge.booked_in is not None:
                 more = tokens - charge.reserved
                 self.tenancy.correct(charge.booked_in, key[1], charge.bucket, bucket, more)
-            self._charges.close(key, Closed(settled=True, admitted=True), now)
+            self._charges.close(key, _SETTLED, now)
         else:
             owed = min(tokens, max(settlement.reserved, 0))
             self._book(settlement, bucket, tokens - owed, bucket)

@@ -83,10 +83,12 @@ class Window:
             self._pruned_at = self._bucket
             self._counts = self._counting()
         if count < 0:
-            paid = min(self.debt, -count)
-            self.debt -= paid
-            self.used -= paid
-            self._put(bucket, max(count + paid, -self._counts.get(bucket, 0)))
+            if self.debt:
+                paid = min(self.debt, -count)
+                self.debt -= paid
+                self.used -= paid
+                count += paid
+            self._put(bucket, max(count, -self._counts.get(bucket, 0)))
             if self.debt:
                 self._move_debt(limit)
             return
