@@ -13,6 +13,7 @@ from gateway_plugin import plugin_version
 from gateway_plugin.cli.backup_command import backup, restore
 from gateway_plugin.cli.config_command import ConfigFile, config_cli
 from gateway_plugin.cli.debug_command import AdminToken, add_debug_commands
+from gateway_plugin.cli.groups_command import groups_cli
 from gateway_plugin.cli.optimize_command import optimize
 from gateway_plugin.cli.optimizer_command import optimizer
 from gateway_plugin.cli.own_packages import complaint, foreign_packages
@@ -37,6 +38,7 @@ cli = typer.Typer(
 cli.command()(up)
 cli.add_typer(pods_cli, name="pods")
 cli.add_typer(users_cli, name="users")
+cli.add_typer(groups_cli, name="groups")
 cli.command()(usage)
 cli.command()(bench)
 cli.command()(backup)

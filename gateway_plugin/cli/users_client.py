@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0
 _PAGE_USERS = 1000
+_GROUPS = "/v1/groups"
 
 
 Json = dict[str, Any]
@@ -74,6 +75,21 @@ class UsersApi:
     def revoke_key(self, name: str, key_id: str) -> None:
         self._call("DELETE", user_path(name, "keys", key_id))
 
+    def create_group(self, group: dict[str, object]) -> Json:
+        return self._call("POST", _GROUPS, group)
+
+    def read_group(self, name: str) -> Json:
+        return self._call("GET", _group_path(name))
+
+    def update_group(self, name: str, changes: dict[str, object]) -> Json:
+        return self._call("PATCH", _group_path(name), changes)
+
+    def delete_group(self, name: str) -> None:
+        self._call("DELETE", _group_path(name))
+
+    def groups(self) -> Json:
+        return self._call("GET", _GROUPS)
+
     def used(self, query: dict[str, str]) -> Json:
         """Of the usage ledger."""
         return self._call("GET", f"/v1/usage?{urlencode(query)}")
@@ -121,6 +137,10 @@ def user_path(name: str, *below: str) -> str:
     """The path of a user, or of something below; every character of a name may stand in it."""
     # An argument that is not UTF-8 is for the API to refuse.
     return "/".join(["/v1/users", *(quote(part, safe="", errors="surrogateescape") for part in (name, *below))])
+
+
+def _group_path(name: str) -> str:
+    return f"{_GROUPS}/{quote(name, safe='', errors='surrogateescape')}"
 
 
 def _dialler(url: str) -> tuple[Callable[[], HTTPConnection], str]:

@@ -41,6 +41,7 @@ Overrides = Annotated[
     typer.Option("--override", metavar="MODEL=RPM:TPM", help="Limits for one model; repeat it. '' alone: none."),
 ]
 ExpiresDays = Annotated[float | None, typer.Option(min=0, max=36500, help="The key ends then; else never.")]
+Group = Annotated[str | None, typer.Option(help="Whose limits hold, too; '': none.")]
 Disabled = Annotated[bool | None, typer.Option("--disabled/--enabled", help="A disabled user is refused.")]
 
 
@@ -52,13 +53,14 @@ def create(
     max_parallel: MaxParallel = None,
     model: Models = None,
     override: Overrides = None,
+    group: Group = None,
     disabled: Disabled = None,
     url: Url = DEFAULT_URL,
     admin_token: AdminToken = "",
     as_json: AsJson = False,
 ) -> None:
     """Create a user."""
-    fields = _fields(rpm, tpm, max_parallel, model, override, disabled)
+    fields = _fields(rpm, tpm, max_parallel, model, override, group, disabled)
     with users_api(url, admin_token) as api:
         _show_users([api.create({"name": name} | fields)], as_json=as_json)
 
@@ -71,13 +73,14 @@ def update(
     max_parallel: MaxParallel = None,
     model: Models = None,
     override: Overrides = None,
+    group: Group = None,
     disabled: Disabled = None,
     url: Url = DEFAULT_URL,
     admin_token: AdminToken = "",
     as_json: AsJson = False,
 ) -> None:
     """Change what is given, and leave the rest of the user as it is."""
-    changes = _fields(rpm, tpm, max_parallel, model, override, disabled)
+    changes = _fields(rpm, tpm, max_parallel, model, override, group, disabled)
     if not changes:
         raise typer.BadParameter("nothing to change: give at least one of the user's options")
     with users_api(url, admin_token) as api:
@@ -222,6 +225,7 @@ def _fields(
     max_parallel: int | None,
     models: Sequence[str] | None,
     overrides: Sequence[str] | None,
+    group: str | None,
     disabled: bool | None,
 ) -> dict[str, object]:
     """The fields that were given."""
@@ -231,6 +235,7 @@ def _fields(
         "max_parallel": max_parallel,
         "models": [model for model in models if model] if models else None,
         "overrides": dict(_override(text) for text in overrides if text) if overrides else None,
+        "group": group,
         "disabled": disabled,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -121,6 +121,14 @@ async def test_keys(shell: Shell):
     assert json.loads(await shell.done("keys", "list", "lgy", "--json"))["data"] == []
 
 
+async def test_a_user_joins_a_group_and_leaves_it(shell: Shell):
+    await shell.store.create(UserRecord("lgy", rpm=2))
+    await shell.done("update", "lgy", "--group", "research")
+    assert await shell.store.read("lgy") == UserRecord("lgy", rpm=2, group="research")
+    await shell.done("update", "lgy", "--group", "")
+    assert await shell.store.read("lgy") == UserRecord("lgy", rpm=2)
+
+
 async def test_a_key_takes_another_ones_place(shell: Shell):
     await shell.store.create(UserRecord("lgy"))
     await shell.run("keys", "create", "lgy", "--label", "ci", "--expires-days", "30")
