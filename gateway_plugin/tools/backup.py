@@ -1,4 +1,4 @@
-"""What must outlive a store: users, their limits and API keys, and the registry of models. Not what was spent.
+"""What must outlive a store: users, groups, their limits, API keys, and the registry of models. Not what was spent.
 
 A backup is a file of JSON lines: a head, a line for each key of the store, and an end that counts them, so that a file
 that was cut off is no backup. API keys are in it as the store has them, by their SHA-256; the file is still nobody
@@ -14,6 +14,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from ratelimit.store.redis_groups import GROUP_NAMES
 from ratelimit.store.redis_keys import RECORD_PREFIX, secret_key
 from ratelimit.store.urls import close_client, connect
 
@@ -27,11 +28,13 @@ _SCAN_KEYS = 1000
 _SOON_SECONDS = 60
 """API keys that end sooner are not carried along: most are not confirmed yet."""
 _SECRETS = secret_key("")
-# Records, whose an API key is, which keys a user has, and the parts of the registry but for who leads.
+_GROUPS = f"{GROUP_NAMES}/"
+# Records of users and groups, whose an API key is, which keys a user has, and the registry but for who leads it.
 _DURABLE = re.compile(
-    rf"{RECORD_PREFIX}.+|{_SECRETS}[0-9a-f]{{64}}|gateway:\{{.+:keys|gateway:\{{catalogue\}}:(?!leader$).+", re.DOTALL
+    rf"{RECORD_PREFIX}.+|{_GROUPS}.+|{_SECRETS}[0-9a-f]{{64}}|gateway:\{{.+:keys|gateway:\{{catalogue\}}:(?!leader$).+",
+    re.DOTALL,
 )
-_PATTERNS = (f"{RECORD_PREFIX}*", f"{_SECRETS}*", "gateway:{*:keys", "gateway:{catalogue}:*")
+_PATTERNS = (f"{RECORD_PREFIX}*", f"{_GROUPS}*", f"{_SECRETS}*", "gateway:{*:keys", "gateway:{catalogue}:*")
 
 
 class BackupError(Exception):
@@ -75,12 +78,18 @@ async def restore_backup(url: str, path: Path, *, replace: bool = False) -> int:
         for key in present:
             if key not in entries:
                 await client.delete(_raw(key))
-        # Records first: an API key leads to a user who is there.
-        for key in sorted(entries, key=lambda key: not key.startswith(RECORD_PREFIX)):
+                if key.startswith(_GROUPS):
+                    await client.srem(GROUP_NAMES, key.removeprefix(_GROUPS))
+        for key in sorted(entries, key=_rank):
             await _write(client, key, entries[key])
     finally:
         await close_client(client)
     return len(entries)
+
+
+def _rank(key: str) -> int:
+    """Groups, which limit users, before users, before API keys, which lead to users who are there."""
+    return 0 if key.startswith(_GROUPS) else 1 if key.startswith(RECORD_PREFIX) else 2
 
 
 def read_backup(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -128,6 +137,8 @@ async def _read(client: Any, key: str) -> dict[str, Any] | None:  # noqa: ANN401
 
 async def _write(client: Any, key: str, entry: Mapping[str, Any]) -> None:  # noqa: ANN401
     if "string" in entry:
+        if key.startswith(_GROUPS):
+            await client.sadd(GROUP_NAMES, key.removeprefix(_GROUPS))
         await client.set(_raw(key), _raw(entry["string"]))
         if "expires_at" in entry:
             await client.expireat(_raw(key), int(entry["expires_at"]))

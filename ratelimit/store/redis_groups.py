@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _REPLACE = Script("replace.lua")
-_NAMES = "gateway-groups"
+GROUP_NAMES = "gateway-groups"
+"""The set of all names; a group's record is at this, a slash and its name."""
 _MAX_TRIES = 20
 """At a group that others change at the same moment."""
 _COUNTERS = (":requests", ":tokens", ":parallel", ":quotas")
@@ -41,10 +42,10 @@ class RedisGroups(RedisEdge):
         if isinstance(self._client, RedisCluster):
             raise GroupsNotPossible("groups need a Redis that is no cluster")
         async with self._edge():
-            if await self._client.scard(_NAMES) >= MAX_GROUPS:
+            if await self._client.scard(GROUP_NAMES) >= MAX_GROUPS:
                 raise GroupsNotPossible(f"there are {MAX_GROUPS} groups already")
             # Listed first: what limits somebody can always be found.
-            await self._client.sadd(_NAMES, group.name)
+            await self._client.sadd(GROUP_NAMES, group.name)
             return bool(await self._client.set(key, encode_rules(group), nx=True))
 
     async def read_group(self, name: str) -> GroupRecord | None:
@@ -72,13 +73,13 @@ class RedisGroups(RedisEdge):
         async with self._edge():
             existed = await self._client.delete(key)
             await self._client.delete(*(f"gateway:{{{key}}}{kind}" for kind in _COUNTERS))
-            await self._client.srem(_NAMES, name)
+            await self._client.srem(GROUP_NAMES, name)
         return bool(existed)
 
     async def groups(self) -> list[GroupRecord]:
         """All, by name."""
         async with self._edge():
-            names = sorted(text(name) for name in await self._client.smembers(_NAMES))
+            names = sorted(text(name) for name in await self._client.smembers(GROUP_NAMES))
         found = [await self.read_group(name) for name in names]
         return [group for group in found if group is not None]
 

