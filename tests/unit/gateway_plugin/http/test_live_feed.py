@@ -124,7 +124,8 @@ def test_of_many_pods_the_busiest_are_shown():
     assert busy in {pod["name"] for pod in shown["pods"]}
 
 
-async def test_a_snapshot_is_made_once_for_all_viewers_and_never_for_none(looptime):
+@pytest.mark.looptime
+async def test_a_snapshot_is_made_once_for_all_viewers_and_never_for_none():
     site = Site()
     made = 0
     inner = site.maker.snapshot
