@@ -7,7 +7,7 @@ EXAMPLE := deploy/envoy/standalone
 CODE := gateway_plugin routing ratelimit orchestration protos simulator kube benchmarks deploy tests
 
 .PHONY: demo demo-check test test-failed test-kubernetes attack test-envoy-matrix lint format bench clean lock docs protos envoy-config manifests \
-	manifests-check h2spec test-clients test-page mutate
+	manifests-check h2spec test-clients test-page mutate chaos fuzz
 
 demo: $(READY)  ## run Valkey, simulated pods, the plugin and Envoy, with a live table
 	@$(BIN)/gateway-plugin demo
@@ -37,6 +37,14 @@ test-kubernetes: $(READY)  ## a real Kubernetes with Envoy Gateway, end to end; 
 test-page: $(READY)  ## the live page in a real browser, over a demo under load; writes docs/images/live-*.png
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes --no-deps -r tests/page/browser.lock
 	@PAGE_TEST=1 $(BIN)/pytest -n 0 --timeout 240 tests/page
+
+chaos: $(READY)  ## kill, freeze and cut off each part of a chain under load, and print what clients saw; some 5 minutes
+	@$(BIN)/python -m tests.chaos
+
+FUZZED := $(addprefix tests/unit/,$(addprefix gateway_plugin/,exchange openai grpc endpoints peers pods) protos \
+	ratelimit/store routing/test_selector.py routing/strategies/test_combined.py)
+fuzz: $(READY)  ## the property tests of what strangers send, for long: FUZZ_EXAMPLES of each, 4,000 if nothing is said
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-4000} $(BIN)/pytest -q -n 2 --hypothesis-profile fuzz --timeout 3000 $(FUZZED)
 
 attack: $(READY)  ## attack real chains in both configurations of Envoy, and print what came through (0 wanted)
 	@$(BIN)/python -m tests.attack

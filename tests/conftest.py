@@ -11,6 +11,8 @@ from hypothesis import settings
 # No deadlines: how long an example takes says more of the machine's other work than of the code.
 settings.register_profile("everywhere", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
+# `make fuzz`: what strangers send, for as long as somebody likes.
+settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "4000")))
 settings.load_profile("ci" if os.environ.get("CI") else "everywhere")
 
 # pytest-asyncio and looptime ask for "the current loop" before synchronous tests, too. On Python 3.11 that would create

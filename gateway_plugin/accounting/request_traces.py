@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from orchestration.optimizer.request_cells import INTERVAL_SECONDS, KEPT_SECONDS, RequestCells, trace_key, trace_text
-from ratelimit.store.urls import close_client, connect
+from ratelimit.store.urls import close_client, connect, is_of_closed_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,9 @@ class RequestTraces:
                 try:
                     await self.write(began)
                     failing = False
-                except (RedisError, OSError, TimeoutError) as error:
+                except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+                    if isinstance(error, RuntimeError) and not is_of_closed_connection(error):
+                        raise
                     if not failing:
                         logger.warning("request traces cannot be written: %s; an optimizer misses them", error)
                     failing = True

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from ratelimit.rare_log import RareLog
 from ratelimit.store.limit_store import ItemRefused, StoreUnavailable, UserChange
 from ratelimit.store.scripts import is_outage, pipelines_of, run_many
-from ratelimit.store.urls import close_client
+from ratelimit.store.urls import close_client, is_of_closed_connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -103,8 +103,8 @@ class RedisEdge:
         try:
             async with self._calls:
                 return await run_many(self._ask_all, calls)
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from None
+        except (RedisError, OSError, RuntimeError) as error:
+            raise self._told(error) from None
 
     async def _in_time(self, ask: Coroutine[Any, Any, T]) -> T:
         try:
@@ -126,8 +126,13 @@ class RedisEdge:
             yield
         except ResponseError as error:
             raise (self._unavailable(error) if is_outage(error) else self._refused(error)) from None
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from None
+        except (RedisError, OSError, RuntimeError) as error:
+            raise self._told(error) from None
+
+    def _told(self, error: Exception) -> Exception:
+        if isinstance(error, RuntimeError) and not is_of_closed_connection(error):
+            return error
+        return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(self.address, self._reason(error))

@@ -53,6 +53,11 @@ def _split(url: str) -> SplitResult:
     return SplitResult(*(part or "" for part in match.groups()))
 
 
+def is_of_closed_connection(error: RuntimeError) -> bool:
+    """Whether it is uvloop's word for a write to a connection that the peer has reset; redis-py hands it on as it is."""
+    return "the handler is closed" in str(error)
+
+
 async def close_client(client: Client) -> None:
     """Closes the connections to sentinels, too."""
     await client.aclose()
