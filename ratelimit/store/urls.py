@@ -54,7 +54,7 @@ def _split(url: str) -> SplitResult:
 
 
 def is_of_closed_connection(error: RuntimeError) -> bool:
-    """Whether it is uvloop's word for a write to a connection that the peer has reset; redis-py hands it on as it is."""
+    """Whether it is what uvloop says of a write to a connection that the peer has reset; redis-py hands it on."""
     return "the handler is closed" in str(error)
 
 
