@@ -3,7 +3,8 @@
 Without bounds of their own, one client that opens requests and never ends them would fill the process for everybody.
 So they are counted apart from work, by source address, and each has a deadline. Large ones are bounded in bytes, too,
 as their clients announce them: Envoy keeps a body until it is whole. And as reading one holds up everybody, for up to
-3 ms a MiB, a source that has sent more of them than its rate waits until its account is even. Small ones never wait.
+3 ms a MiB, a source that has sent more of them than its rate waits until its account is even, while anybody else asks
+for anything. Small ones never wait.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _MAX_DIGITS = 18
 """Of a content-length; 2^63 has 19."""
 _FULL_SECONDS = 2.0
-"""Of its rate that a source may be ahead."""
+"""Of its rate that a source may be ahead, or behind: who had the gateway for itself is not in debt for long."""
+_TOGETHER_SECONDS = 1.0
+"""Since another source asked; later, nobody is held up by anybody."""
 _MAX_ACCOUNTS = 10_000
 """Sources whose rate is kept; the one used longest ago goes."""
 
@@ -91,9 +94,16 @@ class Uploads:
         """Announced by those who wait."""
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         """Of sources that sent large bodies lately."""
+        self._last_source = ""
+        self._changed_seconds = -math.inf
+        """When the source was last another than before."""
 
     def enter(self, source: str, upload: Uploading, size: int = 0) -> bool:
         """False when there are too many, or too many of this source; those without one share no bound."""
+        if source != self._last_source:
+            if self._last_source:
+                self._changed_seconds = self._clock()
+            self._last_source = source
         held = self._by_source.get(source) or _Held()
         if len(self.waiting) >= self._total or self.large_bytes + size > self._total_bytes:
             return False
@@ -127,14 +137,17 @@ class Uploads:
 
     def _may_send(self, source: str) -> bool:
         account = self._accounts.get(source)
-        return account is None or self._refilled(account).left > 0
+        if account is None or self._refilled(account).left > 0:
+            return True
+        return self._clock() - self._changed_seconds >= _TOGETHER_SECONDS
 
     def _book(self, source: str, came_bytes: int) -> None:
         rate = self.bounds.source_bytes_per_second
         if not rate or source == UNKNOWN:
             return
         account = self._accounts.get(source) or _Account(_FULL_SECONDS * rate, self._clock())
-        self._refilled(account).left -= came_bytes
+        self._refilled(account)
+        account.left = max(account.left - came_bytes, -_FULL_SECONDS * rate)
         self._accounts[source] = account
         self._accounts.move_to_end(source)
         if len(self._accounts) > _MAX_ACCOUNTS:

@@ -31,8 +31,8 @@ class OverloadSettings(Topic):
     )
     upload_bytes_per_second_per_source: int = Field(
         32 * MIB,
-        description="of bodies above 1 MiB that one source address may send, two seconds' worth at once; more: 503."
-        " Each MiB takes up to 3 ms in which nobody else is served; 0: no bound",
+        description="of bodies above 1 MiB that one source address may send while others ask for anything, two seconds'"
+        " worth at once; more: 503. Each MiB takes up to 3 ms in which nobody else is served; 0: no bound",
         ge=0,
     )
     upload_seconds: Seconds = Field(

@@ -92,6 +92,7 @@ def test_a_source_that_sends_large_bodies_all_the_time_waits_and_others_do_not()
         return True
 
     large = 15 * mib
+    sends("10.0.0.9", 10, 0)
     assert [sends("10.0.0.1", large, large) for _ in range(3)] == [True, True, False], "20 MiB at once, and one beyond"
     assert not sends("10.0.0.1", 2 * mib, UNKNOWN_LENGTH_BYTES), "whoever does not say how much may mean as much"
     assert sends("10.0.0.1", 1000, 0)
@@ -102,9 +103,32 @@ def test_a_source_that_sends_large_bodies_all_the_time_waits_and_others_do_not()
     now[0] = 1.0
     assert not sends("10.0.0.1", large, large)
     now[0] = 1.1
+    sends("10.0.0.9", 10, 0)
     assert [sends("10.0.0.1", large, large), sends("10.0.0.1", large, large)] == [True, False]
     now[0] = 100.0
     assert all(sends("10.0.0.3", 1000, UNKNOWN_LENGTH_BYTES) for _ in range(99)), "short ones count for nothing"
+
+
+def test_a_source_that_is_alone_waits_for_nobody_and_is_not_long_in_debt():
+    mib, now = 1 << 20, [0.0]
+    uploads = uploads_at(now, source_bytes_per_second=10 * mib)
+
+    def sends(source: str, size: int) -> bool:
+        upload = Upload()
+        entered = uploads.enter(source, upload, size)
+        uploads.leave(upload, size)
+        return entered
+
+    assert all(sends("10.0.0.1", 64 * mib) for _ in range(20))
+    assert sends("10.0.0.2", 0)
+    assert not sends("10.0.0.1", 2 * mib), "somebody else is there"
+    now[0] = 0.9
+    assert not sends("10.0.0.1", 2 * mib)
+    now[0] = 2.0
+    assert sends("10.0.0.1", 2 * mib), "nobody else was for a second"
+    now[0] = 4.3
+    assert sends("10.0.0.2", 0)
+    assert sends("10.0.0.1", 2 * mib), "a debt of two seconds at most"
 
 
 def test_accounts_of_sources_are_bounded():
@@ -149,6 +173,7 @@ async def test_a_large_body_that_came_is_booked():
     process = Process(uploads=UploadBounds(source_bytes_per_second=1 << 20))
 
     def sent() -> int:
+        process.begin()[1].received(headers(x_forwarded_for="10.9.9.8"))
         call, handler = process.begin()
         handler.received(headers(x_forwarded_for="10.9.9.9"))
         if not status_of(call):
