@@ -42,10 +42,16 @@ def free_port() -> int:
     return next(port for port in _rounds if is_free(port))
 
 
-def _round() -> Iterator[int]:
-    # Each process begins elsewhere: tests that run beside each other shall not look for the same port at once.
+def begin_at(share: float) -> None:
+    """From now on, free ports are looked for from that far on in their range (0 to 1), and round it."""
+    global _rounds  # noqa: PLW0603 - where a process looks next
+    _rounds = _round(share)
+
+
+def _round(share: float) -> Iterator[int]:
     end = max(_first_client_port(), _LOWEST + 1)
-    return itertools.chain(range(random.randrange(_LOWEST, end), end), itertools.cycle(range(_LOWEST, end)))
+    first = _LOWEST + int(share * (end - _LOWEST))
+    return itertools.chain(range(first, end), itertools.cycle(range(_LOWEST, end)))
 
 
 def _first_client_port() -> int:
@@ -64,4 +70,5 @@ def is_free(port: int) -> bool:
     return True
 
 
-_rounds = _round()
+# Each process begins elsewhere: those that start beside each other shall not look for the same port at once.
+_rounds = _round(random.random())
