@@ -1,7 +1,8 @@
 """Notices that someone else keeps undoing what is written here, and stops the quarrel.
 
 More than 10 changes of one object within a minute are no correction any more: the object is then left as it is until a
-minute has passed since the last of them.
+minute has passed since the last of them. Who makes an object that was not wanted any more, or removes one that was not
+wanted yet, undoes nobody's work: what is wanted has changed, and the count begins anew.
 """
 
 from __future__ import annotations
@@ -28,15 +29,21 @@ class Contests:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._changes: dict[Ref, deque[float]] = {}
+        self._removed: set[Ref] = set()
+        """Those whose last change was a removal."""
 
     def admits(self, ref: Ref) -> bool:
         """Whether the object may be changed once more."""
         return len(self._recent(ref)) < MAX_CHANGES
 
-    def note(self, ref: Ref) -> None:
-        """It has been changed."""
+    def note(self, ref: Ref, *, removed: bool = False) -> None:
+        """It has been changed, or removed."""
         now = self._clock()
         self._changes = {other: times for other, times in self._changes.items() if now - times[-1] < WINDOW_SECONDS}
+        self._removed &= self._changes.keys()
+        if removed is not (ref in self._removed):
+            self._changes.pop(ref, None)
+            self._removed ^= {ref}
         self._changes.setdefault(ref, deque(maxlen=MAX_CHANGES)).append(now)
 
     def _recent(self, ref: Ref) -> deque[float]:

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gateway_plugin.controller.announcing import RouteAnnouncer
-from gateway_plugin.controller.change_plan import is_removal, plan
+from gateway_plugin.controller.change_plan import Delete, is_removal, plan
 from gateway_plugin.controller.checks import check
 from gateway_plugin.controller.contests import Contests, contested
 from gateway_plugin.controller.desired import RouteRules, desired
@@ -141,7 +141,7 @@ class Reconciler:
             failures.update((failed.about, failed) for failed in await self.executor.run(left))
             for action in left:
                 if action.ref not in failures:
-                    self._contests.note(action.ref)
+                    self._contests.note(action.ref, removed=isinstance(action, Delete))
         return list(failures.values())
 
     def _plan(self) -> tuple[Sequence[Action], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ class Figures:
     calls: int
     writes: int
     findings: tuple[str, ...]
+    written: Counter[str]
+    """Writes by kind."""
     resident_bytes: int
     cpu_seconds: float
 
@@ -35,16 +38,18 @@ async def controller_figures(cluster: TestCluster) -> Figures:
         text = await response.text()
     calls = writes = 0
     findings = []
+    written: Counter[str] = Counter()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == "gateway_controller_api_calls_total":
                 calls += int(sample.value)
             elif sample.name == "gateway_controller_writes_total":
                 writes += int(sample.value)
+                written[f"{sample.labels['kind']} {sample.labels['outcome']}"] += int(sample.value)
             elif sample.name == "gateway_controller_findings":
                 findings.append(sample.labels["code"])
     number = pod.process_id("controller")
-    return Figures(calls, writes, tuple(findings), *await asyncio.to_thread(_of_process, number))
+    return Figures(calls, writes, tuple(findings), written, *await asyncio.to_thread(_of_process, number))
 
 
 async def readiness(cluster: TestCluster) -> tuple[int, str]:

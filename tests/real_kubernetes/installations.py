@@ -43,6 +43,12 @@ async def limited(cluster: TestCluster, result: Result) -> None:
             result.expect(" 403 " not in log and "orbidden" not in log, f"{component} was refused something")
     await cluster.objects.kubectl("delete", "namespace", "team-a", "--wait=false")
     await cluster.objects.helm("uninstall", "limited", "-n", "limited-system", "--wait")
+    await eventually(lambda: _is_forgotten(cluster, "team-model-router"), "the route of the team's model to go", 60)
+
+
+async def _is_forgotten(cluster: TestCluster, route: str) -> bool:
+    routes = await cluster.objects.list("gateway.networking.k8s.io/v1", "httproutes", SYSTEM)
+    return route not in {item["metadata"]["name"] for item in routes}
 
 
 async def two(cluster: TestCluster, result: Result) -> None:
@@ -55,7 +61,7 @@ async def two(cluster: TestCluster, result: Result) -> None:
     before = await controller_figures(cluster)
     await asyncio.sleep(10)
     after = await controller_figures(cluster)
-    result.expect(after.writes == before.writes, f"{after.writes - before.writes} writes: they quarrel")
+    result.expect(after.writes == before.writes, f"they quarrel: {dict(after.written - before.written)}")
     result.expect("Contested" not in after.findings, "Contested")
     async with flowing(await cluster.url(), MODEL) as outcome:
         await cluster.objects.helm("uninstall", "second", "-n", "second-system", "--wait")

@@ -32,6 +32,24 @@ def test_ten_changes_within_a_minute_are_a_quarrel_until_a_minute_has_passed():
     assert contests.admits(_REF)
 
 
+def test_what_is_wanted_and_not_wanted_in_turns_is_no_quarrel():
+    clock = Clock()
+    contests = Contests(clock)
+    for number in range(4 * MAX_CHANGES):
+        assert contests.admits(_REF)
+        contests.note(_REF, removed=number % 2 == 1)
+        clock.now += 1
+
+
+def test_removals_that_are_undone_are_one():
+    contests = Contests(Clock())
+    contests.note(_REF)
+    for _ in range(MAX_CHANGES):
+        assert contests.admits(_REF)
+        contests.note(_REF, removed=True)
+    assert not contests.admits(_REF)
+
+
 def test_changes_that_are_spread_are_none():
     clock = Clock()
     contests = Contests(clock)
